@@ -1,0 +1,23 @@
+# Compiler flags that every target shares; ccache and mold where they are present.
+find_program(FIRN_CCACHE ccache)
+if(FIRN_CCACHE)
+  set(CMAKE_C_COMPILER_LAUNCHER ${FIRN_CCACHE})
+  set(CMAKE_CXX_COMPILER_LAUNCHER ${FIRN_CCACHE})
+endif()
+find_program(FIRN_MOLD mold)
+if(FIRN_MOLD)
+  add_link_options(-fuse-ld=mold)
+endif()
+
+add_compile_options(-Wall -Wextra -Wno-missing-field-initializers -Wno-maybe-uninitialized -fno-omit-frame-pointer)
+if(FIRN_WARNINGS_AS_ERRORS)
+  add_compile_options(-Werror)
+endif()
+if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
+  # GCC 12 warns falsely inside std::string and std::variant when it inlines.
+  add_compile_options(-Wno-restrict -Wno-array-bounds -Wno-stringop-overflow -Wno-stringop-overread -Wno-dangling-pointer -Wno-psabi)
+endif()
+if(FIRN_SANITIZE)
+  add_compile_options(-fsanitize=${FIRN_SANITIZE} -fno-sanitize-recover=all)
+  add_link_options(-fsanitize=${FIRN_SANITIZE})
+endif()

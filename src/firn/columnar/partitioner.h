@@ -1,0 +1,32 @@
+// Partitioner: from rows in memory to groups of rows of one partition each, in the table's sort order where it has one.
+//
+// Pure and single-threaded. Groups come out in order of their first row; rows inside a group keep their order unless
+// the table declares a sort order.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+#include "firn/base/error.h"
+#include "firn/schema/partition.h"
+
+namespace arrow {
+class RecordBatch;
+}
+
+namespace firn::columnar {
+
+struct PartitionGroup {
+  schema::PartitionTuple partition;            // empty when unpartitioned
+  std::vector<std::shared_ptr<arrow::RecordBatch>> batches;  // its rows
+  int64_t row_count = 0;
+};
+
+// Groups the rows of `batches` (all of the Arrow schema of `schema`) by the spec's partition values, and sorts each group
+// by `sort_order` (order_id 0: not at all). kUnsupported: a transform that Firn cannot apply.
+Result<std::vector<PartitionGroup>> GroupRows(const std::vector<std::shared_ptr<arrow::RecordBatch>>& batches,
+                                              const schema::Schema& schema, const schema::PartitionSpec& spec,
+                                              const schema::SortOrder& sort_order);
+
+}  // namespace firn::columnar

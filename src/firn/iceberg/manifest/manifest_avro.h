@@ -1,0 +1,56 @@
+// Manifests and manifest lists as Avro object container files, written as Java writes them, read as anybody wrote them.
+//
+// Pure: bytes in, values out. Written: format v2, codec deflate, field ids in the Avro schema, the header members of
+// iceberg-writing.md rules 11-20. Read: v1, v2, v3 files with null, deflate, zstd or snappy codec, fields matched by id.
+#pragma once
+
+#include <map>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "firn/base/error.h"
+#include "firn/iceberg/manifest/manifest.h"
+#include "firn/schema/partition.h"
+#include "firn/schema/type.h"
+
+namespace firn::iceberg {
+
+struct ManifestHeader {
+  schema::Schema table_schema;
+  schema::PartitionSpec spec;
+  ManifestContent content = ManifestContent::kData;
+  int32_t format_version = 2;
+};
+
+Result<std::string> WriteManifest(const ManifestHeader& header, const std::vector<ManifestEntry>& entries);
+
+struct ManifestFileContents {
+  ManifestHeader header;
+  std::vector<ManifestEntry> entries;
+};
+// `partition_type`: what the entries' partition tuples are read as is taken from the file's own spec and schema.
+Result<ManifestFileContents> ReadManifest(std::string_view bytes);
+
+struct ManifestListHeader {
+  SnapshotId snapshot_id;
+  std::optional<SnapshotId> parent_snapshot_id;
+  int64_t sequence_number = 0;
+  int32_t format_version = 2;
+  std::map<std::string, std::string> extra;  // further key-value members of the Avro header (Firn's positions)
+};
+Result<std::string> WriteManifestList(const ManifestListHeader& header, const std::vector<ManifestFile>& manifests);
+
+struct ManifestListContents {
+  std::vector<ManifestFile> manifests;
+  std::map<std::string, std::string> header;  // every key-value member of the Avro header
+};
+Result<ManifestListContents> ReadManifestList(std::string_view bytes);
+
+// The manifest-list entry for a manifest that was just written: counts, sequence numbers and partition summaries with
+// typed bounds (rule 18) from its entries. `sequence_number` is the commit's; ADDED entries inherit it.
+Result<ManifestFile> SummarizeManifest(const ManifestHeader& header, const std::vector<ManifestEntry>& entries,
+                                       std::string manifest_path, int64_t manifest_length, int64_t sequence_number,
+                                       SnapshotId snapshot_id);
+
+}  // namespace firn::iceberg
