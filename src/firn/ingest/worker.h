@@ -1,0 +1,81 @@
+// Worker: one process's part of a pipeline, from the record source to committed snapshots (DESIGN 2 and 4).
+//
+// Run blocks the calling thread until it is stopped, caught up, or failed; inside it, one thread polls the source, one
+// routes and decodes, one commits. status() may be called from any thread.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <stop_token>
+#include <string>
+#include <vector>
+
+#include "firn/base/error.h"
+#include "firn/env/clock.h"
+#include "firn/env/object_store.h"
+#include "firn/iceberg/catalog/catalog.h"
+#include "firn/ingest/pipeline_options.h"
+#include "firn/metrics/metrics.h"
+#include "firn/stream/record_source.h"
+
+namespace firn::ingest {
+
+struct WorkerDependencies {
+  iceberg::Catalog& catalog;
+  env::ObjectStore& store;
+  stream::RecordSource& source;
+  env::Clock& clock;
+  env::Random& random;
+  metrics::Registry& metrics;
+};
+
+struct DetachedTable {
+  std::string table;
+  std::string partition;  // "topic/3"
+  std::string reason;
+};
+
+// A look at a running worker, cheap enough to take ten times a second.
+struct WorkerStatus {
+  bool ready = false;                 // assigned, home known, nothing is failing
+  std::string not_ready_reason;       // and the remedy
+  uint64_t records = 0;               // decoded or rejected since start
+  uint64_t bytes = 0;                 // of their values
+  uint64_t rows_committed = 0;
+  uint64_t rejects_committed = 0;
+  uint64_t dropped = 0;               // by policy
+  uint64_t skipped = 0;               // already in their table: read again after a restart
+  uint64_t commits = 0;
+  uint64_t commit_conflicts = 0;
+  uint64_t data_files = 0;
+  uint64_t data_file_bytes = 0;
+  int64_t lag_records = -1;           // over the assigned partitions, against what is readable now; -1: not known yet
+  int64_t buffered_bytes = 0;
+  int32_t assigned_partitions = 0;
+  std::vector<DetachedTable> detached;
+};
+
+// Where the time of the stages went, in CPU seconds of the threads that did it (the per-stage table of the benchmark).
+struct StageTimes {
+  double fetch = 0, parse = 0, group = 0, encode = 0, upload = 0, commit = 0;
+};
+
+struct RunResult {
+  WorkerStatus status;
+  StageTimes stages;
+  bool caught_up = false;
+};
+
+class Worker {
+ public:
+  // kInvalidInput: options that contradict each other (5 × interval > commit_max_age, ...).
+  static Result<std::unique_ptr<Worker>> Create(PipelineOptions options, WorkerDependencies dependencies);
+  virtual ~Worker() = default;
+
+  // `until_caught_up`: returns when what was readable at the start is committed (RunResult::caught_up). A stop request
+  // commits what there is within shutdown_deadline_ms, or leaves the rest to the next start, and returns success.
+  virtual Result<RunResult> Run(std::stop_token stop, bool until_caught_up) = 0;
+  virtual WorkerStatus status() const = 0;
+};
+
+}  // namespace firn::ingest
