@@ -1,0 +1,101 @@
+// PositionsMap: the checkpoint that stands in each table (docs/formats/positions.md), as a value with its JSON form.
+//
+// Pure. Maps are compared and merged here; who may move what is decided by table_committer and home.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "firn/base/error.h"
+#include "firn/base/strong_id.h"
+#include "firn/stream/record_source.h"
+
+namespace firn::ingest {
+
+inline constexpr int32_t kPositionsVersion = 1;
+
+// (cluster id, topic id, partition): the identity; the topic's name is a label beside it.
+struct PartitionKey {
+  std::string cluster_id;
+  std::string topic_id;
+  int32_t partition = 0;
+  auto operator<=>(const PartitionKey&) const = default;
+};
+PartitionKey KeyOf(const stream::SourcePartition& partition);
+
+struct Mark {
+  std::string topic;  // label
+  stream::Position position;
+  bool operator==(const Mark&) const = default;
+};
+using Marks = std::map<PartitionKey, Mark>;
+
+// The offset of a partition in `marks`, or nullopt.
+std::optional<int64_t> OffsetOf(const Marks& marks, const PartitionKey& key);
+
+enum class ListedState : uint8_t { kAttaching, kAttached };
+
+struct ListedTable {
+  std::string table;       // dotted identifier
+  std::string table_uuid;  // empty until attached
+  ListedState state = ListedState::kAttaching;
+  Marks marks_at_listing;  // while attaching
+};
+
+struct DetachedEntry {
+  std::string table;
+  PartitionKey partition;
+  std::string topic;
+  std::string reason;
+  int64_t since_ms = 0;
+  bool hold = false;
+};
+
+struct HomeRecord {
+  std::vector<ListedTable> tables;
+  std::vector<DetachedEntry> detached;
+
+  const ListedTable* Find(std::string_view table) const;
+  ListedTable* Find(std::string_view table);
+  const DetachedEntry* FindDetached(std::string_view table, const PartitionKey& partition) const;
+};
+
+struct PositionsMap {
+  std::string table;
+  std::string table_uuid;
+  SnapshotId snapshot_id;
+  int64_t sequence_number = 0;
+  std::optional<SnapshotId> rows_snapshot_id;
+  int64_t rows_sequence_number = 0;
+  std::string rules_hash;
+  Marks marks;
+  std::optional<HomeRecord> home;
+
+  std::string Serialize() const;
+  // kUnsupported: written for a newer reader; kCorruption: not a map.
+  static Result<PositionsMap> Parse(std::string_view json_text);
+};
+
+std::string PositionsProperty(std::string_view pipeline);  // "firn.positions.<pipeline>"
+std::string SourcesProperty(std::string_view pipeline);    // "firn.sources.<pipeline>"
+
+// Range that a commit claims of one partition.
+struct Claim {
+  int64_t from = 0;  // the believed T[p]
+  stream::Position to;
+  std::string topic;
+};
+using Claims = std::map<PartitionKey, Claim>;
+
+enum class ClaimVerdict : uint8_t { kGo, kAlreadyDone, kMismatch };
+// Step 4 of section 5. No claims: kGo. A partition that the map does not have counts as offset 0... from must be 0 then.
+ClaimVerdict CompareClaims(const Marks& marks, const Claims& claims);
+
+// `marks` with the claimed partitions replaced.
+Marks ApplyClaims(Marks marks, const Claims& claims);
+
+}  // namespace firn::ingest
