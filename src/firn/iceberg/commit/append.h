@@ -6,6 +6,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <memory>
 #include <mutex>
@@ -49,6 +50,9 @@ struct AppendRequest {
   std::map<std::string, std::string> manifest_list_header;  // further members of the manifest list's Avro header
   bool expire_on_commit = true;                         // a few expired snapshots, by the table's own rules
   bool table_is_ours = false;                           // Firn made it: Firn's retention defaults hold
+  // Called once a call of PrepareAppend, when the new snapshot's identity is known and before anything is written: may
+  // set properties and manifest-list members that name the snapshot (Firn's positions). A failure ends the call.
+  std::function<Status(SnapshotId snapshot_id, int64_t sequence_number, AppendRequest& request)> on_identity;
 };
 
 struct PreparedCommit {
