@@ -117,15 +117,17 @@ Status CheckRequest(const HttpRequest& request) {
   }
   for (unsigned char c : request.url) {
     if (c <= ' ' || c == 0x7f) {
-      return Fail(ErrorCode::kInvalidInput, fmt::format("a space or control character in the URL; percent-encode it: "
-                                                        "'{}'", ShownUrl(request.url)));
+      return Fail(ErrorCode::kInvalidInput,
+                  fmt::format("a space or control character in the URL; percent-encode it: '{}'",
+                              ShownUrl(request.url)));
     }
   }
   for (const auto& [name, value] : request.headers) {
     if (!IsToken(name)) return Fail(ErrorCode::kInvalidInput, fmt::format("not an HTTP header name: '{}'", name));
     if (value.find_first_of(std::string_view("\r\n\0", 3)) != std::string::npos) {
       // The value may be a secret, so only its name is told.
-      return Fail(ErrorCode::kInvalidInput, fmt::format("a line break or zero byte in the value of header: '{}'", name));
+      return Fail(ErrorCode::kInvalidInput,
+                  fmt::format("a line break or zero byte in the value of header: '{}'", name));
     }
   }
   return {};

@@ -42,7 +42,8 @@ struct MemoryStore::State {
 
 class MemoryStore::Writer final : public ObjectWriter {
  public:
-  Writer(std::shared_ptr<State> state, std::string location) : state_(std::move(state)), location_(std::move(location)) {}
+  Writer(std::shared_ptr<State> state, std::string location)
+      : state_(std::move(state)), location_(std::move(location)) {}
   Status Append(std::string_view bytes) override {
     bytes_.append(bytes);
     bytes_written_ += static_cast<int64_t>(bytes.size());
@@ -92,7 +93,8 @@ Result<std::vector<ObjectInfo>> MemoryStore::List(const std::string& prefix) {
   std::string start = prefix.ends_with('/') ? prefix : prefix + "/";
   std::vector<ObjectInfo> found;
   std::lock_guard lock(state_->mutex);
-  for (auto it = state_->objects.lower_bound(start); it != state_->objects.end() && it->first.starts_with(start); ++it) {
+  const auto& objects = state_->objects;
+  for (auto it = objects.lower_bound(start); it != objects.end() && it->first.starts_with(start); ++it) {
     found.push_back({it->first, static_cast<int64_t>(it->second.bytes->size()), it->second.modified_ms});
   }
   return found;
