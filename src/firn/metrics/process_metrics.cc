@@ -81,13 +81,13 @@ std::optional<double> CountOpenFds() {
 }  // namespace
 
 void AddProcessMetrics(Registry& registry) {
-  Gauge& resident = registry.gauge("process_resident_memory_bytes", "Resident memory size in bytes.");
-  Gauge& virtual_size = registry.gauge("process_virtual_memory_bytes", "Virtual memory size in bytes.");
-  Counter& cpu = registry.counter("process_cpu_seconds_total", "Total user and system CPU time spent in seconds.");
-  Gauge& threads = registry.gauge("process_threads", "Number of OS threads.");
-  Gauge& open_fds = registry.gauge("process_open_fds", "Number of open file descriptors.");
-  Gauge& max_fds = registry.gauge("process_max_fds", "Maximum number of open file descriptors.");
-  Gauge& start = registry.gauge("process_start_time_seconds", "Start time of the process since unix epoch in seconds.");
+  Gauge& resident = registry.gauge("process_resident_memory_bytes", "Memory of this process that is in RAM.");
+  Gauge& virtual_size = registry.gauge("process_virtual_memory_bytes", "Address space of this process.");
+  Counter& cpu = registry.counter("process_cpu_seconds_total", "CPU time used so far, user and kernel together.");
+  Gauge& threads = registry.gauge("process_threads", "Threads of this process.");
+  Gauge& open_fds = registry.gauge("process_open_fds", "File descriptors in use.");
+  Gauge& max_fds = registry.gauge("process_max_fds", "File descriptors the process may have (soft limit).");
+  Gauge& start = registry.gauge("process_start_time_seconds", "When the process started, in Unix time.");
   auto boot_seconds = ReadBootTimeSeconds();
   if (auto stat = ReadProcessStat(); stat && boot_seconds) {
     start.Set(*boot_seconds + stat->start_ticks_since_boot / static_cast<double>(sysconf(_SC_CLK_TCK)));
