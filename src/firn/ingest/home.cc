@@ -1,0 +1,152 @@
+#include "firn/ingest/home.h"
+
+#include <fmt/format.h>
+
+#include "firn/base/log.h"
+#include "firn/ingest/history.h"
+
+namespace firn::ingest {
+namespace {
+
+iceberg::CreateTableRequest HomeTableRequest() {
+  iceberg::CreateTableRequest request;
+  schema::Field field;
+  field.id = FieldId{1};
+  field.name = "note";
+  field.type = schema::Type::Primitive(schema::TypeKind::kString);
+  field.doc = "never written: this table has no rows, its properties are the pipeline's checkpoint";
+  request.schema.fields.push_back(std::move(field));
+  request.properties = {{std::string(kCreatedByProperty), std::string(kFirnVersion)},
+                        {"write.metadata.delete-after-commit.enabled", "true"},
+                        {"write.metadata.previous-versions-max", "20"},
+                        {"comment", "Firn: positions of a pipeline; do not write to it, do not drop it"}};
+  return request;
+}
+
+}  // namespace
+
+Result<iceberg::LoadedTable> LoadOrCreate(iceberg::Catalog& catalog, const iceberg::TableIdentifier& identifier,
+                                          const iceberg::CreateTableRequest& request) {
+  Result<iceberg::LoadedTable> loaded = catalog.LoadTable(identifier);
+  if (loaded.has_value() || loaded.error().code() != ErrorCode::kNotFound) return loaded;
+  FIRN_TRY(catalog.EnsureNamespace(identifier.namespace_levels));
+  Result<iceberg::LoadedTable> created = catalog.CreateTable(identifier, request);
+  if (created.has_value()) {
+    LogInfo("table created", {{"table", identifier.ToString()}, {"location", created->metadata.location}});
+    return created;
+  }
+  ErrorCode code = created.error().code();
+  if (code == ErrorCode::kAlreadyExists || code == ErrorCode::kConflict || code == ErrorCode::kCommitStateUnknown) {
+    return catalog.LoadTable(identifier);
+  }
+  return created;
+}
+
+Home::Home(MapCommitter& committer, iceberg::TableIdentifier identifier, std::string rules_hash)
+    : committer_(committer), table_(std::move(identifier)), rules_hash_(std::move(rules_hash)) {}
+
+Status Home::Open(std::stop_token stop) {
+  FIRN_ASSIGN(iceberg::LoadedTable loaded,
+              WithContext(LoadOrCreate(committer_.catalog(), table_.identifier(), HomeTableRequest()),
+                          fmt::format("home table '{}'", table_.name())));
+  FIRN_TRY(iceberg::CheckWritable(loaded.metadata));
+  FIRN_ASSIGN(std::optional<PositionsMap> stands, MapOf(loaded.metadata, committer_.identity().pipeline));
+  table_.set_loaded(std::move(loaded));
+  if (stands.has_value()) {
+    table_.set_map(*stands);
+    std::lock_guard lock(hash_mutex_);
+    home_rules_hash_ = stands->rules_hash;
+    return {};
+  }
+  {
+    std::lock_guard lock(hash_mutex_);
+    home_rules_hash_ = rules_hash_;
+  }
+  FIRN_TRY(Edit([](PositionsMap&) -> Result<bool> { return true; }, {}, stop));
+  return {};
+}
+
+Status Home::Reload() {
+  std::lock_guard lock(mutex_);
+  FIRN_TRY(committer_.Reload(table_));
+  FIRN_ASSIGN(std::optional<PositionsMap> stands, MapOf(table_.loaded()->metadata, committer_.identity().pipeline));
+  if (!stands.has_value()) {
+    return Fail(ErrorCode::kInvalidInput,
+                fmt::format("the home table has lost the property {}; stop all workers and run 'firn positions rebuild': "
+                            "table '{}'",
+                            PositionsProperty(committer_.identity().pipeline), table_.name()));
+  }
+  table_.set_map(*stands);
+  return {};
+}
+
+PositionsMap Home::map() const { return table_.map().value_or(PositionsMap()); }
+
+std::string Home::previous_rules_hash() const {
+  std::lock_guard lock(hash_mutex_);
+  return home_rules_hash_ == rules_hash_ ? std::string() : home_rules_hash_;
+}
+
+void Home::AdoptRules() {
+  std::lock_guard lock(hash_mutex_);
+  home_rules_hash_ = rules_hash_;
+}
+
+Result<MapDecision> Home::Decide(const iceberg::LoadedTable& fresh, const std::optional<PositionsMap>& stands,
+                                 const EditFn& edit) {
+  std::string carried;
+  {
+    std::lock_guard lock(hash_mutex_);
+    carried = home_rules_hash_;
+  }
+  MapDecision decision;
+  if (stands.has_value()) {
+    FIRN_ASSIGN(HistoryVerdict history, JudgeHistory(fresh.metadata, fresh.identifier.ToString(),
+                                                     committer_.identity().pipeline, *stands, committer_.store()));
+    if (!history.unchanged) {
+      decision.outcome = CommitOutcome::kHistoryChanged;
+      decision.reason = history.reason;
+      return decision;
+    }
+    std::optional<PositionsMap> believed = table_.map();
+    bool known = stands->rules_hash == rules_hash_ || stands->rules_hash == carried ||
+                 (believed.has_value() && stands->rules_hash == believed->rules_hash);
+    if (!known) {
+      decision.outcome = CommitOutcome::kForeignRules;
+      decision.reason = fmt::format("the home carries rules hash {}, this worker's rules have {}", stands->rules_hash,
+                                    rules_hash_);
+      return decision;
+    }
+    decision.next = *stands;
+  } else if (table_.map().has_value()) {
+    decision.outcome = CommitOutcome::kHistoryChanged;
+    decision.reason = "the property with the positions was removed";
+    return decision;
+  }
+  decision.next.rules_hash = carried;
+  if (!decision.next.home.has_value()) decision.next.home.emplace();
+  Result<bool> changed = edit(decision.next);
+  if (!changed.has_value()) {
+    if (changed.error().code() != ErrorCode::kConflict) return std::unexpected<Error>(std::move(changed.error()));
+    decision.outcome = CommitOutcome::kMismatch;
+    decision.reason = changed.error().message();
+    return decision;
+  }
+  bool first = !stands.has_value();
+  bool hash_moves = stands.has_value() && stands->rules_hash != carried;
+  decision.outcome = *changed || first || hash_moves ? CommitOutcome::kCommitted : CommitOutcome::kAlreadyDone;
+  return decision;
+}
+
+Result<MapCommitResult> Home::Edit(const EditFn& edit, const std::map<std::string, std::string>& summary,
+                                   std::stop_token stop) {
+  std::lock_guard lock(mutex_);
+  MapCommitRequest request;
+  request.summary = summary;
+  request.decide = [&](const iceberg::LoadedTable& fresh, const std::optional<PositionsMap>& stands) {
+    return Decide(fresh, stands, edit);
+  };
+  return committer_.Commit(table_, request, stop);
+}
+
+}  // namespace firn::ingest

@@ -1,0 +1,147 @@
+#include "firn/ingest/map_commit.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <charconv>
+
+#include "firn/base/log.h"
+#include "firn/ingest/history.h"
+
+namespace firn::ingest {
+namespace {
+
+// commit.retry.*: Java's names and defaults.
+struct RetryLimits {
+  int64_t retries = 4;
+  int64_t wait_ms_min = 100;
+  int64_t wait_ms_max = 60'000;
+};
+
+int64_t PropertyOr(const iceberg::TableMetadata& metadata, const std::string& key, int64_t fallback) {
+  std::optional<std::string> text = metadata.Property(key);
+  if (!text.has_value()) return fallback;
+  int64_t value = 0;
+  auto [end, error] = std::from_chars(text->data(), text->data() + text->size(), value);
+  if (error != std::errc() || end != text->data() + text->size() || value < 0) {
+    LogWarning("table property is not a number, the default holds", {{"property", key}, {"value", *text}});
+    return fallback;
+  }
+  return value;
+}
+
+RetryLimits RetryLimitsOf(const iceberg::TableMetadata& metadata) {
+  RetryLimits limits;
+  limits.retries = PropertyOr(metadata, "commit.retry.num-retries", limits.retries);
+  limits.wait_ms_min = PropertyOr(metadata, "commit.retry.min-wait-ms", limits.wait_ms_min);
+  limits.wait_ms_max = std::max(limits.wait_ms_min, PropertyOr(metadata, "commit.retry.max-wait-ms", limits.wait_ms_max));
+  return limits;
+}
+
+// Doubles with each attempt, with a random half so that two losers do not meet again.
+int64_t BackoffMs(const RetryLimits& limits, int32_t attempt, env::Random& random) {
+  int64_t base = std::min(limits.wait_ms_max, limits.wait_ms_min << std::min(attempt, 20));
+  return base / 2 + static_cast<int64_t>(random.Next64() % static_cast<uint64_t>(base / 2 + 1));
+}
+
+}  // namespace
+
+std::string_view CommitOutcomeName(CommitOutcome outcome) {
+  switch (outcome) {
+    case CommitOutcome::kCommitted: return "committed";
+    case CommitOutcome::kAlreadyDone: return "already_done";
+    case CommitOutcome::kMismatch: return "mismatch";
+    case CommitOutcome::kForeignRules: return "foreign_rules";
+    case CommitOutcome::kHistoryChanged: return "history_changed";
+    case CommitOutcome::kTooOld: return "too_old";
+  }
+  return "mismatch";
+}
+
+Result<std::optional<PositionsMap>> MapOf(const iceberg::TableMetadata& metadata, std::string_view pipeline) {
+  std::optional<std::string> text = metadata.Property(PositionsProperty(pipeline));
+  if (!text.has_value()) return std::optional<PositionsMap>();
+  FIRN_ASSIGN(PositionsMap map, PositionsMap::Parse(*text));
+  return std::optional<PositionsMap>(std::move(map));
+}
+
+MapCommitter::MapCommitter(iceberg::Catalog& catalog, env::ObjectStore& store, env::Clock& clock, env::Random& random,
+                           CommitterIdentity identity)
+    : catalog_(catalog), store_(store), clock_(clock), random_(random), identity_(std::move(identity)) {}
+
+Status MapCommitter::Reload(TableState& table) {
+  FIRN_ASSIGN(iceberg::LoadedTable loaded, catalog_.LoadTable(table.identifier()));
+  table.set_loaded(std::move(loaded));
+  return {};
+}
+
+Result<iceberg::PreparedCommit> MapCommitter::Prepare(const iceberg::LoadedTable& base, const MapCommitRequest& request,
+                                                      PositionsMap& next) {
+  iceberg::AppendRequest append;
+  append.files = request.files;
+  append.summary = request.summary;
+  append.summary[std::string(kSummaryPipeline)] = identity_.pipeline;
+  append.summary["firn.worker"] = identity_.worker;
+  append.summary["firn.version"] = std::string(kFirnVersion);
+  append.summary["firn.rows"] = std::to_string(request.rows);
+  if (!identity_.group.empty()) append.summary["firn.group"] = identity_.group;
+  append.set_properties = request.properties;
+  append.table_is_ours = base.metadata.Property(std::string(kCreatedByProperty)).has_value();
+  append.on_identity = [&](SnapshotId snapshot_id, int64_t sequence_number, iceberg::AppendRequest& out) -> Status {
+    next.table = base.identifier.ToString();
+    next.table_uuid = base.metadata.table_uuid;
+    next.snapshot_id = snapshot_id;
+    next.sequence_number = sequence_number;
+    if (request.rows > 0) {
+      next.rows_snapshot_id = snapshot_id;
+      next.rows_sequence_number = sequence_number;
+    }
+    std::string text = next.Serialize();
+    out.manifest_list_header[PositionsProperty(identity_.pipeline)] = text;
+    out.set_properties[PositionsProperty(identity_.pipeline)] = std::move(text);
+    return {};
+  };
+  return iceberg::PrepareAppend(base.metadata, append, store_, clock_, random_, cache_);
+}
+
+Result<MapCommitResult> MapCommitter::Commit(TableState& table, const MapCommitRequest& request, std::stop_token stop) {
+  MapCommitResult result;
+  const std::string context = fmt::format("commit to table '{}'", table.name());
+  for (;; ++result.attempts) {
+    if (table.stale()) FIRN_TRY(WithContext(Reload(table), context));
+    std::shared_ptr<const iceberg::LoadedTable> base = table.loaded();
+    FIRN_ASSIGN(std::optional<PositionsMap> stands, WithContext(MapOf(base->metadata, identity_.pipeline), context));
+    FIRN_ASSIGN(MapDecision decision, WithContext(request.decide(*base, stands), context));
+    if (decision.outcome != CommitOutcome::kCommitted) {
+      if (decision.outcome == CommitOutcome::kAlreadyDone && stands.has_value()) table.set_map(*stands);
+      result.outcome = decision.outcome;
+      result.reason = decision.reason;
+      return result;
+    }
+    FIRN_ASSIGN(iceberg::PreparedCommit prepared, WithContext(Prepare(*base, request, decision.next), context));
+    Result<iceberg::LoadedTable> committed =
+        catalog_.CommitTable(table.identifier(), prepared.requirements, prepared.updates);
+    if (committed.has_value()) {
+      table.set_loaded(std::move(committed).value());
+      table.set_map(std::move(decision.next));
+      result.outcome = CommitOutcome::kCommitted;
+      ++result.attempts;
+      return result;
+    }
+    // Whatever went wrong, what we know of the table may be behind now.
+    table.MarkStale();
+    ErrorCode code = committed.error().code();
+    if (code != ErrorCode::kConflict && code != ErrorCode::kCommitStateUnknown) {
+      return std::unexpected<Error>(std::move(committed.error()).WithContext(context));
+    }
+    RetryLimits limits = RetryLimitsOf(base->metadata);
+    if (code == ErrorCode::kConflict) ++result.conflicts;
+    LogInfo("commit will be tried again", {{"table", table.name()}, {"attempt", result.attempts + 1},
+                                          {"error", committed.error()}});
+    if (result.attempts >= limits.retries || !clock_.SleepMs(BackoffMs(limits, result.attempts, random_), stop)) {
+      return std::unexpected<Error>(std::move(committed.error()).WithContext(context));
+    }
+  }
+}
+
+}  // namespace firn::ingest
