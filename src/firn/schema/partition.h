@@ -15,6 +15,9 @@ struct PartitionField {
   FieldId field_id;      // from 1000
   std::string name;
   Transform transform;
+  // All sources of a transform with several arguments (v3), kept for rewriting; such a transform is kUnknown and
+  // source_id is the first of them. Empty otherwise.
+  std::vector<FieldId> source_ids = {};
   bool operator==(const PartitionField&) const = default;
 };
 
@@ -32,6 +35,7 @@ struct SortField {
   Transform transform;
   SortDirection direction = SortDirection::kAscending;
   NullOrder null_order = NullOrder::kNullsFirst;
+  std::vector<FieldId> source_ids = {};  // as in PartitionField
   bool operator==(const SortField&) const = default;
 };
 
@@ -41,17 +45,24 @@ struct SortOrder {
 };
 
 // The partition tuple's type: one optional field a partition field, in order. A source column that was dropped gives
-// the transform's own result type (or `unknown` → string) so that old specs stay readable.
+// the transform's own result type; identity, truncate, void and unknown transforms then give string, so that old specs
+// stay readable. Who needs the true type of such a partition asks with the older schema that still has the column.
+// kInvalidInput: a transform that its source type does not allow.
 Result<TypePtr> PartitionType(const PartitionSpec& spec, const Schema& schema);
+// kUnsupported when rows cannot be partitioned by this spec: an unknown transform, or a source that the schema lacks.
+// Void transforms are always fine.
+Status CheckWritable(const PartitionSpec& spec, const Schema& schema);
 
 using PartitionTuple = std::vector<Value>;
 // "event_day=2024-01-15/ip_bucket=3", as Java's paths; empty when unpartitioned.
 std::string PartitionPath(const PartitionSpec& spec, const Schema& schema, const PartitionTuple& tuple);
 
 // Human forms of the configuration: "day(time)", "bucket(16, src.ip)", "truncate(8, name)", "identity(x)" or "x",
-// "void(x)"; plural names (days, years) are taken too. kInvalidInput names the offending text and the remedy.
+// "void(x)"; plural names (days, years) are taken too. Fields are named as Java does ("time_day", "src.ip_bucket") or
+// as "day(time) as event_day" says. kInvalidInput names the offending text and the remedy.
 Result<PartitionSpec> ParsePartitionSpec(const std::vector<std::string>& fields, const Schema& schema);
-// "time", "time desc", "bucket(16, ip) asc nulls last".
+// "time", "time desc", "bucket(16, ip) asc nulls last"; by default ascending with nulls first, descending with nulls
+// last. Order id 1, or 0 (unsorted) without fields.
 Result<SortOrder> ParseSortOrder(const std::vector<std::string>& fields, const Schema& schema);
 
 }  // namespace firn::schema

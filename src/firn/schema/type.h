@@ -29,11 +29,16 @@ struct Field {
   std::string name;
   TypePtr type;
   bool required = false;
-  std::string doc;
+  std::string doc = {};
   // v3 defaults in their JSON single-value form, kept verbatim; empty: none.
-  std::string initial_default_json;
-  std::string write_default_json;
+  std::string initial_default_json = {};
+  std::string write_default_json = {};
 };
+
+// How deep types may nest, whoever wrote them: recursion over a type is safe below this.
+inline constexpr int32_t kTypeDepthMax = 64;
+// Ids from here on belong to metadata columns (spec: "Reserved Field IDs").
+inline constexpr int32_t kReservedFieldIdMin = 2147483447;
 
 class Type {
  public:
@@ -52,7 +57,9 @@ class Type {
   int32_t precision() const { return precision_; }  // decimal
   int32_t scale() const { return scale_; }          // decimal
   int32_t length() const { return length_; }        // fixed
-  const std::vector<Field>& fields() const { return fields_; }  // struct: its fields; list: [element]; map: [key, value]
+  const std::string& text() const { return text_; }  // geometry, geography: as written
+  // struct: its fields; list: [element]; map: [key, value]; else none
+  const std::vector<Field>& fields() const { return fields_; }
   const Field& element() const { return fields_[0]; }
   const Field& key() const { return fields_[0]; }
   const Field& value() const { return fields_[1]; }
@@ -68,6 +75,9 @@ class Type {
   std::string text_;
   std::vector<Field> fields_;
 };
+
+// The spec's word for a kind: "int", "timestamptz", "struct", ...
+std::string_view TypeKindName(TypeKind kind);
 
 // Structural equality, field ids, names, requiredness included; docs and defaults not.
 bool operator==(const Type& a, const Type& b);
@@ -86,7 +96,8 @@ struct Schema {
   std::vector<const Field*> PathTo(FieldId id) const;
 };
 
-// Leaf columns in the depth-first order in which Parquet stores them.
+// Leaf columns in the depth-first order in which Parquet stores them. Columns of type `unknown` are left out: they are
+// never stored. A variant counts as one leaf here, though Parquet keeps two below it.
 struct LeafColumn {
   const Field* field;               // the primitive field
   std::string name;                 // full dotted Iceberg name
@@ -94,7 +105,12 @@ struct LeafColumn {
 };
 std::vector<LeafColumn> LeafColumns(const Schema& schema);
 
-// Smallest and largest format version that this schema needs: 3 when any v3-only type is in it, else 1.
+// The lowest format version that this schema needs: 3 when a v3-only type or a default value is in it, else 1.
 int32_t RequiredFormatVersion(const Schema& schema);
+
+// What a schema must hold before Firn writes it into a table: ids unique and in range, names unique among siblings,
+// identifier fields as the spec wants them (required, primitive, no float, not below list, map or an optional struct).
+// kInvalidInput names the field.
+Status ValidateSchema(const Schema& schema);
 
 }  // namespace firn::schema
