@@ -15,7 +15,8 @@ pkg_check_modules(FIRN_ZSTD REQUIRED IMPORTED_TARGET libzstd)
 pkg_check_modules(FIRN_LZ4 REQUIRED IMPORTED_TARGET liblz4)
 pkg_check_modules(FIRN_SASL REQUIRED IMPORTED_TARGET libsasl2)
 find_package(prometheus-cpp REQUIRED)
-find_path(FIRN_HTTPLIB_INCLUDE httplib.h REQUIRED)
+# Debian's is a compiled library; its flags decide the layout of its classes, so they must come from its own file.
+pkg_check_modules(FIRN_HTTPLIB REQUIRED IMPORTED_TARGET cpp-httplib)
 
 if(FIRN_BUILD_TESTS)
   find_package(GTest REQUIRED)

@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <mutex>
+#include <optional>
 #include <utility>
 
 namespace firn::env {
@@ -133,6 +134,22 @@ Status CheckRequest(const HttpRequest& request) {
   return {};
 }
 
+Status CheckSigner(const AwsSigV4& signer) {
+  if (signer.access_key_id.empty() || signer.secret_access_key.empty()) {
+    return Fail(ErrorCode::kUnauthorized, "no AWS credentials to sign with; configure an access key and its secret");
+  }
+  if (signer.region.empty() || signer.service.empty()) {
+    return Fail(ErrorCode::kInvalidInput, fmt::format("SigV4 needs a region and a service; configure both: '{}', '{}'",
+                                                      signer.region, signer.service));
+  }
+  for (const std::string* text : {&signer.access_key_id, &signer.session_token, &signer.region, &signer.service}) {
+    if (text->find_first_of(std::string_view("\r\n\0", 3)) != std::string::npos) {
+      return Fail(ErrorCode::kInvalidInput, "a line break or zero byte in the AWS region or credentials; remove it");
+    }
+  }
+  return {};
+}
+
 bool CertainlyNotSent(CURLcode code, const Exchange& exchange) {
   switch (code) {
     case CURLE_COULDNT_RESOLVE_PROXY:
@@ -184,14 +201,20 @@ class CurlHttpClient::Impl {
 
   Result<HttpResponse> Send(const HttpRequest& request) {
     FIRN_TRY(CheckRequest(request));
+    std::optional<AwsSigV4> signer;
+    if (options_.aws_sigv4) {
+      FIRN_ASSIGN(signer, options_.aws_sigv4());
+      FIRN_TRY(CheckSigner(*signer));
+    }
     EasyHandle handle = TakeHandle();
     if (handle == nullptr) return Fail(ErrorCode::kResourceExhausted, "libcurl gave no handle; free memory");
     Exchange exchange;
     exchange.body_bytes_max = options_.response_bytes_max;
     exchange.header_bytes_max = options_.response_header_bytes_max;
     exchange.repeatable = IsRepeatable(request.method);
-    HeaderList headers = MakeHeaders(request);
+    HeaderList headers = MakeHeaders(request, signer);
     Configure(handle.get(), request, headers.get(), exchange);
+    if (signer) ConfigureSigner(handle.get(), *signer);
     CURLcode code = curl_easy_perform(handle.get());
     long status = 0;
     curl_easy_getinfo(handle.get(), CURLINFO_RESPONSE_CODE, &status);
@@ -221,7 +244,7 @@ class CurlHttpClient::Impl {
     if (idle_.size() < options_.idle_connections_max) idle_.push_back(std::move(handle));
   }
 
-  HeaderList MakeHeaders(const HttpRequest& request) const {
+  static HeaderList MakeHeaders(const HttpRequest& request, const std::optional<AwsSigV4>& signer) {
     HeaderList list;
     auto add = [&](const std::string& line) {
       curl_slist* longer = curl_slist_append(list.get(), line.c_str());
@@ -237,9 +260,7 @@ class CurlHttpClient::Impl {
     }
     if (!has_content_type) add("Content-Type:");  // otherwise libcurl claims a form
     add("Expect:");                               // no extra round trip before large bodies
-    if (options_.aws_sigv4 && !options_.aws_sigv4->session_token.empty()) {
-      add(fmt::format("X-Amz-Security-Token: {}", options_.aws_sigv4->session_token));
-    }
+    if (signer && !signer->session_token.empty()) add("X-Amz-Security-Token: " + signer->session_token);
     return list;
   }
 
@@ -273,12 +294,12 @@ class CurlHttpClient::Impl {
       curl_easy_setopt(handle, CURLOPT_POSTFIELDS, request.body.data());
       curl_easy_setopt(handle, CURLOPT_CUSTOMREQUEST, request.method.c_str());
     }
-    if (options_.aws_sigv4) {
-      const AwsSigV4& sign = *options_.aws_sigv4;
-      curl_easy_setopt(handle, CURLOPT_AWS_SIGV4, fmt::format("aws:amz:{}:{}", sign.region, sign.service).c_str());
-      curl_easy_setopt(handle, CURLOPT_USERNAME, sign.access_key_id.c_str());
-      curl_easy_setopt(handle, CURLOPT_PASSWORD, sign.secret_access_key.c_str());
-    }
+  }
+
+  static void ConfigureSigner(CURL* handle, const AwsSigV4& signer) {
+    curl_easy_setopt(handle, CURLOPT_AWS_SIGV4, fmt::format("aws:amz:{}:{}", signer.region, signer.service).c_str());
+    curl_easy_setopt(handle, CURLOPT_USERNAME, signer.access_key_id.c_str());
+    curl_easy_setopt(handle, CURLOPT_PASSWORD, signer.secret_access_key.c_str());
   }
 
   const CurlHttpClientOptions options_;
@@ -294,10 +315,6 @@ Result<std::unique_ptr<CurlHttpClient>> CurlHttpClient::Create(CurlHttpClientOpt
   if (!options.ca_file.empty() && access(options.ca_file.c_str(), R_OK) != 0) {
     return Fail(ErrorCode::kInvalidInput,
                 fmt::format("the CA file cannot be read; check path and permissions: '{}'", options.ca_file));
-  }
-  if (options.aws_sigv4 && (options.aws_sigv4->region.empty() || options.aws_sigv4->service.empty() ||
-                            options.aws_sigv4->access_key_id.empty() || options.aws_sigv4->secret_access_key.empty())) {
-    return Fail(ErrorCode::kInvalidInput, "SigV4 needs region, service, access key id and secret access key; set all");
   }
   return std::unique_ptr<CurlHttpClient>(new CurlHttpClient(std::make_unique<Impl>(std::move(options))));
 }

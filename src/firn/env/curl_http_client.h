@@ -6,6 +6,7 @@
 //   kCommitStateUnknown  the request was on its way and no whole answer came back (time-out, lost connection, and for
 //                        methods that change something an answer larger than the limit)
 //   kInvalidInput        the URL or a header is malformed
+//   kUnauthorized        there are no credentials to sign with
 //   kResourceExhausted   GET or HEAD with an answer larger than `response_bytes_max`
 // libcurl silently repeats a request whose kept-alive connection died; here that is allowed for GET and HEAD only: a
 // repeated commit would answer "conflict" although its first copy was applied.
@@ -14,8 +15,8 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
-#include <optional>
 #include <string>
 
 #include "firn/env/http_client.h"
@@ -34,7 +35,8 @@ struct AwsSigV4 {
 struct CurlHttpClientOptions {
   std::string user_agent = "firn";
   std::string ca_file;  // PEM; empty: the system's store
-  std::optional<AwsSigV4> aws_sigv4;
+  // When set, asked before each request, so that rotated credentials are used: [signer] { return signer; }.
+  std::function<Result<AwsSigV4>()> aws_sigv4;
   int64_t connect_timeout_ms = 10'000;
   int64_t response_bytes_max = int64_t{256} << 20;         // after decompression
   int64_t response_header_bytes_max = int64_t{256} << 10;
