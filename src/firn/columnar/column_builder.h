@@ -2,19 +2,26 @@
 // trace. The decoder writes values into them; Finish hands the buffers over as Arrow arrays without copying.
 //
 // One tree a table: a RowBuilder is the struct of the table's fields. Owned by one worker thread. Every Append* must fit
-// the builder's kind (FIRN_CHECK in debug builds only: it is the hot path; the plan compiler guarantees it).
+// the builder's kind (checked unless NDEBUG: it is the hot path; the plan compiler guarantees it). Buffers come from
+// Arrow's default memory pool, grow by doubling, and hold a validity bitmap only once a null has appeared. Offsets are
+// 32 bits wide: a string or binary column holds at most kColumnBytesMax bytes and a list as many elements a batch. Cut
+// the batch (Finish) when bytes() nears kBatchBytesSuggestedMax; an append that would go beyond the limit returns false.
 #pragma once
 
 #include <cstdint>
+#include <cstring>
 #include <memory>
 #include <string_view>
 #include <vector>
 
+#include "firn/base/check.h"
 #include "firn/base/error.h"
 #include "firn/schema/type.h"
 
 namespace arrow {
 class Array;
+struct ArrayData;
+class Buffer;
 class DataType;
 class Field;
 class RecordBatch;
@@ -23,39 +30,96 @@ class Schema;
 
 namespace firn::columnar {
 
+// What 32-bit offsets can reach in one column of one batch: bytes of a string column, elements of a list.
+inline constexpr int64_t kColumnBytesMax = INT32_MAX;
+// A batch cut at this size is far from that limit whatever the next record is (records are at most 16 MiB by default).
+inline constexpr int64_t kBatchBytesSuggestedMax = int64_t{1} << 30;
+// AppendReadableBytes may read, and a byte buffer may be written, this far behind a value's begin.
+inline constexpr size_t kReadableBytes = 32;
+
 // The Arrow schema that stands for an Iceberg schema: field ids in the metadata key "PARQUET:field_id" (list element and
-// map key/value too), microsecond timestamps ("UTC" for timestamptz), uuid as fixed_size_binary(16), decimal128,
-// strings as utf8, binary as binary, lists as list<element>, maps as map.
+// map key/value too), microsecond timestamps ("UTC" for timestamptz), nanoseconds for the v3 kinds, uuid as
+// fixed_size_binary(16), decimal128, strings as utf8, binary as binary, lists as list<element>, maps as map. The v3 kinds
+// that Firn does not write (variant, geometry, geography, unknown) stand as binary.
 std::shared_ptr<arrow::Schema> ToArrowSchema(const schema::Schema& schema);
+std::shared_ptr<arrow::Field> ToArrowField(const schema::Field& field);
 
 enum class Storage : uint8_t { kBool, kInt32, kInt64, kFloat, kDouble, kDecimal128, kFixed, kBytes, kStruct, kList, kMap };
+
+// A block of Arrow's memory pool. Move-only.
+class PoolBlock {
+ public:
+  PoolBlock() = default;
+  ~PoolBlock();
+  PoolBlock(const PoolBlock&) = delete;
+  PoolBlock& operator=(const PoolBlock&) = delete;
+
+  uint8_t* data() { return data_; }
+  const uint8_t* data() const { return data_; }
+  int64_t capacity() const { return capacity_; }
+  // Keeps what is inside; new bytes are undefined.
+  void Grow(int64_t capacity);
+  // Hands the block over with its first `size` bytes; this one is empty afterwards. Nullptr when it was empty.
+  std::shared_ptr<arrow::Buffer> Release(int64_t size);
+
+ private:
+  uint8_t* data_ = nullptr;
+  int64_t capacity_ = 0;
+};
 
 class ColumnBuilder {
  public:
   static std::unique_ptr<ColumnBuilder> Make(const schema::Field& field);
+  ~ColumnBuilder();
 
   Storage storage() const { return storage_; }
   int64_t length() const { return length_; }
   int64_t null_count() const { return null_count_; }
-  // Bytes held, children included; what the memory budget counts.
+  // Bytes in use, children included; what the memory budget counts. Memory held is at most twice that.
   int64_t bytes() const;
 
   void AppendNull();  // struct: its children get nulls too; list, map: an empty range
-  void AppendBool(bool value);
-  void AppendInt32(int32_t value);   // int, date
-  void AppendInt64(int64_t value);   // long, time, timestamp*
-  void AppendFloat(float value);
-  void AppendDouble(double value);
-  void AppendDecimal(__int128 unscaled);
-  void AppendBytes(std::string_view value);  // string, binary; fixed and uuid with exactly their length
-  void AppendStruct();               // after its children have been appended to
-  void AppendList();                 // closes the current list: the elements appended since the last close belong to it
-  // Map: as list; keys go to child(0), values to child(1).
+  void AppendBool(bool value) {
+    Expect(Storage::kBool);
+    MakeRoom();
+    WriteBit(values_.data(), length_, value);
+    CloseValid();
+  }
+  void AppendInt32(int32_t value) { AppendFixedWidth(Storage::kInt32, value); }   // int, date
+  void AppendInt64(int64_t value) { AppendFixedWidth(Storage::kInt64, value); }   // long, time, timestamp*
+  void AppendFloat(float value) { AppendFixedWidth(Storage::kFloat, value); }
+  void AppendDouble(double value) { AppendFixedWidth(Storage::kDouble, value); }
+  void AppendDecimal(__int128 unscaled) { AppendFixedWidth(Storage::kDecimal128, unscaled); }
+  // String, binary; fixed and uuid with exactly their length. False, and nothing appended, beyond kColumnBytesMax.
+  bool AppendBytes(std::string_view value) {
+    if (storage_ == Storage::kFixed) return AppendFixed(value);
+    if (!MakeByteRoom(value.size())) [[unlikely]] return false;
+    if (!value.empty()) std::memcpy(values_.data() + byte_count_, value.data(), value.size());
+    return CloseBytes(value.size());
+  }
+  // The same for string and binary when kReadableBytes bytes from value.data() on may be read: a short copy has no loop.
+  bool AppendReadableBytes(std::string_view value) {
+    if (!MakeByteRoom(value.size())) [[unlikely]] return false;
+    uint8_t* target = values_.data() + byte_count_;
+    std::memcpy(target, value.data(), kReadableBytes);
+    if (value.size() > kReadableBytes) {
+      std::memcpy(target + kReadableBytes, value.data() + kReadableBytes, value.size() - kReadableBytes);
+    }
+    return CloseBytes(value.size());
+  }
+  void AppendStruct() {  // after its children have been appended to
+    Expect(Storage::kStruct);
+    MakeRoom();
+    CloseValid();
+  }
+  // Closes the current list: the elements appended since the last close belong to it. Map: as list; keys go to child(0),
+  // values to child(1). False, and nothing closed, beyond kColumnBytesMax elements.
+  bool AppendList();
 
   ColumnBuilder& child(size_t index) { return *children_[index]; }
   size_t child_count() const { return children_.size(); }
   // Unclosed elements of a list or map: what AppendList would close over.
-  int64_t open_elements() const;
+  int64_t open_elements() const { return children_[0]->length_ - byte_count_; }
 
   // Cuts back to `length` rows, children included (an unclosed list loses its open elements).
   void Truncate(int64_t length);
@@ -64,10 +128,69 @@ class ColumnBuilder {
 
  private:
   explicit ColumnBuilder(const schema::Field& field);
-  // The implementation's members follow here (validity bitmap, fixed-width values, offsets and bytes).
+
+  void Expect([[maybe_unused]] Storage storage) const {
+#ifndef NDEBUG
+    FIRN_CHECK(storage_ == storage, "an append that does not fit the column's type");
+#endif
+  }
+  static void WriteBit(uint8_t* bits, int64_t index, bool value) {
+    uint8_t& byte = bits[index >> 3];
+    int shift = static_cast<int>(index & 7);
+    byte = static_cast<uint8_t>((byte & ~(1 << shift)) | (static_cast<int>(value) << shift));
+  }
+  void MakeRoom() {
+    if (length_ == row_capacity_) [[unlikely]] GrowRows();
+  }
+  bool MakeByteRoom(size_t size) {
+    Expect(Storage::kBytes);
+    MakeRoom();
+    if (byte_count_ + static_cast<int64_t>(size + kReadableBytes) > values_.capacity()) [[unlikely]] {
+      return GrowBytes(size);
+    }
+    return true;
+  }
+  void CloseValid() {
+    if (validity_.data() != nullptr) WriteBit(validity_.data(), length_, true);
+    ++length_;
+  }
+  bool CloseBytes(size_t size) {
+    byte_count_ += static_cast<int64_t>(size);
+    offsets()[length_ + 1] = static_cast<int32_t>(byte_count_);
+    CloseValid();
+    return true;
+  }
+  template <typename T>
+  void AppendFixedWidth(Storage storage, T value) {
+    Expect(storage);
+    MakeRoom();
+    std::memcpy(values_.data() + length_ * static_cast<int64_t>(sizeof(T)), &value, sizeof(T));
+    CloseValid();
+  }
+  int32_t* offsets() { return reinterpret_cast<int32_t*>(offsets_.data()); }
+  const int32_t* offsets() const { return reinterpret_cast<const int32_t*>(offsets_.data()); }
+  bool has_offsets() const { return storage_ == Storage::kBytes || is_repeated(); }
+  bool is_repeated() const { return storage_ == Storage::kList || storage_ == Storage::kMap; }
+
+  bool AppendFixed(std::string_view value);
+  void GrowRows();
+  bool GrowBytes(size_t size);
+  void MakeValidity();
+  int64_t ValueBytes(int64_t rows) const;  // of fixed-width values
+  std::shared_ptr<arrow::ArrayData> FinishData();
+
   Storage storage_;
+  int32_t width_ = 0;             // bytes a value: fixed-width kinds except kBool
   int64_t length_ = 0;
   int64_t null_count_ = 0;
+  int64_t row_capacity_ = 0;      // rows that values_ (fixed width), offsets_ and validity_ have room for
+  int64_t byte_count_ = 0;        // the last offset: bytes of kBytes, closed elements of kList and kMap
+  int64_t row_hint_ = 0;          // size of the last batch, so that the next one grows less often
+  int64_t byte_hint_ = 0;
+  PoolBlock values_;              // fixed-width values, bits of kBool, bytes of kBytes
+  PoolBlock offsets_;             // length_ + 1 offsets
+  PoolBlock validity_;            // empty until the first null
+  std::shared_ptr<arrow::DataType> type_;
   std::vector<std::unique_ptr<ColumnBuilder>> children_;
 };
 
@@ -75,6 +198,7 @@ class ColumnBuilder {
 class RowBuilder {
  public:
   explicit RowBuilder(const schema::Schema& schema);
+  ~RowBuilder();
   int64_t row_count() const { return row_count_; }
   int64_t bytes() const;
   ColumnBuilder& column(size_t index) { return *columns_[index]; }
@@ -83,6 +207,7 @@ class RowBuilder {
   void CloseRow();
   // Takes back whatever was appended since the last CloseRow.
   void DiscardRow();
+  // The rows as a batch (FIRN_CHECKs that the columns agree in length); the builder is empty and usable again.
   std::shared_ptr<arrow::RecordBatch> Finish();
 
  private:
