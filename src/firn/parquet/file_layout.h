@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "firn/base/error.h"
+#include "firn/schema/partition.h"
 #include "firn/schema/type.h"
 
 namespace arrow {
@@ -27,24 +28,37 @@ struct ColumnMetricsOptions {
   int32_t truncate_length = 16;  // code points of a string, bytes of a binary
 };
 
-// From table properties (write.parquet.*, write.metadata.metrics.*) and the table's sort order.
+// From table properties (write.parquet.*, write.metadata.metrics.*) and the table's sort order. Defaults are those of
+// Iceberg's Java library but for the compression level: zstd 1, which on events is faster and no larger than 3.
 struct FileLayoutOptions {
-  std::string compression_codec = "zstd";  // uncompressed, snappy, gzip, zstd, lz4, brotli
+  std::string compression_codec = "zstd";  // uncompressed, snappy, gzip, zstd, lz4 (as LZ4_RAW), brotli
   int32_t compression_level = -1;          // -1: the codec's default here (zstd 1)
-  int64_t row_group_bytes_max = 128 << 20;
+  int64_t row_group_bytes_max = 128 << 20;  // encoded and compressed
+  int64_t row_group_rows_max = 1 << 20;
   int64_t page_bytes_max = 1 << 20;
   int64_t page_rows_max = 20'000;
   int64_t dictionary_bytes_max = 2 << 20;
   int32_t page_version = 1;
-  std::map<int32_t, double> bloom_filter_fpp;            // by leaf field id
+  bool page_checksum = false;
+  bool modern_encodings = true;            // else only dictionary and PLAIN; see column_encoding.h
+  int64_t bloom_filter_bytes_max = 1 << 20;
+  std::map<int32_t, double> bloom_filter_fpp;            // by leaf field id; the columns that have a bloom filter
+  std::map<int32_t, int64_t> bloom_filter_ndv;           // by leaf field id; missing: as many as rows in a row group
   std::map<int32_t, ColumnMetricsOptions> metrics;       // by leaf field id; missing: the default below
   ColumnMetricsOptions default_metrics;
 };
 
-// Reads the options out of Iceberg table properties. kInvalidInput names property and value. Unknown properties under
-// write.parquet. are ignored (other writers define their own).
+// Reads the options out of Iceberg table properties:
+//   write.parquet.{row-group-size-bytes, page-size-bytes, page-row-limit, dict-size-bytes, page-version, compression-codec,
+//   compression-level, bloom-filter-enabled.column.C, bloom-filter-fpp.column.C, bloom-filter-ndv.column.C,
+//   bloom-filter-max-bytes}, write.metadata.metrics.{default, column.C, max-inferred-column-defaults},
+//   firn.parquet.{encodings = modern|compatible, page-checksum = true|false, row-group-row-limit}.
+// Columns of `sort_order` keep at least truncate(16) bounds unless the column's own property says otherwise.
+// kInvalidInput names property and value. Unknown properties are ignored (other writers define their own), and so are
+// those of columns that the schema does not have (any more).
 Result<FileLayoutOptions> FileLayoutOptionsFromProperties(const std::map<std::string, std::string>& properties,
-                                                          const schema::Schema& schema);
+                                                          const schema::Schema& schema,
+                                                          const schema::SortOrder& sort_order = {});
 
 struct FileMetrics {
   int64_t record_count = 0;
@@ -63,14 +77,20 @@ using ByteSink = std::function<Status(std::string_view)>;
 
 class FileLayout {
  public:
-  // `schema_json`: the Iceberg schema, stored under "iceberg.schema" in the footer as Java does.
+  // `schema_json`: the Iceberg schema, stored under "iceberg.schema" in the footer as Java does. kUnsupported names a
+  // column that Parquet cannot store, kInvalidInput a codec that this build does not have.
   static Result<std::unique_ptr<FileLayout>> Create(const schema::Schema& schema, const FileLayoutOptions& options,
                                                     std::string schema_json, ByteSink sink);
   virtual ~FileLayout() = default;
-  // Batches of the Arrow schema of `schema`, in file order.
+  // Batches of the Arrow schema of `schema`, in file order; field names and nullability in the batch's own types do not
+  // matter, a null in a required column is kInvalidInput. The first batches are kept (not copied) until the encodings
+  // can be chosen from them. After a failure the file is of no use: every later call returns that error.
   virtual Status Write(const arrow::RecordBatch& batch) = 0;
   // Bytes that the file would have if it were closed now, roughly: for rolling over at the target size.
   virtual int64_t bytes_estimated() const = 0;
+  // Bytes that the writer holds in memory: batches not encoded yet, pages of the open row group.
+  virtual int64_t bytes_buffered() const = 0;
+  // Writes the footer. A layout that is destroyed without it sends nothing more into the sink.
   virtual Result<FileMetrics> Close() = 0;
 };
 

@@ -1,0 +1,250 @@
+#include "firn/parquet/column_encoding.h"
+
+#include <arrow/array.h>
+#include <arrow/record_batch.h>
+#include <arrow/type.h>
+
+#include <algorithm>
+#include <bit>
+#include <cmath>
+#include <cstring>
+#include <span>
+#include <string_view>
+
+namespace firn::parquet {
+namespace {
+
+using schema::TypeKind;
+
+constexpr int64_t kSampleValuesMax = 2048;
+// More distinct values than this share of the rows: a dictionary would hold nearly all values once more.
+constexpr double kDistinctShareMax = 0.6;
+// Delta blocks looked at, and values in each (a miniblock of DELTA_BINARY_PACKED).
+constexpr int64_t kDeltaBlocks = 32;
+constexpr int64_t kDeltaBlockValues = 32;
+// Header bytes of a delta block of 128 values: minimum delta and four bit widths.
+constexpr double kDeltaOverheadBytes = 6.0 / 128;
+// What BYTE_STREAM_SPLIT saves after compression, roughly.
+constexpr double kByteStreamSplitGain = 0.75;
+
+uint64_t Mix(uint64_t a, uint64_t b) {
+  auto product = static_cast<unsigned __int128>(a) * b;
+  return static_cast<uint64_t>(product) ^ static_cast<uint64_t>(product >> 64);
+}
+
+uint64_t HashBytes(std::string_view bytes) {
+  uint64_t hash = 0x9E3779B97F4A7C15ULL ^ bytes.size();
+  for (; bytes.size() >= 8; bytes.remove_prefix(8)) {
+    uint64_t word;
+    std::memcpy(&word, bytes.data(), 8);
+    hash = Mix(hash ^ word, 0xA0761D6478BD642FULL);
+  }
+  uint64_t tail = 0;
+  if (!bytes.empty()) std::memcpy(&tail, bytes.data(), bytes.size());
+  return Mix(hash ^ tail, 0xE7037ED1A0B428DBULL) | 1;  // 0 marks a free slot
+}
+
+// The bytes of a value; booleans are never asked for.
+std::string_view ValueBytes(const arrow::Array& array, int64_t index) {
+  switch (array.type_id()) {
+    case arrow::Type::STRING:
+    case arrow::Type::BINARY: return static_cast<const arrow::BinaryArray&>(array).GetView(index);
+    default: {
+      const arrow::ArrayData& data = *array.data();
+      size_t width = static_cast<size_t>(data.type->byte_width());
+      const char* base = reinterpret_cast<const char*>(data.buffers[1]->data());
+      return {base + static_cast<size_t>(data.offset + index) * width, width};
+    }
+  }
+}
+
+struct Sample {
+  int64_t rows = 0;        // estimated non-null values at hand
+  int64_t values = 0;      // of those, sampled
+  double distinct = 0;     // estimated distinct values among `rows`
+  double value_bytes = 0;  // mean length
+};
+
+// Chao's estimator of the number of classes, from how many were seen once and twice; then how many of them `rows` draws
+// are expected to meet.
+double EstimateDistinct(int64_t seen, int64_t once, int64_t twice, int64_t rows) {
+  double classes = static_cast<double>(seen) +
+                   static_cast<double>(once) * static_cast<double>(once - 1) / (2.0 * static_cast<double>(twice + 1));
+  if (classes < 1) return 0;
+  double expected = classes * -std::expm1(-static_cast<double>(rows) / classes);
+  return std::clamp(expected, static_cast<double>(std::min(seen, rows)), static_cast<double>(rows));
+}
+
+Sample TakeSample(const LeafValues& arrays) {
+  int64_t total = 0;
+  for (const auto& array : arrays) total += array->length();
+  Sample sample;
+  if (total == 0) return sample;
+  constexpr size_t kSlots = 2 * kSampleValuesMax;
+  std::vector<uint64_t> hashes(kSlots, 0);
+  std::vector<uint32_t> counts(kSlots, 0);
+  double stride = std::max(1.0, static_cast<double>(total) / kSampleValuesMax);
+  int64_t looked_at = 0, bytes = 0, array_begin = 0;
+  size_t current = 0;
+  for (double position = 0; position < static_cast<double>(total); position += stride) {
+    auto index = static_cast<int64_t>(position);
+    while (index >= array_begin + arrays[current]->length()) array_begin += arrays[current++]->length();
+    ++looked_at;
+    const arrow::Array& array = *arrays[current];
+    if (array.IsNull(index - array_begin)) continue;
+    std::string_view value = ValueBytes(array, index - array_begin);
+    ++sample.values;
+    bytes += static_cast<int64_t>(value.size());
+    uint64_t hash = HashBytes(value);
+    size_t slot = hash >> 20 & (kSlots - 1);
+    while (hashes[slot] != 0 && hashes[slot] != hash) slot = (slot + 1) & (kSlots - 1);
+    hashes[slot] = hash;
+    ++counts[slot];
+  }
+  if (sample.values == 0) return sample;
+  int64_t seen = 0, once = 0, twice = 0;
+  for (uint32_t count : counts) {
+    seen += count > 0;
+    once += count == 1;
+    twice += count == 2;
+  }
+  sample.rows = std::max(sample.values, total * sample.values / looked_at);
+  sample.value_bytes = static_cast<double>(bytes) / static_cast<double>(sample.values);
+  sample.distinct = sample.rows == sample.values ? static_cast<double>(seen)
+                                                 : EstimateDistinct(seen, once, twice, sample.rows);
+  return sample;
+}
+
+int64_t IntegerAt(const arrow::Array& array, int64_t index) {
+  std::string_view bytes = ValueBytes(array, index);
+  int64_t wide = 0;
+  if (bytes.size() == 4) {
+    int32_t narrow;
+    std::memcpy(&narrow, bytes.data(), 4);
+    wide = narrow;
+  } else {
+    // Decimals of up to 18 digits are stored as integers: their low half is the value.
+    std::memcpy(&wide, bytes.data(), 8);
+  }
+  return wide;
+}
+
+// Mean bits a value that DELTA_BINARY_PACKED needs, from some runs of neighbours.
+double EstimateDeltaBits(const LeafValues& arrays) {
+  int64_t blocks = 0, bits = 0;
+  for (const auto& array : arrays) {
+    int64_t step = std::max(kDeltaBlockValues, array->length() / kDeltaBlocks * static_cast<int64_t>(arrays.size()));
+    for (int64_t begin = 0; begin < array->length(); begin += step) {
+      int64_t previous = 0, count = 0, smallest = INT64_MAX, largest = INT64_MIN;
+      int64_t end = std::min(array->length(), begin + kDeltaBlockValues + 1);
+      for (int64_t i = begin; i < end; ++i) {
+        if (array->IsNull(i)) continue;
+        int64_t value = IntegerAt(*array, i);
+        if (count++ > 0) {
+          auto delta = static_cast<int64_t>(static_cast<uint64_t>(value) - static_cast<uint64_t>(previous));
+          smallest = std::min(smallest, delta);
+          largest = std::max(largest, delta);
+        }
+        previous = value;
+      }
+      if (count < 2) continue;
+      ++blocks;
+      bits += std::bit_width(static_cast<uint64_t>(largest) - static_cast<uint64_t>(smallest));
+    }
+  }
+  return blocks == 0 ? 64 : static_cast<double>(bits) / static_cast<double>(blocks);
+}
+
+bool IsStoredAsInteger(const schema::Type& type) {
+  switch (type.kind()) {
+    case TypeKind::kInt:
+    case TypeKind::kLong:
+    case TypeKind::kDate:
+    case TypeKind::kTime:
+    case TypeKind::kTimestamp:
+    case TypeKind::kTimestamptz:
+    case TypeKind::kTimestampNs:
+    case TypeKind::kTimestamptzNs: return true;
+    case TypeKind::kDecimal: return type.precision() <= 18;
+    default: return false;
+  }
+}
+
+// Appends the leaves below `array` in depth-first order, advancing `leaf`.
+void Collect(const schema::Type& type, const std::shared_ptr<arrow::Array>& array, std::vector<LeafValues>& leaves,
+             size_t& leaf) {
+  if (type.is_primitive()) {
+    leaves[leaf++].push_back(array);
+    return;
+  }
+  if (type.kind() == TypeKind::kStruct) {
+    const auto& structs = static_cast<const arrow::StructArray&>(*array);
+    for (size_t i = 0; i < type.fields().size(); ++i) {
+      Collect(*type.fields()[i].type, structs.field(static_cast<int>(i)), leaves, leaf);
+    }
+    return;
+  }
+  const auto& lists = static_cast<const arrow::ListArray&>(*array);
+  int64_t begin = lists.length() == 0 ? 0 : lists.value_offset(0);
+  int64_t end = lists.length() == 0 ? 0 : lists.value_offset(lists.length());
+  auto elements = lists.values()->Slice(begin, end - begin);
+  if (type.kind() == TypeKind::kList) {
+    Collect(*type.element().type, elements, leaves, leaf);
+    return;
+  }
+  const auto& entries = static_cast<const arrow::StructArray&>(*elements);
+  Collect(*type.key().type, entries.field(0), leaves, leaf);
+  Collect(*type.value().type, entries.field(1), leaves, leaf);
+}
+
+double DictionaryBytesPerValue(const Sample& sample, double entry_bytes) {
+  double index_bits = std::ceil(std::log2(std::max(sample.distinct, 2.0)));
+  return index_bits / 8 + sample.distinct * entry_bytes / static_cast<double>(sample.rows);
+}
+
+}  // namespace
+
+std::vector<LeafValues> CollectLeaves(const schema::Schema& schema,
+                                      const std::vector<std::shared_ptr<arrow::RecordBatch>>& batches) {
+  std::vector<LeafValues> leaves(schema::LeafColumns(schema).size());
+  for (const auto& batch : batches) {
+    size_t leaf = 0;
+    for (size_t i = 0; i < schema.fields.size(); ++i) {
+      Collect(*schema.fields[i].type, batch->column(static_cast<int>(i)), leaves, leaf);
+    }
+  }
+  return leaves;
+}
+
+EncodingChoice ChooseEncoding(const schema::Type& type, const LeafValues& values, const EncodingRules& rules) {
+  if (type.kind() == TypeKind::kBoolean) {
+    return {rules.run_length_booleans && rules.modern_encodings ? Encoding::kRunLength : Encoding::kPlain, 0};
+  }
+  Sample sample = TakeSample(values);
+  if (sample.values == 0) return {Encoding::kDictionary, 0};  // nothing but nulls: it costs nothing, and may yet pay
+  bool is_bytes = type.kind() == TypeKind::kString || type.kind() == TypeKind::kBinary;
+  if (type.kind() == TypeKind::kDecimal) sample.value_bytes = type.precision() <= 9 ? 4 : type.precision() <= 18 ? 8 : 16;
+  double entry_bytes = sample.value_bytes + (is_bytes ? 4 : 0);
+  Encoding otherwise = Encoding::kPlain;
+  double otherwise_bytes = sample.value_bytes;
+  if (IsStoredAsInteger(type)) {
+    otherwise = Encoding::kDeltaBinaryPacked;
+    otherwise_bytes = EstimateDeltaBits(values) / 8 + kDeltaOverheadBytes;
+  } else if (type.kind() == TypeKind::kFloat || type.kind() == TypeKind::kDouble) {
+    otherwise = Encoding::kByteStreamSplit;
+    otherwise_bytes *= kByteStreamSplitGain;
+  } else if (is_bytes) {
+    otherwise = Encoding::kDeltaLengthByteArray;
+    otherwise_bytes += 1;
+  }
+  if (!rules.modern_encodings) {
+    otherwise = Encoding::kPlain;
+    otherwise_bytes = entry_bytes;
+  }
+  bool small = sample.distinct * entry_bytes <= static_cast<double>(rules.dictionary_bytes_max) / 2;
+  bool repeated = sample.distinct <= kDistinctShareMax * static_cast<double>(sample.rows);
+  bool cheaper = DictionaryBytesPerValue(sample, entry_bytes) <= otherwise_bytes;
+  return {small && repeated && cheaper ? Encoding::kDictionary : otherwise, sample.value_bytes};
+}
+
+}  // namespace firn::parquet

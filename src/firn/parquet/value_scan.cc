@@ -1,0 +1,122 @@
+#include "firn/parquet/value_scan.h"
+
+#include <arrow/array.h>
+#include <arrow/record_batch.h>
+#include <fmt/format.h>
+
+#include <vector>
+
+namespace firn::parquet {
+namespace {
+
+using schema::TypeKind;
+
+// The rows of an array that exist: [begin, end), thinned out by `live` (one byte a row of the array) where it is set.
+struct Rows {
+  int64_t begin = 0;
+  int64_t end = 0;
+  const std::vector<uint8_t>* live = nullptr;
+
+  bool Has(int64_t row) const { return live == nullptr || (*live)[static_cast<size_t>(row)] != 0; }
+};
+
+class Walker {
+ public:
+  explicit Walker(std::map<int32_t, int64_t>& nan_counts) : nan_counts_(nan_counts) {}
+
+  Status Visit(const schema::Field& field, const arrow::Array& array, const Rows& rows) {
+    if (field.required) FIRN_TRY(CheckNoNull(field, array, rows));
+    switch (field.type->kind()) {
+      case TypeKind::kFloat: CountNans<arrow::FloatArray>(field, array, rows); return {};
+      case TypeKind::kDouble: CountNans<arrow::DoubleArray>(field, array, rows); return {};
+      case TypeKind::kStruct: return VisitStruct(field, static_cast<const arrow::StructArray&>(array), rows);
+      case TypeKind::kList:
+      case TypeKind::kMap: return VisitList(field, static_cast<const arrow::ListArray&>(array), rows);
+      default: return {};
+    }
+  }
+
+ private:
+  static Status CheckNoNull(const schema::Field& field, const arrow::Array& array, const Rows& rows) {
+    if (array.null_count() == 0) return {};
+    for (int64_t row = rows.begin; row < rows.end; ++row) {
+      if (array.IsNull(row) && rows.Has(row)) {
+        return Fail(ErrorCode::kInvalidInput, fmt::format("a required column has a null in row {} of a batch: {} (id {})",
+                                                          row, field.name, field.id));
+      }
+    }
+    return {};
+  }
+
+  template <typename ArrayType>
+  void CountNans(const schema::Field& field, const arrow::Array& array, const Rows& rows) {
+    const auto* values = static_cast<const ArrayType&>(array).raw_values();
+    int64_t count = 0;
+    if (rows.live == nullptr && array.null_count() == 0) {
+      for (int64_t row = rows.begin; row < rows.end; ++row) count += values[row] != values[row];
+    } else {
+      for (int64_t row = rows.begin; row < rows.end; ++row) {
+        count += values[row] != values[row] && array.IsValid(row) && rows.Has(row);
+      }
+    }
+    nan_counts_[field.id.value()] += count;
+  }
+
+  Status VisitStruct(const schema::Field& field, const arrow::StructArray& array, const Rows& rows) {
+    std::vector<uint8_t> live;
+    Rows inner = rows;
+    if (array.null_count() > 0) {
+      live.assign(static_cast<size_t>(array.length()), 0);
+      for (int64_t row = rows.begin; row < rows.end; ++row) {
+        live[static_cast<size_t>(row)] = rows.Has(row) && array.IsValid(row);
+      }
+      inner.live = &live;
+    }
+    const auto& fields = field.type->fields();
+    for (size_t i = 0; i < fields.size(); ++i) {
+      FIRN_TRY(Visit(fields[i], *array.field(static_cast<int>(i)), inner));
+    }
+    return {};
+  }
+
+  // A map is a list of key-value structs in Arrow.
+  Status VisitList(const schema::Field& field, const arrow::ListArray& array, const Rows& rows) {
+    if (rows.begin == rows.end) return {};
+    const arrow::Array& elements = *array.values();
+    Rows inner{array.value_offset(rows.begin), array.value_offset(rows.end)};
+    std::vector<uint8_t> live;
+    if (rows.live != nullptr || array.null_count() > 0) {
+      live.assign(static_cast<size_t>(elements.length()), 0);
+      for (int64_t row = rows.begin; row < rows.end; ++row) {
+        if (!rows.Has(row) || array.IsNull(row)) continue;
+        std::fill(live.begin() + array.value_offset(row), live.begin() + array.value_offset(row + 1), uint8_t{1});
+      }
+      inner.live = &live;
+    }
+    if (field.type->kind() == TypeKind::kList) return Visit(field.type->element(), elements, inner);
+    const auto& entries = static_cast<const arrow::StructArray&>(elements);
+    FIRN_TRY(Visit(field.type->key(), *entries.field(0), inner));
+    return Visit(field.type->value(), *entries.field(1), inner);
+  }
+
+  std::map<int32_t, int64_t>& nan_counts_;
+};
+
+}  // namespace
+
+ValueScan::ValueScan(const schema::Schema& schema) : schema_(schema) {
+  for (const auto& leaf : schema::LeafColumns(schema)) {
+    auto kind = leaf.field->type->kind();
+    if (kind == TypeKind::kFloat || kind == TypeKind::kDouble) nan_counts_[leaf.field->id.value()] = 0;
+  }
+}
+
+Status ValueScan::Add(const arrow::RecordBatch& batch) {
+  Walker walker(nan_counts_);
+  for (size_t i = 0; i < schema_.fields.size(); ++i) {
+    FIRN_TRY(walker.Visit(schema_.fields[i], *batch.column(static_cast<int>(i)), Rows{0, batch.num_rows()}));
+  }
+  return {};
+}
+
+}  // namespace firn::parquet
