@@ -89,4 +89,7 @@ struct TableMetadata {
   nlohmann::json ToJson() const;
 };
 
+nlohmann::json ToJson(const Snapshot& snapshot);
+nlohmann::json ToJson(const SnapshotRef& ref);
+
 }  // namespace firn::iceberg

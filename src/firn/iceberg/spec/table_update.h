@@ -62,7 +62,11 @@ struct CreateTableRequest {
   schema::SortOrder sort_order;
   Properties properties;
 };
-// A fresh v2 table. Field ids are assigned anew, breadth first as Java does, from 1; spec and sort order are rewritten
+// The request as a new table stores it: field ids assigned anew (breadth first as Java does, from 1), spec, sort order
+// and identifier fields rewritten to them, everything validated. What a catalog server is sent.
+Result<CreateTableRequest> WithFreshIds(const CreateTableRequest& request);
+
+// A fresh v2 table; `request.location` must be set. Field ids are assigned anew, breadth first as Java does, from 1; spec and sort order are rewritten
 // to the new ids. `uuid` is the text of a random UUID.
 Result<TableMetadata> NewTableMetadata(const CreateTableRequest& request, const std::string& uuid, int64_t now_ms);
 
