@@ -1,0 +1,296 @@
+#include "firn/ingest/batch_commit.h"
+
+#include <arrow/record_batch.h>
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "firn/base/check.h"
+#include "firn/base/log.h"
+#include "firn/ingest/history.h"
+
+namespace firn::ingest {
+namespace {
+
+constexpr int64_t kRetryWaitMsMin = 200;
+constexpr int64_t kRetryWaitMsMax = 10'000;
+
+// Waits between attempts of something that failed for a reason that may pass; logs the first and then every tenth time.
+class Patience {
+ public:
+  Patience(env::Clock& clock, std::string what) : clock_(clock), what_(std::move(what)), since_ms_(clock.BootMs()) {}
+
+  // False: stop was requested.
+  bool Wait(const Error& error, std::stop_token stop) {
+    if (failures_++ % 10 == 0) {
+      LogWarning("failed, will be tried again", {{"what", what_}, {"failures", failures_}, {"error", error}});
+    }
+    int64_t wait = std::min(kRetryWaitMsMax, kRetryWaitMsMin << std::min(failures_, 10));
+    return clock_.SleepMs(wait, stop);
+  }
+  int64_t elapsed_ms() const { return clock_.BootMs() - since_ms_; }
+
+ private:
+  env::Clock& clock_;
+  std::string what_;
+  int64_t since_ms_;
+  int failures_ = 0;
+};
+
+}  // namespace
+
+bool IsTransient(ErrorCode code) {
+  switch (code) {
+    case ErrorCode::kUnavailable:
+    case ErrorCode::kTimeout:
+    case ErrorCode::kConflict:
+    case ErrorCode::kCommitStateUnknown:
+    case ErrorCode::kIoError:
+    case ErrorCode::kResourceExhausted: return true;
+    default: return false;
+  }
+}
+
+BatchCommitter::BatchCommitter(const PipelineOptions& options, Home& home, MapCommitter& committer)
+    : options_(options), home_(home), committer_(committer) {}
+
+BatchResult BatchCommitter::Commit(Batch batch, std::stop_token stop) {
+  BatchResult result;
+  first_upload_ = Age{0, committer_.clock().WallMs(), committer_.clock().BootMs()};
+  for (TableBatch& table : batch.tables) {
+    CommitTable(table, batch, result, stop);
+    table.slabs.clear();
+    if (result.kind != BatchResult::Kind::kDone) return result;
+  }
+  if (batch.checkpoint) Checkpoint(batch, result, stop);
+  return result;
+}
+
+bool BatchCommitter::TooOld() const {
+  int64_t age = std::max(committer_.clock().WallMs() - first_upload_.wall_ms,
+                         committer_.clock().BootMs() - first_upload_.boot_ms);
+  std::optional<int64_t> catalog_ms = committer_.catalog().ServerTimeMs();
+  if (catalog_ms.has_value() && first_upload_.store_ms > 0) age = std::max(age, *catalog_ms - first_upload_.store_ms);
+  return age > options_.commit_max_age_ms;
+}
+
+Result<MapDecision> BatchCommitter::Decide(const TableBatch& table, const iceberg::LoadedTable& fresh,
+                                           const std::optional<PositionsMap>& stands) const {
+  MapDecision decision;
+  std::optional<PositionsMap> believed = table.table->map();
+  FIRN_CHECK(believed.has_value(), "rows for a table that is not attached");
+  if (!stands.has_value()) {
+    decision.outcome = CommitOutcome::kHistoryChanged;
+    decision.reason = "the property with this pipeline's positions is gone";
+    return decision;
+  }
+  if (stands->rules_hash != home_.rules_hash() && stands->rules_hash != believed->rules_hash) {
+    decision.outcome = CommitOutcome::kForeignRules;
+    decision.reason = fmt::format("the table carries rules hash {}, this worker's rules have {}", stands->rules_hash,
+                                  home_.rules_hash());
+    return decision;
+  }
+  FIRN_ASSIGN(HistoryVerdict history, JudgeHistory(fresh.metadata, table.table->name(), options_.pipeline, *stands,
+                                                   committer_.store()));
+  if (!history.unchanged) {
+    decision.outcome = CommitOutcome::kHistoryChanged;
+    decision.reason = history.reason;
+    return decision;
+  }
+  switch (CompareClaims(stands->marks, table.claims)) {
+    case ClaimVerdict::kAlreadyDone: decision.outcome = CommitOutcome::kAlreadyDone; return decision;
+    case ClaimVerdict::kMismatch:
+      decision.outcome = CommitOutcome::kMismatch;
+      decision.reason = "the positions in the table are not those that this worker read from";
+      return decision;
+    case ClaimVerdict::kGo: break;
+  }
+  if (TooOld()) {
+    decision.outcome = CommitOutcome::kTooOld;
+    decision.reason = fmt::format("the batch is older than commit.max_age ({} ms)", options_.commit_max_age_ms);
+    return decision;
+  }
+  decision.next = *stands;
+  decision.next.marks = ApplyClaims(std::move(decision.next.marks), table.claims);
+  decision.next.rules_hash = home_.rules_hash();
+  return decision;
+}
+
+Result<MapCommitResult> BatchCommitter::CommitRows(TableBatch& table, const Batch& batch, const WrittenFiles& written,
+                                                   std::stop_token stop) {
+  MapCommitRequest request;
+  request.files = written.files;
+  request.rows = written.rows;
+  request.properties = table.properties;
+  if (batch.watermark_ms >= 0) {
+    // Partitions of other workers count with the time of their last record.
+    int64_t watermark = batch.watermark_ms;
+    std::optional<PositionsMap> believed = table.table->map();
+    for (const auto& [key, mark] : believed->marks) {
+      if (batch.home_claims.contains(key)) continue;
+      watermark = mark.position.timestamp_ms < 0 ? -1 : std::min(watermark, mark.position.timestamp_ms);
+      if (watermark < 0) break;
+    }
+    if (watermark >= 0) request.summary["firn.watermark-ms"] = std::to_string(watermark);
+  }
+  request.decide = [&](const iceberg::LoadedTable& fresh, const std::optional<PositionsMap>& stands) {
+    return Decide(table, fresh, stands);
+  };
+  return committer_.Commit(*table.table, request, stop);
+}
+
+void BatchCommitter::Forget(BatchResult& result, const std::string& table, const MapCommitResult& outcome) {
+  result.kind = BatchResult::Kind::kForget;
+  result.reason = fmt::format("{}: {}: table '{}'", CommitOutcomeName(outcome.outcome), outcome.reason, table);
+}
+
+void BatchCommitter::CommitTable(TableBatch& table, const Batch& batch, BatchResult& result, std::stop_token stop) {
+  Patience patience(committer_.clock(), fmt::format("commit of table '{}'", table.table->name()));
+  std::optional<WrittenFiles> written;
+  const int64_t started_ms = committer_.clock().BootMs();
+  for (;;) {
+    Error failure(ErrorCode::kInternal, "");
+    if (!written.has_value()) {
+      Result<WrittenFiles> files = WriteDataFiles(*table.plan_table, table.schema_id, table.slabs, committer_.store(),
+                                                  committer_.random(), options_.upload_threads);
+      if (files.has_value()) {
+        written = std::move(files).value();
+        FIRN_CHECK(written->rows == table.rows, "data files must hold exactly the decoded rows");
+        if (first_upload_.store_ms == 0) first_upload_.store_ms = written->store_time_ms;
+        result.times.group_cpu_s += written->times.group_cpu_s;
+        result.times.encode_cpu_s += written->times.encode_cpu_s;
+        result.times.upload_cpu_s += written->times.upload_cpu_s;
+      } else {
+        failure = std::move(files.error()).WithContext(fmt::format("data files of table '{}'", table.table->name()));
+      }
+    }
+    if (written.has_value()) {
+      double cpu_before = ThreadCpuSeconds();
+      Result<MapCommitResult> committed = CommitRows(table, batch, *written, stop);
+      result.commit_cpu_s += ThreadCpuSeconds() - cpu_before;
+      if (committed.has_value()) {
+        result.conflicts += committed->conflicts;
+        result.commit_wall_s += static_cast<double>(committer_.clock().BootMs() - started_ms) / 1000.0;
+        switch (committed->outcome) {
+          case CommitOutcome::kCommitted:
+          case CommitOutcome::kAlreadyDone:
+            ++result.commits;
+            result.files += static_cast<int64_t>(written->files.size());
+            result.file_bytes += written->bytes;
+            (table.is_rejects ? result.rejects : result.rows) += written->rows;
+            return;
+          case CommitOutcome::kMismatch:
+          case CommitOutcome::kTooOld: Forget(result, table.table->name(), *committed); return;
+          case CommitOutcome::kForeignRules:
+            result.kind = BatchResult::Kind::kStop;
+            result.error = Error(ErrorCode::kInvalidInput,
+                                 fmt::format("another worker of this pipeline runs with other routing rules; give all "
+                                             "workers the same configuration: {}",
+                                             committed->reason));
+            return;
+          case CommitOutcome::kHistoryChanged:
+            Detach(table, batch, committed->reason, true, result, stop);
+            return;
+        }
+      }
+      failure = std::move(committed.error());
+    }
+    bool give_up = patience.elapsed_ms() >= options_.detach_after_ms;
+    if (give_up) {
+      Detach(table, batch, failure.ToString(), false, result, stop);
+      return;
+    }
+    if (!patience.Wait(failure, stop)) {
+      result.kind = BatchResult::Kind::kForget;
+      result.reason = "stopped before the batch was committed";
+      return;
+    }
+  }
+}
+
+void BatchCommitter::Detach(TableBatch& table, const Batch& batch, std::string reason, bool hold, BatchResult& result,
+                            std::stop_token stop) {
+  const std::string& name = table.table->name();
+  LogError("table is detached; the rest of the pipeline goes on without it",
+           {{"table", name}, {"reason", reason}, {"remedy", "mend the cause, then firn positions resume"}});
+  Patience patience(committer_.clock(), fmt::format("detaching table '{}'", name));
+  const int64_t now_ms = committer_.clock().WallMs();
+  for (;;) {
+    Result<MapCommitResult> edited = home_.Edit(
+        [&](PositionsMap& map) -> Result<bool> {
+          bool changed = false;
+          for (const auto& [partition, claim] : batch.home_claims) {
+            if (map.home->FindDetached(name, partition) != nullptr) continue;
+            map.home->detached.push_back(DetachedEntry{name, partition, claim.topic, reason, now_ms, hold});
+            changed = true;
+          }
+          return changed;
+        },
+        {}, stop);
+    if (edited.has_value()) {
+      if (edited->outcome != CommitOutcome::kCommitted && edited->outcome != CommitOutcome::kAlreadyDone) {
+        Forget(result, home_.name(), *edited);
+        return;
+      }
+      result.detached.push_back({table.table, std::move(reason), hold});
+      return;
+    }
+    if (!patience.Wait(edited.error(), stop)) {
+      result.kind = BatchResult::Kind::kForget;
+      result.reason = "stopped before the batch was committed";
+      return;
+    }
+  }
+}
+
+void BatchCommitter::Checkpoint(const Batch& batch, BatchResult& result, std::stop_token stop) {
+  std::map<std::string, std::string> summary;
+  uint64_t dropped = 0;
+  for (const auto& [code, count] : batch.dropped) {
+    summary["firn.dropped-records." + code] = std::to_string(count);
+    dropped += count;
+  }
+  if (dropped > 0) summary["firn.dropped-records"] = std::to_string(dropped);
+  if (batch.adopt_rules) home_.AdoptRules();
+  Patience patience(committer_.clock(), "checkpoint of the home table");
+  for (;;) {
+    Result<MapCommitResult> edited = home_.Edit(
+        [&](PositionsMap& map) -> Result<bool> {
+          ClaimVerdict verdict = CompareClaims(map.marks, batch.home_claims);
+          if (verdict == ClaimVerdict::kMismatch) {
+            return Fail(ErrorCode::kConflict, "somebody else moved the low-water mark of a partition of this worker");
+          }
+          size_t before = map.home->detached.size();
+          std::erase_if(map.home->detached, [&](const DetachedEntry& entry) {
+            return std::ranges::find(batch.caught_up, std::pair(entry.table, entry.partition)) != batch.caught_up.end();
+          });
+          bool moved = verdict == ClaimVerdict::kGo && !batch.home_claims.empty();
+          if (moved) map.marks = ApplyClaims(std::move(map.marks), batch.home_claims);
+          return moved || map.home->detached.size() != before;
+        },
+        summary, stop);
+    if (edited.has_value()) {
+      result.conflicts += edited->conflicts;
+      switch (edited->outcome) {
+        case CommitOutcome::kCommitted: ++result.commits; [[fallthrough]];
+        case CommitOutcome::kAlreadyDone: result.home_moved = true; return;
+        case CommitOutcome::kForeignRules:
+        case CommitOutcome::kHistoryChanged:
+          result.kind = BatchResult::Kind::kStop;
+          result.error = Error(ErrorCode::kInvalidInput,
+                               fmt::format("the home table was changed by somebody else; stop all workers, look at 'firn "
+                                           "positions show', then 'firn positions rebuild': {}",
+                                           edited->reason));
+          return;
+        default: Forget(result, home_.name(), *edited); return;
+      }
+    }
+    if (!patience.Wait(edited.error(), stop)) {
+      result.kind = BatchResult::Kind::kForget;
+      result.reason = "stopped before the checkpoint; the tables have their rows";
+      return;
+    }
+  }
+}
+
+}  // namespace firn::ingest

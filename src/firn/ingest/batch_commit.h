@@ -1,0 +1,100 @@
+// BatchCommitter: puts one frozen batch into its tables, rejects last, then moves the home (DESIGN 4, "Commit").
+//
+// Runs on the commit thread, one batch at a time. It tries again through outages; it gives up only when it is told to stop,
+// when the batch must be forgotten, or when going on would be wrong.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <optional>
+#include <stop_token>
+#include <string>
+#include <vector>
+
+#include "firn/base/error.h"
+#include "firn/ingest/data_files.h"
+#include "firn/ingest/home.h"
+#include "firn/ingest/map_commit.h"
+#include "firn/ingest/pipeline_options.h"
+#include "firn/ingest/positions.h"
+#include "firn/ingest/table_state.h"
+
+namespace firn::ingest {
+
+struct TableBatch {
+  TableState* table = nullptr;
+  bool is_rejects = false;
+  std::shared_ptr<const iceberg::LoadedTable> plan_table;
+  int32_t schema_id = 0;
+  std::vector<std::shared_ptr<arrow::RecordBatch>> slabs;
+  int64_t rows = 0;
+  Claims claims;
+  iceberg::Properties properties;  // sources that are not remembered yet
+};
+
+struct Batch {
+  std::vector<TableBatch> tables;           // those with rows; rejects last
+  Claims home_claims;                       // from the believed H to the batch's end, all owned partitions
+  bool checkpoint = false;                  // move the home after the tables
+  std::map<std::string, uint64_t> dropped;  // by reject code, since the last checkpoint
+  int64_t watermark_ms = -1;                // completeness of the owned partitions at the batch's end; -1: unknown
+  std::vector<std::pair<std::string, PartitionKey>> caught_up;  // detached entries to take off the home
+  bool adopt_rules = false;                 // after the checkpoint no record is in doubt any more
+};
+
+struct BatchResult {
+  enum class Kind : uint8_t {
+    kDone,
+    kForget,  // somebody else moved positions, or the batch is too old: read H again
+    kStop,    // going on would be wrong: `error` says why
+  } kind = Kind::kDone;
+  std::string reason;
+  std::optional<Error> error;
+  bool home_moved = false;
+  int64_t rows = 0;
+  int64_t rejects = 0;
+  int64_t files = 0;
+  int64_t file_bytes = 0;
+  int32_t commits = 0;
+  int32_t conflicts = 0;
+  double commit_cpu_s = 0;
+  double commit_wall_s = 0;
+  DataFileStageTimes times;
+  struct Detached { TableState* table; std::string reason; bool hold; };
+  std::vector<Detached> detached;
+};
+
+class BatchCommitter {
+ public:
+  BatchCommitter(const PipelineOptions& options, Home& home, MapCommitter& committer);
+  BatchResult Commit(Batch batch, std::stop_token stop);
+
+ private:
+  struct Age {
+    int64_t store_ms = 0;
+    int64_t wall_ms = 0;
+    int64_t boot_ms = 0;
+  };
+  // Trouble that time may heal keeps the call inside; the result is done, forgotten, detached or stopped.
+  void CommitTable(TableBatch& table, const Batch& batch, BatchResult& result, std::stop_token stop);
+  void Checkpoint(const Batch& batch, BatchResult& result, std::stop_token stop);
+  Result<MapDecision> Decide(const TableBatch& table, const iceberg::LoadedTable& fresh,
+                             const std::optional<PositionsMap>& stands) const;
+  void Detach(TableBatch& table, const Batch& batch, std::string reason, bool hold, BatchResult& result,
+              std::stop_token stop);
+  bool TooOld() const;
+  Result<MapCommitResult> CommitRows(TableBatch& table, const Batch& batch, const WrittenFiles& written,
+                                     std::stop_token stop);
+  static void Forget(BatchResult& result, const std::string& table, const MapCommitResult& outcome);
+
+  const PipelineOptions& options_;
+  Home& home_;
+  MapCommitter& committer_;
+  Age first_upload_;
+};
+
+// Outages that pass by themselves; everything else is about this table or this configuration.
+bool IsTransient(ErrorCode code);
+
+}  // namespace firn::ingest

@@ -1,0 +1,529 @@
+// PipelineWorker, the loop: events in, batches frozen and handed over, results taken back.
+#include "firn/ingest/pipeline_worker.h"
+
+#include <arrow/record_batch.h>
+#include <fmt/format.h>
+#include <pthread.h>
+
+#include <algorithm>
+#include <utility>
+
+#include "firn/base/check.h"
+#include "firn/base/log.h"
+
+namespace firn::ingest {
+namespace {
+
+constexpr int64_t kLoopMs = 50;
+constexpr int64_t kDetachedRetryMs = 60'000;
+constexpr int64_t kMismatchWindowMs = 600'000;
+constexpr size_t kMismatchesMax = 3;
+constexpr int64_t kMismatchBackoffMs = 30'000;
+constexpr int64_t kNoAssignmentMs = 60'000;
+
+template <typename... Handlers>
+struct Overloaded : Handlers... {
+  using Handlers::operator()...;
+};
+
+}  // namespace
+
+Result<std::unique_ptr<Worker>> Worker::Create(PipelineOptions options, WorkerDependencies dependencies) {
+  if (5 * options.commit_interval_ms > options.commit_max_age_ms) {
+    return Fail(ErrorCode::kInvalidInput,
+                fmt::format("commit.max_age must be at least five times commit.interval: {} ms and {} ms",
+                            options.commit_max_age_ms, options.commit_interval_ms));
+  }
+  if (options.tables.empty()) return Fail(ErrorCode::kInvalidInput, "no table is configured; add one under 'tables'");
+  FIRN_ASSIGN(std::unique_ptr<Router> router, Router::Create(options.tables));
+  FIRN_TRY(iceberg::TableIdentifier::Parse(options.home_table));
+  if (options.commit_bytes_max <= 0) options.commit_bytes_max = options.memory_limit_bytes / 4;
+  return std::make_unique<PipelineWorker>(std::move(options), dependencies, std::move(router));
+}
+
+PipelineWorker::PipelineWorker(PipelineOptions options, WorkerDependencies dependencies,
+                               std::unique_ptr<Router> router)
+    : options_(std::move(options)),
+      deps_(dependencies),
+      router_(std::move(router)),
+      rules_hash_(RulesHash(options_.tables)),
+      committer_(deps_.catalog, deps_.store, deps_.clock, deps_.random,
+                 CommitterIdentity{options_.pipeline, options_.worker, options_.group_id}),
+      home_(committer_, iceberg::TableIdentifier::Parse(options_.home_table).value(), rules_hash_),
+      sinks_(options_, home_, committer_),
+      batch_committer_(options_, home_, committer_),
+      poller_(deps_.source, static_cast<size_t>(options_.memory_limit_bytes / 8)),
+      lag_(deps_.source, deps_.clock),
+      metrics_(deps_.metrics, options_.pipeline) {}
+
+PipelineWorker::~PipelineWorker() {
+  commit_stop_.request_stop();
+  commit_thread_.request_stop();
+  std::lock_guard lock(commit_mutex_);
+  commit_changed_.notify_all();
+}
+
+WorkerStatus PipelineWorker::status() const {
+  std::lock_guard lock(status_mutex_);
+  return status_;
+}
+
+Result<RunResult> PipelineWorker::Run(std::stop_token stop, bool until_caught_up) {
+  stop_ = stop;
+  until_caught_up_ = until_caught_up;
+  Status opened = OpenHome();
+  if (!opened.has_value()) {
+    if (opened.error().code() == ErrorCode::kCancelled) return RunResult{};
+    return std::unexpected<Error>(std::move(opened.error()));
+  }
+  commit_thread_ = std::jthread([this](std::stop_token token) {
+    pthread_setname_np(pthread_self(), "firn-commit");
+    CommitThread(token);
+  });
+  poller_.Start();
+  lag_.Start();
+  batch_started_ms_ = last_checkpoint_ms_ = deps_.clock.BootMs();
+  Status ended = Loop();
+  PublishStatus();
+  RunResult result;
+  result.caught_up = until_caught_up && ended.has_value() && CaughtUp() && !stop.stop_requested();
+  result.status = status();
+  stages_.fetch = poller_.cpu_seconds();
+  result.stages = stages_;
+  if (!ended.has_value() && ended.error().code() != ErrorCode::kCancelled) {
+    return std::unexpected<Error>(std::move(ended.error()));
+  }
+  return result;
+}
+
+Status PipelineWorker::Loop() {
+  const int64_t loop_started_ms = deps_.clock.BootMs();
+  for (;;) {
+    bool room = sinks_.buffered_bytes() < options_.commit_bytes_max && !stopping_ && !reset_wanted_ &&
+                !fatal_.has_value() && !(commit_in_flight_ && FlushWanted());
+    std::optional<stream::SourceEvent> event = poller_.Next(kLoopMs, room);
+    if (event.has_value()) FIRN_TRY(HandleEvent(std::move(*event)));
+    if (stop_.stop_requested() && !stopping_) {
+      stopping_ = true;
+      stop_deadline_ms_ = deps_.clock.BootMs() + options_.shutdown_deadline_ms;
+      LogInfo("stopping: what is decoded is committed first", {{"rows", sinks_.buffered_rows()}});
+    }
+    FIRN_TRY(TakeCommitResult());
+    FIRN_TRY(ReleaseWhenFlushed());
+    if (reset_wanted_ && !commit_in_flight_) {
+      reset_wanted_ = false;
+      FIRN_TRY(Reset(reset_reason_));
+    }
+    MaybeFreeze();
+    if (!commit_in_flight_) RetryDetached();
+    PublishStatus();
+    if (FlushWanted() && !commit_in_flight_ && releasing_.empty() && flushed_everything_ && NothingToFlush()) {
+      if (fatal_.has_value()) return std::unexpected<Error>(*fatal_);
+      if (stopping_ || CaughtUp()) return {};
+    }
+    FIRN_TRY(CheckDeadlines());
+    if (until_caught_up_ && !assigned_once_ && deps_.clock.BootMs() - loop_started_ms > kNoAssignmentMs) {
+      return Fail(ErrorCode::kTimeout,
+                  fmt::format("no partition was assigned within {} s; does the topic exist, may group '{}' read it, does "
+                              "another member of the group hold all partitions?",
+                              kNoAssignmentMs / 1000, options_.group_id));
+    }
+  }
+}
+
+Status PipelineWorker::CheckDeadlines() {
+  const int64_t now_ms = deps_.clock.BootMs();
+  if (stopping_ && now_ms > stop_deadline_ms_) {
+    LogWarning("shutdown deadline is over; the rest is left to the next start", {{"rows", sinks_.buffered_rows()}});
+    commit_stop_.request_stop();
+    return Fail(ErrorCode::kCancelled, "shutdown deadline");
+  }
+  if (until_caught_up_ && assigned_once_) {
+    for (const Partition& partition : partitions_) {
+      if (!partition.owned || partition.trouble.empty()) continue;
+      return Fail(ErrorCode::kUnavailable, fmt::format("partition {}/{} cannot be read: {}", partition.name.topic,
+                                                       partition.name.partition, partition.trouble));
+    }
+  }
+  return {};
+}
+
+Status PipelineWorker::HandleEvent(stream::SourceEvent event) {
+  return std::visit(
+      Overloaded{
+          [](stream::NothingYet&) -> Status { return {}; },
+          [&](std::unique_ptr<stream::RecordChunk>& chunk) -> Status {
+            HandleChunk(*chunk);
+            return {};
+          },
+          [&](stream::PartitionsAssigned& assigned) { return OnAssigned(assigned); },
+          [&](stream::PartitionsRevoked& revoked) -> Status {
+            OnRevoked(revoked);
+            return {};
+          },
+          [&](stream::PartitionsLost& lost) { return OnLost(lost); },
+          [&](stream::PartitionTrouble& trouble) -> Status {
+            Partition& partition = Of(trouble.partition);
+            partition.trouble = trouble.error.ToString();
+            LogError("partition is paused for all tables; the rest goes on",
+                     {{"topic", partition.name.topic}, {"partition", partition.name.partition},
+                      {"error", trouble.error}});
+            return {};
+          },
+          [&](stream::SourceTrouble& trouble) -> Status {
+            ErrorCode code = trouble.error.code();
+            if (code == ErrorCode::kInvalidInput || code == ErrorCode::kUnauthorized ||
+                code == ErrorCode::kUnsupported) {
+              return std::unexpected<Error>(std::move(trouble.error));
+            }
+            LogWarning("source reports trouble, it goes on by itself", {{"error", trouble.error}});
+            return {};
+          },
+      },
+      event);
+}
+
+Status PipelineWorker::OnAssigned(const stream::PartitionsAssigned& event) {
+  assigned_once_ = true;
+  mismatch_times_ms_.clear();
+  for (stream::PartitionIndex index : event.partitions) {
+    Partition& partition = Of(index);
+    partition.owned = true;
+    partition.releasing = false;
+  }
+  LogInfo("partitions assigned", {{"count", event.partitions.size()}, {"owned", Owned().size()}});
+  FIRN_TRY(StartPartitions(event.partitions, false));
+  std::vector<std::pair<stream::PartitionIndex, stream::SourcePartition>> watched;
+  for (stream::PartitionIndex index : Owned()) watched.emplace_back(index, partitions_[index].name);
+  lag_.Watch(std::move(watched));
+  flushed_everything_ = false;
+  return {};
+}
+
+void PipelineWorker::OnRevoked(const stream::PartitionsRevoked& event) {
+  LogInfo("partitions revoked: committed first, then let go", {{"count", event.partitions.size()}});
+  for (stream::PartitionIndex index : event.partitions) {
+    Of(index).releasing = true;
+    releasing_.insert(index);
+  }
+  release_flush_started_ = false;
+  release_deadline_ms_ = deps_.clock.BootMs() + options_.max_poll_interval_ms / 2;
+}
+
+Status PipelineWorker::OnLost(const stream::PartitionsLost& event) {
+  LogWarning("partitions lost: the group's session is over", {{"count", event.partitions.size()}});
+  for (stream::PartitionIndex index : event.partitions) {
+    Of(index).owned = false;
+    Of(index).releasing = false;
+    releasing_.erase(index);
+  }
+  poller_.Release(event.partitions);
+  sinks_.DiscardAll();
+  dropped_.clear();
+  reset_wanted_ = true;
+  reset_reason_ = "the group's session was lost";
+  return {};
+}
+
+bool PipelineWorker::CaughtUp() const {
+  if (!until_caught_up_ || !assigned_once_) return false;
+  for (const Partition& partition : partitions_) {
+    if (partition.owned && partition.read.offset < partition.target_end) return false;
+  }
+  return true;
+}
+
+bool PipelineWorker::FlushWanted() const {
+  return stopping_ || fatal_.has_value() || !releasing_.empty() || CaughtUp();
+}
+
+bool PipelineWorker::NothingToFlush() const {
+  if (sinks_.buffered_rows() > 0 || !dropped_.empty()) return false;
+  const PositionsMap home_map = home_.map();
+  for (const Partition& partition : partitions_) {
+    if (partition.owned && partition.read.offset > OffsetOf(home_map.marks, partition.key).value_or(0)) return false;
+  }
+  return true;
+}
+
+void PipelineWorker::MaybeFreeze() {
+  if (commit_in_flight_ || reset_wanted_) return;
+  const int64_t now_ms = deps_.clock.BootMs();
+  bool flush = FlushWanted() && (!flushed_everything_ || !NothingToFlush());
+  if (!releasing_.empty() && !release_flush_started_) flush = true;
+  bool by_time = now_ms - batch_started_ms_ >= options_.commit_interval_ms;
+  bool by_size = sinks_.buffered_bytes() >= options_.commit_bytes_max ||
+                 sinks_.buffered_rows() >= options_.commit_rows_max;
+  if (!flush && !by_time && !by_size) return;
+  bool checkpoint = flush || now_ms - last_checkpoint_ms_ >= options_.checkpoint_interval_ms;
+  if (!flush && sinks_.buffered_rows() == 0 && (!checkpoint || NothingToFlush())) {
+    batch_started_ms_ = now_ms;
+    return;
+  }
+  if (!releasing_.empty()) release_flush_started_ = true;
+  Batch batch = Freeze(checkpoint);
+  batch_started_ms_ = now_ms;
+  commit_in_flight_ = true;
+  flushed_everything_ = false;
+  std::lock_guard lock(commit_mutex_);
+  batch_in_ = std::move(batch);
+  commit_changed_.notify_all();
+}
+
+Batch PipelineWorker::Freeze(bool checkpoint) {
+  Batch batch;
+  batch.checkpoint = checkpoint;
+  const PositionsMap home_map = home_.map();
+  bool complete = true;
+  int64_t watermark_ms = INT64_MAX;
+  bool all_past_doubt = !home_.previous_rules_hash().empty();
+  for (stream::PartitionIndex index : Owned()) {
+    const Partition& partition = partitions_[index];
+    batch.home_claims[partition.key] = Claim{OffsetOf(home_map.marks, partition.key).value_or(0), partition.read,
+                                             partition.name.topic};
+    // A partition that is catching up for a detached table does not move H back.
+    Claim& claim = batch.home_claims[partition.key];
+    auto mark = home_map.marks.find(partition.key);
+    if (claim.to.offset < claim.from && mark != home_map.marks.end()) claim.to = mark->second.position;
+    all_past_doubt &= partition.read.offset >= partition.in_doubt_below;
+    std::optional<LagWatch::End> end = lag_.EndOf(index);
+    int64_t reaches_ms = end.has_value() && partition.read.offset >= end->offset
+                             ? std::max(end->asked_ms, partition.read.timestamp_ms)
+                             : partition.read.timestamp_ms;
+    complete &= reaches_ms >= 0;
+    watermark_ms = std::min(watermark_ms, reaches_ms);
+  }
+  if (complete && !batch.home_claims.empty()) batch.watermark_ms = watermark_ms;
+  batch.adopt_rules = checkpoint && all_past_doubt && batch.home_claims.size() == home_map.marks.size();
+  if (checkpoint) batch.dropped = std::exchange(dropped_, {});
+
+  for (auto& sink : sinks_.all()) {
+    if (!sink->open) continue;
+    std::optional<PositionsMap> map = sink->state.map();
+    Claims claims;
+    for (stream::PartitionIndex index : Owned()) {
+      const Partition& partition = partitions_[index];
+      if (sink->skip_below[index] == INT64_MAX) continue;
+      int64_t stands = OffsetOf(map->marks, partition.key).value_or(0);
+      if (stands < partition.read.offset) {
+        claims[partition.key] = Claim{stands, partition.read, partition.name.topic};
+      }
+      if (home_map.home->FindDetached(sink->state.name(), partition.key) != nullptr &&
+          partition.read.offset >= OffsetOf(home_map.marks, partition.key).value_or(0)) {
+        batch.caught_up.emplace_back(sink->state.name(), partition.key);
+      }
+    }
+    sink->CutSlab();
+    if (sink->slab_rows == 0) continue;
+    FIRN_CHECK(!claims.empty(), "rows without a claim on the positions they came from");
+    TableBatch table;
+    table.table = &sink->state;
+    table.is_rejects = sink->is_rejects();
+    table.plan_table = sink->plan_table;
+    table.schema_id = sink->schema_id;
+    table.rows = sink->slab_rows;
+    table.slabs = std::move(sink->slabs);
+    table.claims = std::move(claims);
+    table.properties = sink->unremembered_sources;
+    sink->Discard();
+    batch.tables.push_back(std::move(table));
+  }
+  return batch;
+}
+
+void PipelineWorker::CommitThread(std::stop_token stop) {
+  while (!stop.stop_requested()) {
+    std::optional<Batch> batch;
+    {
+      std::unique_lock lock(commit_mutex_);
+      commit_changed_.wait_for(lock, std::chrono::milliseconds(200),
+                               [&] { return batch_in_.has_value() || stop.stop_requested(); });
+      batch = std::exchange(batch_in_, std::nullopt);
+    }
+    if (!batch.has_value()) continue;
+    BatchResult result = batch_committer_.Commit(std::move(*batch), commit_stop_.get_token());
+    {
+      std::lock_guard lock(commit_mutex_);
+      batch_out_ = std::move(result);
+    }
+    poller_.Wake();
+  }
+}
+
+Status PipelineWorker::TakeCommitResult() {
+  if (!commit_in_flight_) return {};
+  std::optional<BatchResult> result;
+  {
+    std::lock_guard lock(commit_mutex_);
+    result = std::exchange(batch_out_, std::nullopt);
+  }
+  if (!result.has_value()) return {};
+  commit_in_flight_ = false;
+  return AfterCommit(std::move(*result));
+}
+
+Status PipelineWorker::AfterCommit(BatchResult result) {
+  metrics_.CountBatch(result);
+  counters_.rows_committed += static_cast<uint64_t>(result.rows);
+  counters_.rejects_committed += static_cast<uint64_t>(result.rejects);
+  counters_.commits += static_cast<uint64_t>(result.commits);
+  counters_.commit_conflicts += static_cast<uint64_t>(result.conflicts);
+  counters_.data_files += static_cast<uint64_t>(result.files);
+  counters_.data_file_bytes += static_cast<uint64_t>(result.file_bytes);
+  stages_.group += result.times.group_cpu_s;
+  stages_.encode += result.times.encode_cpu_s;
+  stages_.upload += result.times.upload_cpu_s;
+  stages_.commit += result.commit_cpu_s;
+  for (const BatchResult::Detached& detached : result.detached) {
+    for (auto& sink : sinks_.all()) {
+      if (&sink->state != detached.table) continue;
+      sink->open = false;
+      sink->hold = detached.hold;
+      sink->closed_reason = detached.reason;
+      sink->Discard();
+      std::fill(sink->skip_below.begin(), sink->skip_below.end(), INT64_MAX);
+    }
+  }
+  if (result.kind == BatchResult::Kind::kStop) return std::unexpected<Error>(std::move(*result.error));
+  if (result.kind == BatchResult::Kind::kForget) {
+    metrics_.CountMismatch();
+    reset_wanted_ = !stopping_;
+    reset_reason_ = result.reason;
+    if (stopping_) return Fail(ErrorCode::kCancelled, result.reason);
+    const int64_t now_ms = deps_.clock.BootMs();
+    mismatch_times_ms_.push_back(now_ms);
+    std::erase_if(mismatch_times_ms_, [&](int64_t at) { return now_ms - at > kMismatchWindowMs; });
+    if (mismatch_times_ms_.size() >= kMismatchesMax) {
+      LogError("positions were moved by somebody else again and again; does another process run this pipeline outside of "
+               "the consumer group?",
+               {{"pipeline", options_.pipeline}, {"group", options_.group_id}, {"reason", result.reason}});
+      deps_.clock.SleepMs(kMismatchBackoffMs, stop_);
+      mismatch_times_ms_.clear();
+    }
+    return {};
+  }
+  if (result.home_moved) {
+    last_checkpoint_ms_ = deps_.clock.BootMs();
+    PublishGroupOffsets();
+    flushed_everything_ = true;
+  }
+  for (auto& sink : sinks_.all()) {
+    if (!sink->open || sink->buffered_rows() > 0) continue;
+    Status refreshed = sinks_.RefreshPlan(*sink);
+    if (!refreshed.has_value()) {
+      LogError("the table's new schema cannot be used, rows go on under the old one",
+               {{"table", sink->state.name()}, {"error", refreshed.error()}});
+    }
+  }
+  if (result.rows + result.rejects > 0) {
+    LogInfo("committed", {{"rows", result.rows}, {"rejects", result.rejects}, {"files", result.files},
+                          {"bytes", result.file_bytes}, {"snapshots", result.commits},
+                          {"seconds", result.commit_wall_s}});
+  }
+  return {};
+}
+
+Status PipelineWorker::ReleaseWhenFlushed() {
+  if (releasing_.empty()) return {};
+  bool flushed = release_flush_started_ && !commit_in_flight_ && flushed_everything_;
+  bool late = deps_.clock.BootMs() > release_deadline_ms_;
+  if (!flushed && !late) return {};
+  std::vector<stream::PartitionIndex> released(releasing_.begin(), releasing_.end());
+  for (stream::PartitionIndex index : released) {
+    partitions_[index].owned = false;
+    partitions_[index].releasing = false;
+    partitions_[index].target_end = -1;
+  }
+  releasing_.clear();
+  poller_.Release(std::move(released));
+  std::vector<std::pair<stream::PartitionIndex, stream::SourcePartition>> watched;
+  for (stream::PartitionIndex index : Owned()) watched.emplace_back(index, partitions_[index].name);
+  lag_.Watch(std::move(watched));
+  if (late && !flushed) {
+    // Rows of these partitions are in our columns: forget all. A commit under way is judged by its own comparison.
+    sinks_.DiscardAll();
+    reset_wanted_ = true;
+    reset_reason_ = "the revoked partitions could not be committed in time";
+  }
+  return {};
+}
+
+void PipelineWorker::RetryDetached() {
+  const int64_t now_ms = deps_.clock.BootMs();
+  if (stopping_ || now_ms - last_detached_retry_ms_ < kDetachedRetryMs) return;
+  last_detached_retry_ms_ = now_ms;
+  for (auto& sink : sinks_.all()) {
+    if (sink->open || sink->hold || sink->closed_reason.empty()) continue;
+    Status opened = sinks_.Open(*sink, stop_);
+    if (!opened.has_value() || !sink->open) continue;
+    reset_wanted_ = true;
+    reset_reason_ = fmt::format("table '{}' can be reached again", sink->state.name());
+  }
+}
+
+void PipelineWorker::PublishGroupOffsets() {
+  const PositionsMap home_map = home_.map();
+  std::vector<stream::PartitionPosition> offsets;
+  for (stream::PartitionIndex index : Owned()) {
+    auto mark = home_map.marks.find(partitions_[index].key);
+    if (mark != home_map.marks.end()) offsets.push_back({index, mark->second.position});
+  }
+  if (offsets.empty()) return;
+  Status published = deps_.source.CommitGroupOffsets(offsets);
+  if (!published.has_value()) {
+    LogWarning("group offsets could not be published; only other people's lag tools are affected",
+               {{"error", published.error()}});
+  }
+}
+
+void PipelineWorker::PublishStatus() {
+  WorkerStatus status = counters_;
+  const PositionsMap home_map = home_.map();
+  const int64_t now_ms = deps_.clock.WallMs();
+  int64_t lag = 0;
+  bool known = assigned_once_;
+  int64_t oldest_ms = now_ms;
+  int64_t complete_ms = now_ms;
+  bool complete_known = assigned_once_;
+  std::string trouble;
+  for (stream::PartitionIndex index : Owned()) {
+    const Partition& partition = partitions_[index];
+    ++status.assigned_partitions;
+    if (!partition.trouble.empty()) trouble = fmt::format("{}/{}: {}", partition.name.topic, partition.name.partition,
+                                                          partition.trouble);
+    auto mark = home_map.marks.find(partition.key);
+    std::optional<LagWatch::End> end = lag_.EndOf(index);
+    if (mark == home_map.marks.end() || !end.has_value()) {
+      known = false;
+      continue;
+    }
+    int64_t behind = std::max<int64_t>(0, end->offset - mark->second.position.offset);
+    lag += behind;
+    int64_t last_ms = mark->second.position.timestamp_ms;
+    if (behind > 0 && last_ms >= 0) oldest_ms = std::min(oldest_ms, last_ms);
+    int64_t reaches_ms = behind == 0 ? end->asked_ms : last_ms;
+    complete_known &= reaches_ms >= 0;
+    complete_ms = std::min(complete_ms, reaches_ms);
+  }
+  status.lag_records = known ? lag : -1;
+  status.buffered_bytes = sinks_.buffered_bytes();
+  if (home_map.home.has_value()) {
+    for (const DetachedEntry& entry : home_map.home->detached) {
+      status.detached.push_back({entry.table, fmt::format("{}/{}", entry.topic, entry.partition.partition),
+                                 entry.reason});
+    }
+  }
+  status.ready = assigned_once_ && trouble.empty() && status.detached.empty();
+  if (!assigned_once_) status.not_ready_reason = "no partition is assigned yet";
+  if (!trouble.empty()) status.not_ready_reason = trouble;
+  if (!status.detached.empty()) {
+    status.not_ready_reason = fmt::format("table '{}' is detached: {}", status.detached.front().table,
+                                          status.detached.front().reason);
+  }
+  metrics_.SetGauges(status, known ? static_cast<double>(now_ms - oldest_ms) / 1000.0 : -1,
+                     complete_known ? static_cast<double>(now_ms - complete_ms) / 1000.0 : -1, poller_.queued_bytes());
+  std::lock_guard lock(status_mutex_);
+  status_ = std::move(status);
+}
+
+}  // namespace firn::ingest

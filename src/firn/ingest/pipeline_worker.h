@@ -1,0 +1,138 @@
+// PipelineWorker: the Worker's state machine. worker.h says what it does for callers; docs/formats/positions.md gives the
+// rules that it follows.
+//
+// Three threads: the poll thread (Poller), the ingest thread (the caller of Run: events, routing, decoding, freezing of
+// batches) and the commit thread (BatchCommitter). They meet in the Poller's queues and in the hand-over slot below.
+// Everything without a mutex belongs to the ingest thread.
+#pragma once
+
+#include <condition_variable>
+#include <mutex>
+#include <optional>
+#include <set>
+#include <thread>
+#include <vector>
+
+#include "firn/ingest/batch_commit.h"
+#include "firn/ingest/lag_watch.h"
+#include "firn/ingest/poller.h"
+#include "firn/ingest/rules.h"
+#include "firn/ingest/sinks.h"
+#include "firn/ingest/worker.h"
+#include "firn/ingest/worker_metrics.h"
+
+namespace firn::ingest {
+
+class PipelineWorker : public Worker {
+ public:
+  PipelineWorker(PipelineOptions options, WorkerDependencies dependencies, std::unique_ptr<Router> router);
+  ~PipelineWorker() override;
+  Result<RunResult> Run(std::stop_token stop, bool until_caught_up) override;
+  WorkerStatus status() const override;
+
+ private:
+  struct Partition {
+    stream::SourcePartition name;
+    PartitionKey key;
+    bool owned = false;
+    bool releasing = false;
+    std::string trouble;        // not empty: paused, and why
+    stream::Position read;      // everything below is decoded or skipped
+    int64_t in_doubt_below = 0; // after a change of the rules
+    int64_t target_end = -1;    // what was readable when it was assigned (until_caught_up)
+  };
+
+  // Assignment (pipeline_worker_assignment.cc)
+  Status OpenHome();
+  Status StartPartitions(const std::vector<stream::PartitionIndex>& partitions, bool seek);
+  Status OpenSinks();
+  Status DetachSink(const Sink& sink, const std::string& reason, bool hold);
+  void PrepareInDoubt(const std::vector<stream::PartitionIndex>& partitions);
+  void SetSkip(Sink& sink, stream::PartitionIndex index, const PositionsMap& home_map);
+  stream::Position StartOf(stream::PartitionIndex partition, const PositionsMap& home_map);
+  Status Reset(const std::string& reason);
+  Status RetryTransient(const std::string& what, const std::function<Status()>& step);
+  Partition& Of(stream::PartitionIndex index);
+  std::vector<stream::PartitionIndex> Owned() const;
+
+  // The loop (pipeline_worker.cc)
+  Status Loop();
+  Status HandleEvent(stream::SourceEvent event);
+  Status OnAssigned(const stream::PartitionsAssigned& event);
+  void OnRevoked(const stream::PartitionsRevoked& event);
+  Status OnLost(const stream::PartitionsLost& event);
+  Status TakeCommitResult();
+  Status AfterCommit(BatchResult result);
+  bool FlushWanted() const;
+  bool NothingToFlush() const;
+  void MaybeFreeze();
+  Batch Freeze(bool checkpoint);
+  Status ReleaseWhenFlushed();
+  bool CaughtUp() const;
+  Status CheckDeadlines();
+  void RetryDetached();
+  void PublishStatus();
+  void PublishGroupOffsets();
+
+  // Records (pipeline_worker_records.cc)
+  void HandleChunk(const stream::RecordChunk& chunk);
+  void HandleRecord(const stream::Record& record, Partition& partition);
+  Sink* SinkFor(const stream::Record& record, Partition& partition, decode::Reject& reject);
+  void RejectRecord(const stream::Record& record, const Partition& partition, const decode::Reject& reject,
+                    const std::string& intended_table);
+  Sink* OpenedSink(const std::string& table, const TableRule* rule, decode::Reject& reject);
+
+  // Commit thread
+  void CommitThread(std::stop_token stop);
+  bool commit_in_flight() const { return commit_in_flight_; }
+
+  const PipelineOptions options_;
+  WorkerDependencies deps_;
+  std::unique_ptr<Router> router_;
+  const std::string rules_hash_;
+  MapCommitter committer_;
+  Home home_;
+  Sinks sinks_;
+  BatchCommitter batch_committer_;
+  Poller poller_;
+  LagWatch lag_;
+  WorkerMetrics metrics_;
+
+  std::vector<Partition> partitions_;
+  std::vector<Sink*> route_by_partition_;  // when the rules look at the topic only
+  Route route_;                            // reused for each record
+  std::set<stream::PartitionIndex> releasing_;
+  bool release_flush_started_ = false;
+  int64_t release_deadline_ms_ = 0;
+  bool assigned_once_ = false;
+  bool until_caught_up_ = false;
+  bool stopping_ = false;
+  int64_t stop_deadline_ms_ = 0;
+  std::stop_token stop_;
+  bool reset_wanted_ = false;
+  std::string reset_reason_;
+  std::optional<Error> fatal_;             // stop after what is decoded is committed (rejects: stop)
+  std::map<std::string, uint64_t> dropped_;  // since the last checkpoint
+  int64_t batch_started_ms_ = 0;
+  int64_t last_checkpoint_ms_ = 0;
+  int64_t last_detached_retry_ms_ = 0;
+  std::vector<int64_t> mismatch_times_ms_;
+  bool flushed_everything_ = false;        // the last finished batch held all there was, home included
+  uint64_t rows_decoded_since_check_ = 0;
+  StageTimes stages_;
+
+  // Hand-over to the commit thread: one batch at a time.
+  bool commit_in_flight_ = false;
+  std::mutex commit_mutex_;
+  std::condition_variable commit_changed_;
+  std::optional<Batch> batch_in_;
+  std::optional<BatchResult> batch_out_;
+  std::stop_source commit_stop_;
+  std::jthread commit_thread_;
+
+  mutable std::mutex status_mutex_;
+  WorkerStatus status_;    // guarded by status_mutex_
+  WorkerStatus counters_;  // the ingest thread's own
+};
+
+}  // namespace firn::ingest

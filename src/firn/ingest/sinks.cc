@@ -1,0 +1,157 @@
+#include "firn/ingest/sinks.h"
+
+#include <arrow/record_batch.h>
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "firn/base/log.h"
+#include "firn/ingest/column_sources.h"
+#include "firn/schema/partition.h"
+
+namespace firn::ingest {
+namespace {
+
+Result<ColumnSourcesById> RememberedSources(const iceberg::TableMetadata& metadata, const std::string& pipeline) {
+  std::optional<std::string> text = metadata.Property(SourcesProperty(pipeline));
+  if (!text.has_value()) return ColumnSourcesById();
+  return ParseSources(*text);
+}
+
+}  // namespace
+
+void Sink::CutSlab() {
+  if (rows == nullptr || rows->row_count() == 0) return;
+  slab_rows += rows->row_count();
+  slab_bytes += rows->bytes();
+  slabs.push_back(rows->Finish());
+}
+
+void Sink::Discard() {
+  slabs.clear();
+  slab_rows = 0;
+  slab_bytes = 0;
+  if (rows != nullptr && rows->row_count() > 0) rows->Finish();
+}
+
+Result<iceberg::CreateTableRequest> CreateRequestOf(const TableRule& rule) {
+  iceberg::CreateTableRequest request;
+  request.location = rule.location;
+  request.schema = rule.schema;
+  request.properties = rule.properties;
+  FIRN_ASSIGN(request.spec, schema::ParsePartitionSpec(rule.partition, rule.schema));
+  FIRN_ASSIGN(request.sort_order, schema::ParseSortOrder(rule.sort_order, rule.schema));
+  return request;
+}
+
+Sinks::Sinks(const PipelineOptions& options, Home& home, MapCommitter& committer)
+    : options_(options), home_(home), committer_(committer) {}
+
+Result<Sink*> Sinks::FindOrMake(const std::string& table, const TableRule* rule) {
+  if (Sink* found = Find(table)) return found;
+  if (static_cast<int64_t>(sinks_.size()) >= options_.tables_max) {
+    return Fail(ErrorCode::kResourceExhausted,
+                fmt::format("the pipeline feeds {} tables already; raise limits.tables_max if that is meant; table '{}'",
+                            sinks_.size(), table));
+  }
+  FIRN_ASSIGN(iceberg::TableIdentifier identifier, iceberg::TableIdentifier::Parse(table));
+  auto sink = std::make_unique<Sink>(std::move(identifier));
+  sink->rule = rule;
+  Sink* made = sink.get();
+  by_name_[table] = made;
+  // The rejects table stays last: it is committed last in each batch.
+  auto at = sinks_.end();
+  if (!made->is_rejects() && !sinks_.empty() && sinks_.back()->is_rejects()) --at;
+  sinks_.insert(at, std::move(sink));
+  return made;
+}
+
+Result<Sink*> Sinks::Rejects() { return FindOrMake(options_.rejects_table, nullptr); }
+
+Sink* Sinks::Find(const std::string& table) {
+  auto found = by_name_.find(table);
+  return found == by_name_.end() ? nullptr : found->second;
+}
+
+Result<AttachRequest> Sinks::RequestFor(const Sink& sink) const {
+  AttachRequest request;
+  request.allow_shared_topic = options_.allow_shared_topic;
+  if (sink.is_rejects()) {
+    request.create = RejectsTableRequest();
+    request.may_create = true;
+    request.allow_shared_topic = true;  // several pipelines may share a rejects table: rows carry their position
+  } else {
+    FIRN_ASSIGN(request.create, CreateRequestOf(*sink.rule));
+    request.may_create = !sink.rule->schema.fields.empty();
+    request.remedy_when_missing =
+        fmt::format("create it, or give 'columns' under the entry of tables that names it: '{}'", sink.rule->name);
+  }
+  request.create.properties.emplace(kCreatedByProperty, kFirnVersion);
+  request.create.properties.emplace("write.metadata.delete-after-commit.enabled", "true");
+  return request;
+}
+
+Status Sinks::Open(Sink& sink, std::stop_token stop) {
+  FIRN_ASSIGN(AttachRequest request, RequestFor(sink));
+  FIRN_ASSIGN(AttachResult attached, AttachTable(home_, committer_, sink.state, request, stop));
+  sink.open = attached.attached;
+  sink.hold = !attached.attached;
+  sink.closed_reason = attached.hold_reason;
+  if (!attached.attached) return {};
+  return CompilePlan(sink, sink.state.loaded());
+}
+
+Status Sinks::RefreshPlan(Sink& sink) {
+  std::shared_ptr<const iceberg::LoadedTable> now = sink.state.loaded();
+  if (now == nullptr || now == sink.plan_table) return {};
+  const iceberg::TableMetadata& metadata = now->metadata;
+  if (sink.plan_table != nullptr && sink.schema_id == metadata.current_schema_id &&
+      sink.plan_table->metadata.table_uuid == metadata.table_uuid) {
+    sink.plan_table = std::move(now);  // newer spec, sort order, properties; the same columns
+    return {};
+  }
+  LogInfo("table schema changed, the decoding plan is compiled again",
+          {{"table", sink.state.name()}, {"schema_id", metadata.current_schema_id}});
+  return CompilePlan(sink, std::move(now));
+}
+
+Status Sinks::CompilePlan(Sink& sink, std::shared_ptr<const iceberg::LoadedTable> table) {
+  const schema::Schema& schema = table->metadata.CurrentSchema();
+  const std::string context = fmt::format("table '{}'", sink.state.name());
+  if (sink.is_rejects()) {
+    FIRN_ASSIGN(sink.rejects, WithContext(RejectsAppender::Create(schema), context));
+  } else {
+    FIRN_ASSIGN(ColumnSourcesById remembered,
+                WithContext(RememberedSources(table->metadata, options_.pipeline), context));
+    decode::json::JsonDecoderOptions decode = sink.rule->decode;
+    decode.sources = ResolveSources(schema, sink.rule->sources, remembered);
+    std::string sources_text = SerializeSources(decode.sources);
+    sink.unremembered_sources.clear();
+    if (table->metadata.Property(SourcesProperty(options_.pipeline)) != sources_text) {
+      sink.unremembered_sources[SourcesProperty(options_.pipeline)] = std::move(sources_text);
+    }
+    FIRN_ASSIGN(sink.decoder, WithContext(decode::json::JsonDecoder::Create(schema, std::move(decode)), context));
+  }
+  sink.rows = std::make_unique<columnar::RowBuilder>(schema);
+  sink.schema_id = schema.schema_id;
+  sink.plan_table = std::move(table);
+  return {};
+}
+
+int64_t Sinks::buffered_bytes() const {
+  int64_t bytes = 0;
+  for (const auto& sink : sinks_) bytes += sink->buffered_bytes();
+  return bytes;
+}
+
+int64_t Sinks::buffered_rows() const {
+  int64_t rows = 0;
+  for (const auto& sink : sinks_) rows += sink->buffered_rows();
+  return rows;
+}
+
+void Sinks::DiscardAll() {
+  for (auto& sink : sinks_) sink->Discard();
+}
+
+}  // namespace firn::ingest

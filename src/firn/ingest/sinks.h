@@ -1,0 +1,91 @@
+// Sinks: the tables of a pipeline as the ingest thread sees them: route → table → decoder → columns in memory.
+//
+// Owned by the ingest thread; only TableState inside is shared with the commit thread.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <stop_token>
+#include <string>
+#include <vector>
+
+#include "firn/base/error.h"
+#include "firn/columnar/column_builder.h"
+#include "firn/decode/json/json_decoder.h"
+#include "firn/ingest/attach.h"
+#include "firn/ingest/pipeline_options.h"
+#include "firn/ingest/rejects.h"
+#include "firn/ingest/table_state.h"
+
+namespace firn::ingest {
+
+// Rows of a slab: what is decoded before it becomes an immutable record batch.
+inline constexpr int64_t kSlabRowsMax = 131'072;
+inline constexpr int64_t kSlabBytesMax = 64 << 20;
+
+struct Sink {
+  explicit Sink(iceberg::TableIdentifier identifier) : state(std::move(identifier)) {}
+
+  TableState state;
+  const TableRule* rule = nullptr;  // null: the rejects table
+  bool open = false;                // attached and decodable
+  std::string closed_reason;        // why not
+  bool hold = false;                // a person has to decide
+
+  // The plan: valid for `plan_table`'s current schema.
+  std::shared_ptr<const iceberg::LoadedTable> plan_table;
+  int32_t schema_id = -1;
+  std::unique_ptr<decode::json::JsonDecoder> decoder;
+  std::unique_ptr<RejectsAppender> rejects;
+  std::unique_ptr<columnar::RowBuilder> rows;
+  iceberg::Properties unremembered_sources;  // to be set along with the next rows
+  std::vector<std::shared_ptr<arrow::RecordBatch>> slabs;
+  int64_t slab_rows = 0;
+  int64_t slab_bytes = 0;
+
+  // By PartitionIndex: records below are in the table already; INT64_MAX: detached, this table takes nothing of it.
+  std::vector<int64_t> skip_below;
+
+  bool is_rejects() const { return rule == nullptr; }
+  int64_t buffered_rows() const { return slab_rows + (rows ? rows->row_count() : 0); }
+  int64_t buffered_bytes() const { return slab_bytes + (rows ? rows->bytes() : 0); }
+  // Moves the decoded rows into `slabs`.
+  void CutSlab();
+  void Discard();
+};
+
+class Sinks {
+ public:
+  Sinks(const PipelineOptions& options, Home& home, MapCommitter& committer);
+
+  // Opens or attaches; on success the sink is open or held. Errors as AttachTable.
+  Status Open(Sink& sink, std::stop_token stop);
+  // Compiles the plan again when the table's schema has changed; only while nothing of the old plan is uncut.
+  Status RefreshPlan(Sink& sink);
+
+  // The sink of a table, made on first sight (not opened). kResourceExhausted beyond options.tables_max.
+  Result<Sink*> FindOrMake(const std::string& table, const TableRule* rule);
+  Result<Sink*> Rejects();
+  Sink* Find(const std::string& table);
+
+  std::vector<std::unique_ptr<Sink>>& all() { return sinks_; }  // rejects last
+  int64_t buffered_bytes() const;
+  int64_t buffered_rows() const;
+  void DiscardAll();
+
+ private:
+  Status CompilePlan(Sink& sink, std::shared_ptr<const iceberg::LoadedTable> table);
+  Result<AttachRequest> RequestFor(const Sink& sink) const;
+
+  const PipelineOptions& options_;
+  Home& home_;
+  MapCommitter& committer_;
+  std::vector<std::unique_ptr<Sink>> sinks_;
+  std::map<std::string, Sink*> by_name_;
+};
+
+// What the configuration's rule makes of a missing table. kInvalidInput: partition or sort text does not fit.
+Result<iceberg::CreateTableRequest> CreateRequestOf(const TableRule& rule);
+
+}  // namespace firn::ingest

@@ -1,0 +1,88 @@
+#include "firn/ingest/worker_metrics.h"
+
+#include "firn/ingest/batch_commit.h"
+#include "firn/ingest/worker.h"
+
+namespace firn::ingest {
+namespace {
+
+const std::vector<double> kCommitBuckets = {0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300};
+
+metrics::Labels With(metrics::Labels labels, const std::string& key, const std::string& value) {
+  labels[key] = value;
+  return labels;
+}
+
+}  // namespace
+
+WorkerMetrics::WorkerMetrics(metrics::Registry& registry, const std::string& pipeline)
+    : registry_(registry),
+      labels_{{"pipeline", pipeline}},
+      records_(registry.counter("firn_records_total", "Records decoded, rejected or skipped", labels_)),
+      bytes_(registry.counter("firn_record_bytes_total", "Bytes of the values of these records", labels_)),
+      rows_committed_(registry.counter("firn_rows_committed_total", "Rows made visible, rejects not counted", labels_)),
+      rejects_committed_(registry.counter("firn_rejects_committed_total", "Rows of the rejects table", labels_)),
+      commits_(registry.counter("firn_commits_total", "Snapshots that were added", labels_)),
+      conflicts_(registry.counter("firn_commit_conflicts_total", "Commits that lost a compare-and-swap", labels_)),
+      mismatches_(registry.counter("firn_position_mismatches_total",
+                                   "Batches forgotten because positions had been moved by somebody else", labels_)),
+      files_(registry.counter("firn_data_files_total", "Data files that were committed", labels_)),
+      file_bytes_(registry.counter("firn_data_file_bytes_total", "Bytes of these files", labels_)),
+      commit_seconds_(registry.histogram("firn_commit_duration_seconds",
+                                         "From the first data file to the last snapshot of a batch", kCommitBuckets,
+                                         labels_)) {}
+
+void WorkerMetrics::CountRecords(uint64_t records, uint64_t bytes) {
+  records_.Add(static_cast<double>(records));
+  bytes_.Add(static_cast<double>(bytes));
+}
+
+void WorkerMetrics::CountReject(decode::RejectCode code, bool dropped) {
+  metrics::Labels labels = With(labels_, "code", std::string(decode::RejectCodeName(code)));
+  registry_.counter(dropped ? "firn_dropped_records_total" : "firn_rejects_total",
+                    dropped ? "Records dropped by policy" : "Records sent to the rejects table", labels)
+      .Add();
+}
+
+void WorkerMetrics::CountUnknownFields(const std::string& table, const decode::json::UnknownFieldCounts& counts) {
+  uint64_t total = counts.beyond_the_limit;
+  for (const auto& [path, count] : counts.by_path) total += count;
+  if (total == 0) return;
+  registry_.counter("firn_unknown_fields_total", "Values of JSON fields that the table has no column for",
+                    With(labels_, "table", table))
+      .Add(static_cast<double>(total));
+}
+
+void WorkerMetrics::CountBatch(const BatchResult& result) {
+  rows_committed_.Add(static_cast<double>(result.rows));
+  rejects_committed_.Add(static_cast<double>(result.rejects));
+  commits_.Add(result.commits);
+  conflicts_.Add(result.conflicts);
+  files_.Add(static_cast<double>(result.files));
+  file_bytes_.Add(static_cast<double>(result.file_bytes));
+  if (result.commits > 0) commit_seconds_.Observe(result.commit_wall_s);
+}
+
+void WorkerMetrics::CountMismatch() { mismatches_.Add(); }
+
+void WorkerMetrics::SetGauges(const WorkerStatus& status, double lag_seconds, double freshness_seconds,
+                              size_t queued_bytes) {
+  auto set = [&](const char* name, const char* help, double value) { registry_.gauge(name, help, labels_).Set(value); };
+  if (status.lag_records >= 0) {
+    set("firn_lag_records", "Readable records that are not committed yet, over the assigned partitions",
+        static_cast<double>(status.lag_records));
+  }
+  if (lag_seconds >= 0) {
+    set("firn_lag_seconds", "Age of the oldest record that is readable and not committed; 0 when caught up", lag_seconds);
+  }
+  if (freshness_seconds >= 0) {
+    set("firn_freshness_seconds", "Now minus the completeness watermark of the assigned partitions", freshness_seconds);
+  }
+  set("firn_buffered_bytes", "Decoded columns that wait for the next commit", static_cast<double>(status.buffered_bytes));
+  set("firn_queued_bytes", "Fetched records that wait to be decoded", static_cast<double>(queued_bytes));
+  set("firn_assigned_partitions", "Source partitions of this worker", status.assigned_partitions);
+  set("firn_detached_entries", "Pairs of table and partition that are detached", static_cast<double>(status.detached.size()));
+  set("firn_ready", "1 when the worker is assigned and nothing fails", status.ready ? 1 : 0);
+}
+
+}  // namespace firn::ingest

@@ -1,0 +1,44 @@
+// WorkerMetrics: the series that a worker writes (docs/metrics.md). Thread-safe.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <string>
+
+#include "firn/decode/json/json_decoder.h"
+#include "firn/decode/reject.h"
+#include "firn/metrics/metrics.h"
+
+namespace firn::ingest {
+
+struct BatchResult;
+struct WorkerStatus;
+
+class WorkerMetrics {
+ public:
+  WorkerMetrics(metrics::Registry& registry, const std::string& pipeline);
+
+  void CountRecords(uint64_t records, uint64_t bytes);
+  void CountReject(decode::RejectCode code, bool dropped);
+  void CountUnknownFields(const std::string& table, const decode::json::UnknownFieldCounts& counts);
+  void CountBatch(const BatchResult& result);
+  void CountMismatch();
+  // Gauges; `lag_seconds` and `freshness_seconds` negative: not known yet.
+  void SetGauges(const WorkerStatus& status, double lag_seconds, double freshness_seconds, size_t queued_bytes);
+
+ private:
+  metrics::Registry& registry_;
+  const metrics::Labels labels_;
+  metrics::Counter& records_;
+  metrics::Counter& bytes_;
+  metrics::Counter& rows_committed_;
+  metrics::Counter& rejects_committed_;
+  metrics::Counter& commits_;
+  metrics::Counter& conflicts_;
+  metrics::Counter& mismatches_;
+  metrics::Counter& files_;
+  metrics::Counter& file_bytes_;
+  metrics::Histogram& commit_seconds_;
+};
+
+}  // namespace firn::ingest
