@@ -18,6 +18,9 @@ enum class FileContent : int32_t { kData = 0, kPositionDeletes = 1, kEqualityDel
 enum class EntryStatus : int32_t { kExisting = 0, kAdded = 1, kDeleted = 2 };
 enum class ManifestContent : int32_t { kData = 0, kDeletes = 1 };
 
+// A count in a manifest list of format v1 that its writer left out; written lists have none.
+inline constexpr int32_t kUnknownCount = -1;
+
 struct DataFile {
   FileContent content = FileContent::kData;
   std::string file_path;
@@ -47,6 +50,8 @@ struct ManifestEntry {
   std::optional<int64_t> sequence_number;
   std::optional<int64_t> file_sequence_number;
   DataFile data_file;
+
+  bool is_live() const { return status != EntryStatus::kDeleted; }
 };
 
 struct FieldSummary {
@@ -64,7 +69,7 @@ struct ManifestFile {
   int64_t sequence_number = 0;
   int64_t min_sequence_number = 0;
   SnapshotId added_snapshot_id;
-  int32_t added_files_count = 0;
+  int32_t added_files_count = 0;  // this and the next five: kUnknownCount possible in what was read
   int32_t existing_files_count = 0;
   int32_t deleted_files_count = 0;
   int64_t added_rows_count = 0;

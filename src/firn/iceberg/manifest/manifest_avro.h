@@ -1,10 +1,12 @@
 // Manifests and manifest lists as Avro object container files, written as Java writes them, read as anybody wrote them.
 //
 // Pure: bytes in, values out. Written: format v2, codec deflate, field ids in the Avro schema, the header members of
-// iceberg-writing.md rules 11-20. Read: v1, v2, v3 files with null, deflate, zstd or snappy codec, fields matched by id.
+// iceberg-writing.md rules 11-20. Read: v1, v2, v3 files; codecs null, deflate, zstd, snappy; fields matched by id.
 #pragma once
 
+#include <cstdint>
 #include <map>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -23,6 +25,8 @@ struct ManifestHeader {
   int32_t format_version = 2;
 };
 
+// Rule 15 holds or kInvalidInput: ADDED entries may leave their sequence numbers out, EXISTING and DELETED ones may
+// not. Partition values are promoted to the types that spec and schema give. kUnsupported: a format other than v2.
 Result<std::string> WriteManifest(const ManifestHeader& header, const std::vector<ManifestEntry>& entries);
 
 struct ManifestFileContents {
@@ -32,6 +36,10 @@ struct ManifestFileContents {
 // `partition_type`: what the entries' partition tuples are read as is taken from the file's own spec and schema.
 Result<ManifestFileContents> ReadManifest(std::string_view bytes);
 
+// Gives entries of a manifest what they inherit from its line in the manifest list: snapshot id and sequence numbers
+// (spec: "Sequence Number Inheritance"). kCorruption: an entry lacks a number that it cannot inherit.
+Status InheritFromManifest(const ManifestFile& manifest, std::vector<ManifestEntry>& entries);
+
 struct ManifestListHeader {
   SnapshotId snapshot_id;
   std::optional<SnapshotId> parent_snapshot_id;
@@ -39,6 +47,7 @@ struct ManifestListHeader {
   int32_t format_version = 2;
   std::map<std::string, std::string> extra;  // further key-value members of the Avro header (Firn's positions)
 };
+// kInvalidInput: an extra member with a name of Avro's or Iceberg's own, a manifest with an unknown count.
 Result<std::string> WriteManifestList(const ManifestListHeader& header, const std::vector<ManifestFile>& manifests);
 
 struct ManifestListContents {

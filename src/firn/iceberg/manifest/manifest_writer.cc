@@ -1,0 +1,237 @@
+// WriteManifest and SummarizeManifest: entries to Avro bytes, and to their manifest's line in the manifest list.
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+#include <nlohmann/json.hpp>
+
+#include "firn/iceberg/manifest/avro_container.h"
+#include "firn/iceberg/manifest/avro_encoder.h"
+#include "firn/iceberg/manifest/manifest_avro.h"
+#include "firn/iceberg/manifest/manifest_schema.h"
+#include "firn/schema/schema_json.h"
+
+namespace firn::iceberg {
+namespace {
+
+using schema::TypeKind;
+using schema::Value;
+
+std::string Dump(const nlohmann::json& json) {
+  return json.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
+}
+
+Status CheckEntry(const ManifestHeader& header, const ManifestEntry& entry) {
+  const DataFile& file = entry.data_file;
+  if (file.file_path.empty()) return Fail(ErrorCode::kInvalidInput, "manifest entry without a file path");
+  if (file.partition.size() != header.spec.fields.size()) {
+    return Fail(ErrorCode::kInvalidInput,
+                fmt::format("{} partition values for a spec of {} fields, in: '{}'", file.partition.size(),
+                            header.spec.fields.size(), file.file_path));
+  }
+  const bool is_delete = file.content != FileContent::kData;
+  if (is_delete != (header.content == ManifestContent::kDeletes)) {
+    return Fail(ErrorCode::kInvalidInput,
+                fmt::format("data and delete files do not share a manifest: '{}'", file.file_path));
+  }
+  const bool complete =
+      entry.snapshot_id.has_value() && entry.sequence_number.has_value() && entry.file_sequence_number.has_value();
+  if (entry.status != EntryStatus::kAdded && !complete) {
+    return Fail(ErrorCode::kInvalidInput, fmt::format("an existing or deleted entry needs its original snapshot id and "
+                                                      "sequence numbers: '{}'",
+                                                      file.file_path));
+  }
+  if (file.record_count < 0 || file.file_size_in_bytes < 0) {
+    return Fail(ErrorCode::kInvalidInput, fmt::format("negative record count or size: '{}'", file.file_path));
+  }
+  return {};
+}
+
+// Arrays and maps: one block with all items, then the empty block that ends them.
+template <typename Items, typename Encode>
+void EncodeItems(const Items& items, ByteWriter& writer, Encode encode) {
+  if (!items.empty()) writer.PutZigZagVarint(static_cast<int64_t>(items.size()));
+  for (const auto& item : items) encode(item);
+  writer.PutZigZagVarint(0);
+}
+
+// A map that knows nothing is written empty, not null, as Java writes the metrics of a Parquet file.
+void EncodeLongMap(const std::map<int32_t, int64_t>& map, ByteWriter& writer) {
+  writer.PutZigZagVarint(kValueBranch);
+  EncodeItems(map, writer, [&](const auto& pair) {
+    writer.PutZigZagVarint(pair.first);
+    writer.PutZigZagVarint(pair.second);
+  });
+}
+
+void EncodeBytesMap(const std::map<int32_t, std::string>& map, ByteWriter& writer) {
+  writer.PutZigZagVarint(kValueBranch);
+  EncodeItems(map, writer, [&](const auto& pair) {
+    writer.PutZigZagVarint(pair.first);
+    EncodeBytes(pair.second, writer);
+  });
+}
+
+template <typename Integer>
+void EncodeOptionalList(const std::vector<Integer>& list, ByteWriter& writer) {
+  writer.PutZigZagVarint(list.empty() ? kNullBranch : kValueBranch);
+  if (!list.empty()) EncodeItems(list, writer, [&](Integer item) { writer.PutZigZagVarint(item); });
+}
+
+Status EncodeDataFile(const schema::Type& partition_type, const DataFile& file, ByteWriter& writer) {
+  writer.PutZigZagVarint(static_cast<int32_t>(file.content));
+  EncodeBytes(file.file_path, writer);
+  EncodeBytes(file.file_format, writer);
+  for (size_t i = 0; i < file.partition.size(); ++i) {
+    const schema::Type& type = *partition_type.fields()[i].type;
+    FIRN_ASSIGN(const Value value, WithContext(PromoteValue(type, file.partition[i]), file.file_path));
+    EncodeOptionalValue(type, value, writer);
+  }
+  writer.PutZigZagVarint(file.record_count);
+  writer.PutZigZagVarint(file.file_size_in_bytes);
+  EncodeLongMap(file.column_sizes, writer);
+  EncodeLongMap(file.value_counts, writer);
+  EncodeLongMap(file.null_value_counts, writer);
+  EncodeLongMap(file.nan_value_counts, writer);
+  EncodeBytesMap(file.lower_bounds, writer);
+  EncodeBytesMap(file.upper_bounds, writer);
+  EncodeOptionalBytes(file.key_metadata, writer);
+  EncodeOptionalList(file.split_offsets, writer);
+  EncodeOptionalList(file.equality_ids, writer);
+  EncodeOptionalLong(file.sort_order_id, writer);
+  EncodeOptionalBytes(file.referenced_data_file, writer);
+  return {};
+}
+
+// The running summary of one partition field over a manifest's entries.
+class FieldSummarizer {
+ public:
+  explicit FieldSummarizer(const schema::Type& type) : type_(type) {}
+
+  Status Add(const Value& raw) {
+    FIRN_ASSIGN(const Value value, PromoteValue(type_, raw));
+    if (schema::IsNull(value)) {
+      contains_null_ = true;
+    } else if (IsNan(value)) {
+      contains_nan_ = true;
+    } else {
+      if (schema::IsNull(lower_) || schema::CompareValues(value, lower_) < 0) lower_ = value;
+      if (schema::IsNull(upper_) || schema::CompareValues(value, upper_) > 0) upper_ = value;
+    }
+    return {};
+  }
+
+  FieldSummary Finish() const {
+    FieldSummary summary;
+    summary.contains_null = contains_null_;
+    summary.contains_nan = contains_nan_;
+    if (!schema::IsNull(lower_)) {
+      summary.lower_bound = schema::SerializeSingleValue(type_, SignedZero(lower_, true));
+      summary.upper_bound = schema::SerializeSingleValue(type_, SignedZero(upper_, false));
+    }
+    return summary;
+  }
+
+ private:
+  static bool IsNan(const Value& value) {
+    if (const auto* number = std::get_if<float>(&value)) return std::isnan(*number);
+    if (const auto* number = std::get_if<double>(&value)) return std::isnan(*number);
+    return false;
+  }
+
+  // Rule 20: -0.0 below, +0.0 above, for readers that hold the two apart.
+  static Value SignedZero(const Value& value, bool negative) {
+    if (const auto* number = std::get_if<float>(&value); number != nullptr && *number == 0) {
+      return Value(negative ? -0.0f : 0.0f);
+    }
+    if (const auto* number = std::get_if<double>(&value); number != nullptr && *number == 0) {
+      return Value(negative ? -0.0 : 0.0);
+    }
+    return value;
+  }
+
+  const schema::Type& type_;
+  bool contains_null_ = false;
+  bool contains_nan_ = false;
+  Value lower_;
+  Value upper_;
+};
+
+Result<std::vector<FieldSummary>> SummarizePartitions(const schema::Type& partition_type,
+                                                      const std::vector<ManifestEntry>& entries) {
+  std::vector<FieldSummary> summaries;
+  for (size_t i = 0; i < partition_type.fields().size(); ++i) {
+    FieldSummarizer summarizer(*partition_type.fields()[i].type);
+    for (const ManifestEntry& entry : entries) {
+      if (i >= entry.data_file.partition.size()) {
+        return Fail(ErrorCode::kInvalidInput,
+                    fmt::format("too few partition values, in: '{}'", entry.data_file.file_path));
+      }
+      FIRN_TRY(summarizer.Add(entry.data_file.partition[i]));
+    }
+    summaries.push_back(summarizer.Finish());
+  }
+  return summaries;
+}
+
+}  // namespace
+
+Result<std::string> WriteManifest(const ManifestHeader& header, const std::vector<ManifestEntry>& entries) {
+  if (header.format_version != 2) {
+    return Fail(ErrorCode::kUnsupported,
+                fmt::format("manifests are written in format v2 only, wanted: {}", header.format_version));
+  }
+  FIRN_ASSIGN(const schema::TypePtr partition_type, schema::PartitionType(header.spec, header.table_schema));
+  FIRN_ASSIGN(std::string avro_schema, ManifestAvroSchema(header.spec, *partition_type));
+  AvroContainerWriter container({
+      {"avro.schema", std::move(avro_schema)},
+      {"schema", Dump(schema::ToJson(header.table_schema))},
+      {"schema-id", fmt::format("{}", header.table_schema.schema_id)},
+      {"partition-spec", Dump(schema::PartitionFieldsToJson(header.spec))},
+      {"partition-spec-id", fmt::format("{}", header.spec.spec_id)},
+      {"format-version", "2"},
+      {"content", header.content == ManifestContent::kData ? "data" : "deletes"},
+  });
+  for (const ManifestEntry& entry : entries) {
+    FIRN_TRY(CheckEntry(header, entry));
+    ByteWriter writer(container.records());
+    writer.PutZigZagVarint(static_cast<int32_t>(entry.status));
+    EncodeOptionalLong(entry.snapshot_id.has_value() ? std::optional(entry.snapshot_id->value()) : std::nullopt,
+                       writer);
+    EncodeOptionalLong(entry.sequence_number, writer);
+    EncodeOptionalLong(entry.file_sequence_number, writer);
+    FIRN_TRY(EncodeDataFile(*partition_type, entry.data_file, writer));
+    FIRN_TRY(container.EndRecord());
+  }
+  return container.Finish();
+}
+
+Result<ManifestFile> SummarizeManifest(const ManifestHeader& header, const std::vector<ManifestEntry>& entries,
+                                       std::string manifest_path, int64_t manifest_length, int64_t sequence_number,
+                                       SnapshotId snapshot_id) {
+  ManifestFile manifest;
+  manifest.manifest_path = std::move(manifest_path);
+  manifest.manifest_length = manifest_length;
+  manifest.partition_spec_id = header.spec.spec_id;
+  manifest.content = header.content;
+  manifest.sequence_number = sequence_number;
+  manifest.min_sequence_number = sequence_number;
+  manifest.added_snapshot_id = snapshot_id;
+  for (const ManifestEntry& entry : entries) {
+    const int64_t rows = entry.data_file.record_count;
+    switch (entry.status) {
+      case EntryStatus::kAdded: ++manifest.added_files_count, manifest.added_rows_count += rows; break;
+      case EntryStatus::kExisting: ++manifest.existing_files_count, manifest.existing_rows_count += rows; break;
+      case EntryStatus::kDeleted: ++manifest.deleted_files_count, manifest.deleted_rows_count += rows; break;
+    }
+    if (entry.is_live()) {
+      manifest.min_sequence_number =
+          std::min(manifest.min_sequence_number, entry.sequence_number.value_or(sequence_number));
+    }
+  }
+  FIRN_ASSIGN(const schema::TypePtr partition_type, schema::PartitionType(header.spec, header.table_schema));
+  FIRN_ASSIGN(manifest.partitions, SummarizePartitions(*partition_type, entries));
+  return manifest;
+}
+
+}  // namespace firn::iceberg
