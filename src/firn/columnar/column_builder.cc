@@ -187,7 +187,7 @@ bool ColumnBuilder::AppendFixed(std::string_view value) {
 bool ColumnBuilder::AppendList() {
 #ifndef NDEBUG
   FIRN_CHECK(is_repeated(), "an append that does not fit the column's type");
-  FIRN_CHECK(storage_ != Storage::kMap || children_[0]->length_ == children_[1]->length_, "map with a key or value only");
+  FIRN_CHECK(storage_ != Storage::kMap || children_[0]->length_ == children_[1]->length_, "keys without values");
 #endif
   if (children_[0]->length_ > kColumnBytesMax) return false;
   MakeRoom();
@@ -256,7 +256,7 @@ int64_t RowBuilder::bytes() const {
 void RowBuilder::CloseRow() {
   ++row_count_;
 #ifndef NDEBUG
-  for (const auto& column : columns_) FIRN_CHECK(column->length() == row_count_, "a column without a value for the row");
+  for (const auto& column : columns_) FIRN_CHECK(column->length() == row_count_, "a column without its value");
 #endif
 }
 

@@ -1,11 +1,11 @@
 // ColumnBuilder: growing Arrow columns that can be cut back, so that a record which turns out bad halfway leaves no
 // trace. The decoder writes values into them; Finish hands the buffers over as Arrow arrays without copying.
 //
-// One tree a table: a RowBuilder is the struct of the table's fields. Owned by one worker thread. Every Append* must fit
-// the builder's kind (checked unless NDEBUG: it is the hot path; the plan compiler guarantees it). Buffers come from
-// Arrow's default memory pool, grow by doubling, and hold a validity bitmap only once a null has appeared. Offsets are
-// 32 bits wide: a string or binary column holds at most kColumnBytesMax bytes and a list as many elements a batch. Cut
-// the batch (Finish) when bytes() nears kBatchBytesSuggestedMax; an append that would go beyond the limit returns false.
+// One tree a table: a RowBuilder is the struct of the table's fields. Owned by one worker thread. Every Append* must
+// fit the builder's kind (checked unless NDEBUG: it is the hot path; the plan compiler guarantees it). Buffers come
+// from Arrow's default memory pool, grow by doubling, and hold a validity bitmap only once a null has appeared.
+// Offsets are 32 bits wide: a string or binary column holds at most kColumnBytesMax bytes and a list as many elements
+// a batch. Cut the batch (Finish) when bytes() nears kBatchBytesSuggestedMax; an append beyond the limit returns false.
 #pragma once
 
 #include <cstdint>
@@ -37,14 +37,16 @@ inline constexpr int64_t kBatchBytesSuggestedMax = int64_t{1} << 30;
 // AppendReadableBytes may read, and a byte buffer may be written, this far behind a value's begin.
 inline constexpr size_t kReadableBytes = 32;
 
-// The Arrow schema that stands for an Iceberg schema: field ids in the metadata key "PARQUET:field_id" (list element and
-// map key/value too), microsecond timestamps ("UTC" for timestamptz), nanoseconds for the v3 kinds, uuid as
-// fixed_size_binary(16), decimal128, strings as utf8, binary as binary, lists as list<element>, maps as map. The v3 kinds
-// that Firn does not write (variant, geometry, geography, unknown) stand as binary.
+// The Arrow schema that stands for an Iceberg schema: field ids in the metadata key "PARQUET:field_id" (list element
+// and map key/value too), microsecond timestamps ("UTC" for timestamptz), nanoseconds for the v3 kinds, uuid as
+// fixed_size_binary(16), decimal128, strings as utf8, binary as binary, lists as list<element>, maps as map. The v3
+// kinds that Firn does not write (variant, geometry, geography, unknown) stand as binary.
 std::shared_ptr<arrow::Schema> ToArrowSchema(const schema::Schema& schema);
 std::shared_ptr<arrow::Field> ToArrowField(const schema::Field& field);
 
-enum class Storage : uint8_t { kBool, kInt32, kInt64, kFloat, kDouble, kDecimal128, kFixed, kBytes, kStruct, kList, kMap };
+enum class Storage : uint8_t {
+  kBool, kInt32, kInt64, kFloat, kDouble, kDecimal128, kFixed, kBytes, kStruct, kList, kMap,
+};
 
 // A block of Arrow's memory pool. Move-only.
 class PoolBlock {
@@ -97,7 +99,7 @@ class ColumnBuilder {
     if (!value.empty()) std::memcpy(values_.data() + byte_count_, value.data(), value.size());
     return CloseBytes(value.size());
   }
-  // The same for string and binary when kReadableBytes bytes from value.data() on may be read: a short copy has no loop.
+  // The same for string and binary when kReadableBytes bytes from value.data() on may be read: a short copy is cheap.
   bool AppendReadableBytes(std::string_view value) {
     if (!MakeByteRoom(value.size())) [[unlikely]] return false;
     uint8_t* target = values_.data() + byte_count_;
@@ -112,8 +114,8 @@ class ColumnBuilder {
     MakeRoom();
     CloseValid();
   }
-  // Closes the current list: the elements appended since the last close belong to it. Map: as list; keys go to child(0),
-  // values to child(1). False, and nothing closed, beyond kColumnBytesMax elements.
+  // Closes the current list: the elements appended since the last close belong to it. Map: as list; keys go to
+  // child(0), values to child(1). False, and nothing closed, beyond kColumnBytesMax elements.
   bool AppendList();
 
   ColumnBuilder& child(size_t index) { return *children_[index]; }

@@ -198,7 +198,8 @@ TEST(ColumnBuilder, NestedListsKeepTheirPlaces) {
   auto array = column->Finish();
   ExpectValid(*array);
   EXPECT_EQ(array->length(), 4);
-  EXPECT_EQ(array->ToString(), "[\n  [\n    [\n      1,\n      2\n    ],\n    []\n  ],\n  null,\n  [\n    null\n  ],\n  []\n]");
+  EXPECT_EQ(array->ToString(),
+            "[\n  [\n    [\n      1,\n      2\n    ],\n    []\n  ],\n  null,\n  [\n    null\n  ],\n  []\n]");
 }
 
 TEST(ColumnBuilder, ReadableBytesCopyExactlyTheValue) {
