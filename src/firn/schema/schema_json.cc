@@ -387,7 +387,7 @@ Result<Schema> SchemaFromJson(const json& json) {
   FIRN_TRY(RequireObject(json, place));
   Schema schema;
   FIRN_ASSIGN(schema.schema_id, IntOr(json, "schema-id", 0, place));
-  FIRN_ASSIGN(schema.fields, ReadFields(json, place, 1));
+  FIRN_ASSIGN(schema.fields, ReadFields(json, place, 0));
   FIRN_ASSIGN(schema.identifier_field_ids, ReadFieldIds(json, "identifier-field-ids", place));
   std::unordered_set<FieldId> ids;
   FIRN_TRY(CheckIdsUnique(schema.fields, ids));

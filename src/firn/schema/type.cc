@@ -75,7 +75,7 @@ void VisitFields(const std::vector<Field>& fields, const Visit& visit) {
 }
 
 Status ValidateFields(const std::vector<Field>& fields, int32_t depth, std::unordered_set<FieldId>& ids) {
-  if (depth > kTypeDepthMax) {
+  if (depth > kTypeDepthMax && !fields.empty()) {
     return Fail(ErrorCode::kInvalidInput,
                 fmt::format("the schema nests deeper than {} levels; keep the deep part as text", kTypeDepthMax));
   }

@@ -29,8 +29,8 @@ inline bool IsNull(const Value& value) { return std::holds_alternative<std::mono
 // < -0.0 < +0.0 < ... < NaN). FIRN_CHECKs that both hold the same alternative.
 int CompareValues(const Value& a, const Value& b);
 
-// True when `value` is null or holds the alternative that `type` wants (and a uuid or fixed has its length). Values from
-// outside pass here before they reach the functions below, which FIRN_CHECK it.
+// True when `value` is null or holds the alternative that `type` wants (a uuid 16 bytes, a fixed no more than its
+// length). Values from outside pass here before they reach the functions below, which FIRN_CHECK it.
 bool HoldsType(const Type& type, const Value& value);
 
 // Iceberg's binary single-value serialization (spec Appendix D), as bounds and partition summaries use it. Non-null.
