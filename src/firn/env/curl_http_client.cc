@@ -174,16 +174,17 @@ std::unexpected<Error> ErrorOf(CURLcode code, const Exchange& exchange, const Ht
     return Fail(ErrorCode::kCommitStateUnknown,
                 fmt::format("the connection was lost before an answer came; not sent again: {}", where));
   }
-  switch (code) {
-    case CURLE_URL_MALFORMAT:
-    case CURLE_UNSUPPORTED_PROTOCOL:
-      return Fail(ErrorCode::kInvalidInput, fmt::format("malformed URL: {}", where));
-    case CURLE_SSL_CACERT_BADFILE:
-      return Fail(ErrorCode::kInvalidInput, fmt::format("the CA file cannot be used for TLS: {}", where));
-    case CURLE_OUT_OF_MEMORY:
-      return Fail(exchange.attempts == 0 ? ErrorCode::kResourceExhausted : ErrorCode::kCommitStateUnknown,
-                  fmt::format("out of memory: {}", where));
-    default: break;
+  // Only before the first attempt: libcurl gives the same codes for answers that it does not understand.
+  if (exchange.attempts == 0) {
+    switch (code) {
+      case CURLE_URL_MALFORMAT:
+      case CURLE_UNSUPPORTED_PROTOCOL:
+        return Fail(ErrorCode::kInvalidInput, fmt::format("malformed URL: {}", where));
+      case CURLE_SSL_CACERT_BADFILE:
+        return Fail(ErrorCode::kInvalidInput, fmt::format("the CA file cannot be used for TLS: {}", where));
+      case CURLE_OUT_OF_MEMORY: return Fail(ErrorCode::kResourceExhausted, fmt::format("out of memory: {}", where));
+      default: break;
+    }
   }
   // curl_easy_strerror is a fixed sentence for each code; the error buffer may quote what the peer sent.
   std::string_view reason = curl_easy_strerror(code);

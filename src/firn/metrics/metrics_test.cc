@@ -91,7 +91,9 @@ TEST(RegistryTest, ManyThreadsWriteWhileOneReads) {
   std::vector<std::jthread> threads;
   for (int t = 0; t < 4; ++t) {
     threads.emplace_back([&registry] {
-      for (int i = 0; i < 2000; ++i) registry.counter("firn_rows_total", "Rows.", {{"n", std::to_string(i % 10)}}).Add();
+      for (int i = 0; i < 2000; ++i) {
+        registry.counter("firn_rows_total", "Rows.", {{"n", std::to_string(i % 10)}}).Add();
+      }
     });
   }
   for (int i = 0; i < 20; ++i) registry.ExposeText();

@@ -150,8 +150,8 @@ class StatusServer::Impl {
     }
     if (port_ <= 0) {
       std::string reason = errno == 0 ? "not an address" : std::error_code(errno, std::generic_category()).message();
-      return Fail(ErrorCode::kInvalidInput,
-                  fmt::format("cannot listen ({}); choose another address or stop what holds it: '{}'", reason, listen));
+      return Fail(ErrorCode::kInvalidInput, fmt::format("cannot listen ({}); choose another address or stop what "
+                                                        "holds it: '{}'", reason, listen));
     }
     thread_ = std::jthread([this] {
       server_.listen_after_bind();
