@@ -1,0 +1,311 @@
+#include "firn/ingest/positions_admin.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <map>
+#include <set>
+
+#include "firn/iceberg/manifest/manifest_avro.h"
+#include "firn/ingest/history.h"
+#include "firn/ingest/home.h"
+#include "firn/ingest/rules.h"
+
+namespace firn::ingest {
+namespace {
+
+std::string PartitionText(const PartitionKey& key, const Mark& mark) {
+  return fmt::format("{}/{}", mark.topic, key.partition);
+}
+
+Status RequireCommitted(const Result<MapCommitResult>& result, const std::string& table) {
+  if (!result.has_value()) return std::unexpected<Error>(result.error());
+  if (result->outcome == CommitOutcome::kCommitted || result->outcome == CommitOutcome::kAlreadyDone) return {};
+  return Fail(ErrorCode::kConflict, fmt::format("table '{}': {}", table, result->reason));
+}
+
+// Puts `marks` over the table's map in an empty snapshot.
+Status OverwriteMarks(MapCommitter& committer, TableState& state, const Marks& marks, const std::string& rules_hash,
+                      bool replace_all, std::stop_token stop) {
+  MapCommitRequest request;
+  request.decide = [&](const iceberg::LoadedTable&, const std::optional<PositionsMap>& stands) -> Result<MapDecision> {
+    MapDecision decision;
+    if (stands.has_value()) decision.next = *stands;
+    if (replace_all) decision.next.marks.clear();
+    for (const auto& [key, mark] : marks) decision.next.marks[key] = mark;
+    if (decision.next.rules_hash.empty()) decision.next.rules_hash = rules_hash;
+    return decision;
+  };
+  return RequireCommitted(committer.Commit(state, request, stop), state.name());
+}
+
+// The map in the manifest list of the newest surviving snapshot of the pipeline.
+Result<PositionsMap> MapOfNewestSnapshot(const iceberg::LoadedTable& loaded, const std::string& pipeline,
+                                         env::ObjectStore& store) {
+  bool chain_complete = false;
+  const iceberg::Snapshot* newest = NewestSnapshotOf(loaded.metadata, pipeline, chain_complete);
+  if (newest == nullptr) {
+    return Fail(ErrorCode::kNotFound,
+                fmt::format("no snapshot of this pipeline is left, so there is nothing to rewind to; use --continue: "
+                            "table '{}'",
+                            loaded.identifier.ToString()));
+  }
+  FIRN_ASSIGN(std::string bytes, store.Read(newest->manifest_list));
+  FIRN_ASSIGN(iceberg::ManifestListContents list, iceberg::ReadManifestList(bytes));
+  auto found = list.header.find(PositionsProperty(pipeline));
+  if (found == list.header.end()) {
+    return Fail(ErrorCode::kCorruption,
+                fmt::format("the manifest list of snapshot {} carries no positions", newest->snapshot_id));
+  }
+  return PositionsMap::Parse(found->second);
+}
+
+}  // namespace
+
+PositionsAdmin::PositionsAdmin(const PipelineOptions& options, iceberg::Catalog& catalog, env::ObjectStore& store,
+                               env::Clock& clock, env::Random& random)
+    : options_(options),
+      catalog_(catalog),
+      store_(store),
+      clock_(clock),
+      random_(random),
+      committer_(catalog, store, clock, random, CommitterIdentity{options.pipeline, options.worker, options.group_id}),
+      rules_hash_(RulesHash(options.tables)) {}
+
+Result<std::vector<TablePositions>> PositionsAdmin::FindFedTables(const std::optional<PositionsMap>& home) {
+  std::set<std::vector<std::string>> namespaces;
+  std::set<std::string> names;
+  auto add = [&](const std::string& table) -> Status {
+    FIRN_ASSIGN(iceberg::TableIdentifier identifier, iceberg::TableIdentifier::Parse(table));
+    namespaces.insert(identifier.namespace_levels);
+    return {};
+  };
+  for (const TableRule& rule : options_.tables) {
+    if (!rule.is_template()) FIRN_TRY(add(rule.name));
+  }
+  FIRN_TRY(add(options_.home_table));
+  FIRN_TRY(add(options_.rejects_table));
+  for (const std::vector<std::string>& levels : namespaces) {
+    FIRN_ASSIGN(bool exists, catalog_.NamespaceExists(levels));
+    if (!exists) continue;
+    FIRN_ASSIGN(std::vector<iceberg::TableIdentifier> tables, catalog_.ListTables(levels));
+    for (const iceberg::TableIdentifier& table : tables) names.insert(table.ToString());
+  }
+  if (home.has_value() && home->home.has_value()) {
+    for (const ListedTable& listed : home->home->tables) names.insert(listed.table);
+  }
+  names.erase(options_.home_table);
+
+  std::vector<TablePositions> found;
+  for (const std::string& name : names) {
+    TablePositions table;
+    table.table = name;
+    table.listed = home.has_value() && home->home.has_value() && home->home->Find(name) != nullptr;
+    FIRN_ASSIGN(iceberg::TableIdentifier identifier, iceberg::TableIdentifier::Parse(name));
+    Result<iceberg::LoadedTable> loaded = catalog_.LoadTable(identifier);
+    if (!loaded.has_value()) {
+      if (!table.listed) continue;
+      table.problem = loaded.error().ToString();
+      found.push_back(std::move(table));
+      continue;
+    }
+    Result<std::optional<PositionsMap>> map = MapOf(loaded->metadata, options_.pipeline);
+    if (!map.has_value()) {
+      table.problem = map.error().ToString();
+    } else if (map->has_value()) {
+      table.map = std::move(*map);
+      Result<HistoryVerdict> verdict = JudgeHistory(loaded->metadata, name, options_.pipeline, *table.map, store_);
+      if (!verdict.has_value()) {
+        table.problem = verdict.error().ToString();
+      } else if (!verdict->unchanged) {
+        table.problem = verdict->reason;
+      }
+    } else if (table.listed) {
+      table.problem = "listed by the home, but without positions";
+    } else {
+      continue;  // somebody else's table
+    }
+    found.push_back(std::move(table));
+  }
+  return found;
+}
+
+Result<PipelinePositions> PositionsAdmin::Show() {
+  PipelinePositions shown;
+  shown.home_table = options_.home_table;
+  FIRN_ASSIGN(iceberg::TableIdentifier home_identifier, iceberg::TableIdentifier::Parse(options_.home_table));
+  Result<iceberg::LoadedTable> home = catalog_.LoadTable(home_identifier);
+  if (home.has_value()) {
+    FIRN_ASSIGN(shown.home, MapOf(home->metadata, options_.pipeline));
+  } else if (home.error().code() != ErrorCode::kNotFound) {
+    return std::unexpected<Error>(std::move(home.error()));
+  }
+  FIRN_ASSIGN(shown.tables, FindFedTables(shown.home));
+  return shown;
+}
+
+Result<std::vector<AdminChange>> PositionsAdmin::Set(const SetRequest& request, bool dry_run, std::stop_token stop) {
+  FIRN_ASSIGN(iceberg::TableIdentifier home_identifier, iceberg::TableIdentifier::Parse(options_.home_table));
+  FIRN_ASSIGN(PipelinePositions shown, Show());
+  if (!shown.home.has_value()) {
+    return Fail(ErrorCode::kNotFound, fmt::format("there is no home table yet; start the pipeline once, or 'firn positions "
+                                                  "rebuild': '{}'",
+                                                  options_.home_table));
+  }
+  Marks wanted;
+  for (const auto& [key, mark] : shown.home->marks) {
+    bool named = mark.topic == request.topic && (!request.partition.has_value() || *request.partition == key.partition) &&
+                 (request.cluster_id.empty() || request.cluster_id == key.cluster_id) &&
+                 (request.topic_id.empty() || request.topic_id == key.topic_id);
+    if (named) wanted[key] = Mark{mark.topic, stream::Position{request.offset, -1, -1}};
+  }
+  if (wanted.empty() && !request.cluster_id.empty() && !request.topic_id.empty() && request.partition.has_value()) {
+    wanted[PartitionKey{request.cluster_id, request.topic_id, *request.partition}] =
+        Mark{request.topic, stream::Position{request.offset, -1, -1}};
+  }
+  if (wanted.empty()) {
+    return Fail(ErrorCode::kNotFound,
+                fmt::format("the home knows no such partition; for a new one give --cluster-id, --topic-id and "
+                            "--partition: topic '{}'",
+                            request.topic));
+  }
+  std::vector<AdminChange> changes;
+  auto plan = [&](const std::string& table, const Marks& stands, const std::string& note) {
+    for (const auto& [key, mark] : wanted) {
+      changes.push_back({table, PartitionText(key, mark), OffsetOf(stands, key).value_or(-1), mark.position.offset, note});
+    }
+  };
+  plan(options_.home_table, shown.home->marks, "H");
+  if (request.tables_too) {
+    for (const TablePositions& table : shown.tables) {
+      if (table.map.has_value()) plan(table.table, table.map->marks, "T");
+    }
+  }
+  if (dry_run) return changes;
+  // Tables first: a worker that reads from an H that was moved back must not find a table that is still ahead by mistake.
+  if (request.tables_too) {
+    for (const TablePositions& table : shown.tables) {
+      if (!table.map.has_value()) continue;
+      FIRN_ASSIGN(iceberg::TableIdentifier identifier, iceberg::TableIdentifier::Parse(table.table));
+      TableState state(std::move(identifier));
+      FIRN_TRY(OverwriteMarks(committer_, state, wanted, rules_hash_, false, stop));
+    }
+  }
+  TableState home_state(std::move(home_identifier));
+  FIRN_TRY(OverwriteMarks(committer_, home_state, wanted, rules_hash_, false, stop));
+  return changes;
+}
+
+Result<Marks> PositionsAdmin::MarksToResume(const iceberg::LoadedTable& loaded, const PositionsMap& home,
+                                            ResumeMode mode, std::string& note) {
+  if (mode == ResumeMode::kRewind) {
+    FIRN_ASSIGN(PositionsMap map, MapOfNewestSnapshot(loaded, options_.pipeline, store_));
+    note = fmt::format("back to snapshot {}: later records are read again", map.snapshot_id);
+    return map.marks;
+  }
+  FIRN_ASSIGN(std::optional<PositionsMap> stands, MapOf(loaded.metadata, options_.pipeline));
+  if (stands.has_value() && stands->table_uuid == loaded.metadata.table_uuid) {
+    note = "the positions in the table are taken as they stand";
+    return stands->marks;
+  }
+  note = "the table has no positions of its own: it goes on from the home's; what came before is not read again";
+  return home.marks;
+}
+
+Result<std::vector<AdminChange>> PositionsAdmin::Resume(const std::string& table, ResumeMode mode, bool dry_run,
+                                                        std::stop_token stop) {
+  FIRN_ASSIGN(PipelinePositions shown, Show());
+  if (!shown.home.has_value() || !shown.home->home.has_value() || shown.home->home->Find(table) == nullptr) {
+    return Fail(ErrorCode::kNotFound, fmt::format("the pipeline does not feed such a table; 'firn positions show' lists "
+                                                  "them: '{}'",
+                                                  table));
+  }
+  FIRN_ASSIGN(iceberg::TableIdentifier identifier, iceberg::TableIdentifier::Parse(table));
+  TableState state(identifier);
+  FIRN_TRY(committer_.Reload(state));
+  std::shared_ptr<const iceberg::LoadedTable> loaded = state.loaded();
+  std::string note;
+  FIRN_ASSIGN(Marks marks, MarksToResume(*loaded, *shown.home, mode, note));
+  FIRN_ASSIGN(std::optional<PositionsMap> stands, MapOf(loaded->metadata, options_.pipeline));
+  std::vector<AdminChange> changes;
+  for (const auto& [key, mark] : marks) {
+    int64_t from = stands.has_value() ? OffsetOf(stands->marks, key).value_or(-1) : -1;
+    changes.push_back({table, PartitionText(key, mark), from, mark.position.offset, note});
+  }
+  if (dry_run) return changes;
+  FIRN_TRY(OverwriteMarks(committer_, state, marks, rules_hash_, true, stop));
+
+  FIRN_ASSIGN(iceberg::TableIdentifier home_identifier, iceberg::TableIdentifier::Parse(options_.home_table));
+  Home home(committer_, home_identifier, shown.home->rules_hash);
+  FIRN_TRY(home.Open(stop));
+  const std::string uuid = loaded->metadata.table_uuid;
+  FIRN_TRY(RequireCommitted(home.Edit(
+                                [&](PositionsMap& map) -> Result<bool> {
+                                  if (ListedTable* listed = map.home->Find(table)) listed->table_uuid = uuid;
+                                  for (DetachedEntry& entry : map.home->detached) {
+                                    if (entry.table == table) entry.hold = false;
+                                  }
+                                  // A table that was not detached yet is made to catch up from its new positions.
+                                  for (const auto& [key, mark] : map.marks) {
+                                    int64_t own = OffsetOf(marks, key).value_or(0);
+                                    if (own >= mark.position.offset || map.home->FindDetached(table, key)) continue;
+                                    map.home->detached.push_back(
+                                        DetachedEntry{table, key, mark.topic, "resumed", clock_.WallMs(), false});
+                                  }
+                                  return true;
+                                },
+                                {}, stop),
+                            home.name()));
+  return changes;
+}
+
+Result<std::vector<AdminChange>> PositionsAdmin::Rebuild(bool dry_run, std::stop_token stop) {
+  FIRN_ASSIGN(iceberg::TableIdentifier home_identifier, iceberg::TableIdentifier::Parse(options_.home_table));
+  FIRN_ASSIGN(PipelinePositions shown, Show());
+  if (shown.home.has_value() && shown.home->home.has_value() && !shown.home->home->tables.empty()) {
+    return Fail(ErrorCode::kAlreadyExists,
+                fmt::format("the home table is there and lists {} tables; rebuilding is only for a lost one: '{}'",
+                            shown.home->home->tables.size(), options_.home_table));
+  }
+  std::set<PartitionKey> keys;
+  for (const TablePositions& table : shown.tables) {
+    if (!table.map.has_value()) continue;
+    for (const auto& [key, mark] : table.map->marks) keys.insert(key);
+  }
+  Marks marks;
+  HomeRecord record;
+  for (const TablePositions& table : shown.tables) {
+    if (!table.map.has_value()) continue;
+    record.tables.push_back(ListedTable{table.table, table.map->table_uuid, ListedState::kAttached, {}});
+    for (const PartitionKey& key : keys) {
+      // A table that does not name the partition has read nothing of it: position 0 (positions.md, section 5.4).
+      auto own = table.map->marks.find(key);
+      Mark stands = own == table.map->marks.end() ? Mark{} : own->second;
+      auto [at, fresh] = marks.emplace(key, stands);
+      if (!fresh && stands.position.offset < at->second.position.offset) at->second.position = stands.position;
+      if (at->second.topic.empty()) at->second.topic = stands.topic;
+    }
+  }
+  if (record.tables.empty()) {
+    return Fail(ErrorCode::kNotFound,
+                fmt::format("no table in the configured namespaces has positions of pipeline '{}'", options_.pipeline));
+  }
+  std::vector<AdminChange> changes;
+  for (const auto& [key, mark] : marks) {
+    changes.push_back({options_.home_table, PartitionText(key, mark), -1, mark.position.offset, "H, smallest of all tables"});
+  }
+  if (dry_run) return changes;
+  Home home(committer_, home_identifier, rules_hash_);
+  FIRN_TRY(home.Open(stop));
+  FIRN_TRY(RequireCommitted(home.Edit(
+                                [&](PositionsMap& map) -> Result<bool> {
+                                  map.marks = marks;
+                                  map.home = record;
+                                  return true;
+                                },
+                                {}, stop),
+                            home.name()));
+  return changes;
+}
+
+}  // namespace firn::ingest
