@@ -355,8 +355,9 @@ Status MetadataBuilder::operator()(const RemoveProperties& u) {
   return {};
 }
 
-// Snapshots that this commit both added and replaced were never seen as current. A removed snapshot takes the log before
-// it along: with a gap, "current at time t" would be answered with a snapshot that was not (Java: updateSnapshotLog).
+// Snapshots that this commit both added and replaced were never seen as current. A removed snapshot takes the log
+// before it along: with a gap, "current at time t" would be answered with a snapshot that was not (Java:
+// updateSnapshotLog).
 void MetadataBuilder::RepairSnapshotLog() {
   std::set<SnapshotId> listed;
   for (const Snapshot& snapshot : out_.snapshots) listed.insert(snapshot.snapshot_id);

@@ -132,8 +132,8 @@ Result<std::map<std::string, std::string>> StringMapMember(const json& object, s
     } else if (value.is_number() || value.is_boolean()) {
       out.emplace(key, value.dump());
     } else {
-      return Fail(ErrorCode::kCorruption,
-                  fmt::format("member '{}' must hold strings, found {} under the key: '{}'", name, value.type_name(), key));
+      return Fail(ErrorCode::kCorruption, fmt::format("member '{}' must hold strings, found {} under the key: '{}'",
+                                                      name, value.type_name(), key));
     }
   }
   return out;

@@ -23,7 +23,7 @@ Status ValidateFields(const std::vector<Field>& fields, std::set<int32_t>& ids) 
       return Invalid(fmt::format("a struct has two fields of one name; rename one of: '{}'", field.name));
     }
     if (field.id.value() < 1 || field.id.value() > kFieldIdMax) {
-      return Invalid(fmt::format("the id of field '{}' must be in [1, {}], found: {}", field.name, kFieldIdMax, field.id));
+      return Invalid(fmt::format("the id of field '{}' must be 1 to {}, found: {}", field.name, kFieldIdMax, field.id));
     }
     if (!ids.insert(field.id.value()).second) {
       return Invalid(fmt::format("a field id is used twice, by '{}' and another field: {}", field.name, field.id));

@@ -283,7 +283,9 @@ void KeepOtherMembers(const json& root, TableMetadata& out) {
 }  // namespace
 
 Result<TableMetadata> TableMetadata::FromJson(const json& root) {
-  if (!root.is_object()) return Corrupt(fmt::format("table metadata must be a JSON object, found: {}", root.type_name()));
+  if (!root.is_object()) {
+    return Corrupt(fmt::format("table metadata must be a JSON object, found: {}", root.type_name()));
+  }
   TableMetadata out;
   FIRN_TRY(ReadHeader(root, out));
   FIRN_TRY(ReadSchemas(root, out));

@@ -132,8 +132,8 @@ json ToJson(const TableRequirement& requirement) { return std::visit(Requirement
 Status CheckRequirement(const TableRequirement& requirement, const TableMetadata* base) {
   if (base != nullptr) return std::visit(RequirementCheck{*base}, requirement);
   if (std::holds_alternative<AssertCreate>(requirement)) return {};
-  return Fail(ErrorCode::kConflict, fmt::format("requirement failed: the table does not exist, wanted: {}",
-                                                ToJson(requirement).dump(-1, ' ', true, json::error_handler_t::replace)));
+  std::string text = ToJson(requirement).dump(-1, ' ', true, json::error_handler_t::replace);
+  return Fail(ErrorCode::kConflict, fmt::format("requirement failed: the table does not exist, wanted: {}", text));
 }
 
 }  // namespace firn::iceberg

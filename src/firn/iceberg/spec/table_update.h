@@ -1,6 +1,6 @@
-// Updates and requirements: how a table changes (REST: "CommitTableRequest"; iceberg-writing.md rule 38).
+// Updates and requirements: how a table changes (REST: "CommitTableRequest").
 //
-// Pure. `ApplyUpdates` is what a catalog without a server (SQLite) does itself and what the tests hold a server against.
+// Pure. `ApplyUpdates` is what a catalog without a server (SQLite) does itself, and what tests hold a server against.
 #pragma once
 
 #include <optional>
@@ -49,9 +49,9 @@ nlohmann::json ToJson(const TableRequirement& requirement);
 // kConflict names the requirement that does not hold. `base` null: the table does not exist.
 Status CheckRequirement(const TableRequirement& requirement, const TableMetadata* base);
 
-// The next metadata: last-updated-ms is max(now_ms, base's, the logs'), logs are kept (rule 29), and the metadata log
-// gets `base_metadata_location`, capped by write.metadata.previous-versions-max. kInvalidInput: an update contradicts
-// the base (unknown schema id, snapshot with an old sequence number, ...).
+// The next metadata: last-updated-ms is max(now_ms, base's, the logs'), the snapshot log stays free of gaps, and the
+// metadata log gets `base_metadata_location`, capped by write.metadata.previous-versions-max. kInvalidInput: an update
+// contradicts the base (unknown schema id, snapshot with an old sequence number, ...).
 Result<TableMetadata> ApplyUpdates(const TableMetadata& base, const std::vector<TableUpdate>& updates, int64_t now_ms,
                                    const std::string& base_metadata_location);
 
@@ -66,8 +66,7 @@ struct CreateTableRequest {
 // and identifier fields rewritten to them, everything validated. What a catalog server is sent.
 Result<CreateTableRequest> WithFreshIds(const CreateTableRequest& request);
 
-// A fresh v2 table; `request.location` must be set. Field ids are assigned anew, breadth first as Java does, from 1; spec and sort order are rewritten
-// to the new ids. `uuid` is the text of a random UUID.
+// A fresh v2 table of WithFreshIds(request), whose location must be set. `uuid` is the text of a random UUID.
 Result<TableMetadata> NewTableMetadata(const CreateTableRequest& request, const std::string& uuid, int64_t now_ms);
 
 }  // namespace firn::iceberg

@@ -211,7 +211,8 @@ TEST(ApplyUpdates, TimeNeverGoesBack) {
   EXPECT_EQ(later.snapshot_log[1].timestamp_ms, 9000);
   base.snapshot_log[0].timestamp_ms = 12'000;  // another writer's clock
   EXPECT_EQ(Apply(base, {SetProperties{}}, 100).last_updated_ms, 12'000);
-  EXPECT_EQ(Apply(base, {AddSnapshot{MakeSnapshot(8, 2, 20'000)}, MainAt(8)}, 100).snapshot_log[1].timestamp_ms, 20'000);
+  later = Apply(base, {AddSnapshot{MakeSnapshot(8, 2, 20'000)}, MainAt(8)}, 100);
+  EXPECT_EQ(later.snapshot_log[1].timestamp_ms, 20'000);
 }
 
 TEST(ApplyUpdates, IntermediateSnapshotsAreNotInTheLog) {
@@ -266,7 +267,8 @@ TEST(ApplyUpdates, RemovingMainEmptiesTheTable) {
 TEST(ApplyUpdates, MetadataLogIsCapped) {
   TableMetadata base = Apply(Base(), {SetProperties{{{"write.metadata.previous-versions-max", "3"}}}});
   for (int i = 0; i < 6; ++i) {
-    auto next = ApplyUpdates(base, {SetProperties{{{"i", std::to_string(i)}}}}, 6000 + i, "file:///m" + std::to_string(i));
+    std::string number = std::to_string(i);
+    auto next = ApplyUpdates(base, {SetProperties{{{"i", number}}}}, 6000 + i, "file:///m" + number);
     ASSERT_TRUE(next.has_value());
     base = *next;
   }
