@@ -91,9 +91,13 @@ const Key& BlockReader::KeyOf(std::string_view name) const {
   return *key;
 }
 
-std::string BlockReader::ShownPath(std::string_view name) const { return Join(shown_, name); }
+std::string BlockReader::ShownPath(std::string_view name) const {
+  return Join(shown_, name);
+}
 
-bool BlockReader::Has(std::string_view name) const { return node_->Find(name) != nullptr; }
+bool BlockReader::Has(std::string_view name) const {
+  return node_->Find(name) != nullptr;
+}
 
 const YamlNode* BlockReader::Value(std::string_view name) const {
   const YamlEntry* entry = node_->Find(name);
@@ -133,7 +137,8 @@ const YamlNode* BlockReader::Scalar(std::string_view name) const {
   const YamlNode* value = Value(name);
   if (value == nullptr) return nullptr;
   if (value->kind == YamlNode::Kind::kScalar) return value;
-  Report(name, fmt::format("expected a single value ({}), found {}", KeyTypeName(KeyOf(name).type), KindName(value->kind)));
+  Report(name,
+         fmt::format("expected a single value ({}), found {}", KeyTypeName(KeyOf(name).type), KindName(value->kind)));
   return nullptr;
 }
 

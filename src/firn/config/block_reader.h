@@ -1,9 +1,9 @@
 // BlockReader: one mapping of the configuration, read by the table of keys.
 //
-// Made by the loader for a block, used on one thread and dropped. Making it reports unknown keys (with the nearest known
-// one) and required keys that are missing; each getter converts and checks one key by its row of the table, reports what
-// is wrong, and leaves the target alone when the key is absent or wrong. Asking for a key that the table does not have
-// is a bug in Firn.
+// Made by the loader for a block, used on one thread and dropped. Making it reports unknown keys (with the nearest
+// known one) and required keys that are missing; each getter converts and checks one key by its row of the table,
+// reports what is wrong, and leaves the target alone when the key is absent or wrong. Asking for a key that the table
+// does not have is a bug in Firn.
 #pragma once
 
 #include <cstdint>

@@ -133,7 +133,8 @@ class ColumnsReader {
     if (node == nullptr || (node->kind != YamlNode::Kind::kScalar && node->kind != YamlNode::Kind::kMap)) {
       block.Report(node == nullptr ? "type" : key,
                    fmt::format("needs '{}': a type, or a block with 'type' in it; or write it in one line, "
-                               "as list<int> or map<string, int>", key));
+                               "as list<int> or map<string, int>",
+                               key));
       return std::nullopt;
     }
     if (node->kind == YamlNode::Kind::kScalar) {

@@ -22,7 +22,8 @@ inline constexpr std::array kBinaryTexts = {decode::json::BinaryText::kBase64, d
 inline constexpr std::array kBinaryTextNames = {"base64", "hex"};
 
 // nullopt: something is wrong and has been reported. Ids count from 1, depth first.
-std::optional<schema::Schema> ReadColumns(const std::vector<BlockReader>& columns, ingest::ColumnSourcesByName& sources);
+std::optional<schema::Schema> ReadColumns(const std::vector<BlockReader>& columns,
+                                          ingest::ColumnSourcesByName& sources);
 
 // Adds the columns that the decode options name and the schema lacks: kafka_column, raw_column, unknown_column.
 void AddServiceColumns(const decode::json::JsonDecoderOptions& decode, schema::Schema& schema);

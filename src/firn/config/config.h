@@ -21,7 +21,7 @@ namespace firn::config {
 struct KafkaConfig {
   std::map<std::string, std::string> properties;  // librdkafka's, group.id included; may hold secrets: mask by name
   std::vector<std::string> topics;
-  std::string topics_regex;                       // begins with '^'; exclusive with topics
+  std::string topics_regex;  // begins with '^'; exclusive with topics
   std::string group_id;
 };
 

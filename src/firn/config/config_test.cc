@@ -50,8 +50,12 @@ std::vector<std::string> ProblemKeys(const std::string& yaml) {
   return keys;
 }
 
-std::string With(std::string_view more) { return std::string(kHead) + std::string(kTable) + std::string(more); }
-std::string WithTables(std::string_view tables) { return std::string(kHead) + "tables:\n" + std::string(tables); }
+std::string With(std::string_view more) {
+  return std::string(kHead) + std::string(kTable) + std::string(more);
+}
+std::string WithTables(std::string_view tables) {
+  return std::string(kHead) + "tables:\n" + std::string(tables);
+}
 
 TEST(Config, TheShortestFileHasDefaults) {
   Config config = Parse(With(""));
@@ -118,19 +122,20 @@ TEST(Config, EveryBlockArrives) {
 }
 
 TEST(Config, ColumnsBecomeASchemaWithSources) {
-  Config config = Parse(WithTables(
-      "  - name: security.net\n"
-      "    columns:\n"
-      "      - {name: time, type: timestamptz, required: true, from: event.t, epoch_unit: s, doc: When}\n"
-      "      - {name: src, type: 'struct<ip: string, port: int not null>'}\n"
-      "      - {name: raw, type: binary, from: [a.b, c], binary: hex}\n"
-      "      - name: observables\n"
-      "        type: list\n"
-      "        element: {type: struct, fields: [{name: name, type: string}, {name: at, type: timestamp, epoch_unit: us}]}\n"
-      "      - {name: tags, type: map, key: string, value: {type: 'decimal(9,2)', required: true}}\n"
-      "    partition: ['day(time)', 'bucket(16, src.ip)']\n"
-      "    sort_order: 'time desc'\n"
-      "    properties: {write.parquet.compression-codec: zstd}\n"));
+  Config config = Parse(
+      WithTables("  - name: security.net\n"
+                 "    columns:\n"
+                 "      - {name: time, type: timestamptz, required: true, from: event.t, epoch_unit: s, doc: When}\n"
+                 "      - {name: src, type: 'struct<ip: string, port: int not null>'}\n"
+                 "      - {name: raw, type: binary, from: [a.b, c], binary: hex}\n"
+                 "      - name: observables\n"
+                 "        type: list\n"
+                 "        element: {type: struct, fields: [{name: name, type: string}, {name: at, type: timestamp, "
+                 "epoch_unit: us}]}\n"
+                 "      - {name: tags, type: map, key: string, value: {type: 'decimal(9,2)', required: true}}\n"
+                 "    partition: ['day(time)', 'bucket(16, src.ip)']\n"
+                 "    sort_order: 'time desc'\n"
+                 "    properties: {write.parquet.compression-codec: zstd}\n"));
   const ingest::TableRule& rule = config.pipeline.tables.at(0);
   const schema::Schema& schema = rule.schema;
   ASSERT_EQ(schema.fields.size(), 5U);
@@ -156,12 +161,13 @@ TEST(Config, ColumnsBecomeASchemaWithSources) {
 }
 
 TEST(Config, ATablesDecodeBlockStandsOnThePipelines) {
-  Config config = Parse(std::string(kHead) +
-                        "decode: {epoch_unit: s, depth_max: 9, kafka_column: true, unknown_fields: keep, unknown_column: u}\n"
-                        "tables:\n"
-                        "  - {name: a.b, match: [{topic: x}], columns: [{name: c, type: int}],\n"
-                        "     decode: {epoch_unit: us, raw_column: r}}\n"
-                        "  - {name: a.c, decode: {kafka_column: false, unknown_fields: reject}}\n");
+  Config config =
+      Parse(std::string(kHead) +
+            "decode: {epoch_unit: s, depth_max: 9, kafka_column: true, unknown_fields: keep, unknown_column: u}\n"
+            "tables:\n"
+            "  - {name: a.b, match: [{topic: x}], columns: [{name: c, type: int}],\n"
+            "     decode: {epoch_unit: us, raw_column: r}}\n"
+            "  - {name: a.c, decode: {kafka_column: false, unknown_fields: reject}}\n");
   const ingest::TableRule& first = config.pipeline.tables.at(0);
   EXPECT_EQ(first.decode.epoch_unit, EpochUnit::kMicros);
   EXPECT_EQ(first.decode.depth_max, 9);
@@ -179,9 +185,9 @@ TEST(Config, ATablesDecodeBlockStandsOnThePipelines) {
 }
 
 TEST(Config, MatchesArrive) {
-  Config config = Parse(WithTables(
-      "  - {name: 'a.t', match: [{topic: t, field: [a.b, c], equals: v}, {header: h, regex: 'r.*'}]}\n"
-      "  - {name: 'a.{topic}_{header:k}'}\n"));
+  Config config =
+      Parse(WithTables("  - {name: 'a.t', match: [{topic: t, field: [a.b, c], equals: v}, {header: h, regex: 'r.*'}]}\n"
+                       "  - {name: 'a.{topic}_{header:k}'}\n"));
   const std::vector<ingest::RouteMatch>& match = config.pipeline.tables.at(0).match;
   EXPECT_EQ(match.at(0).topic, "t");
   EXPECT_THAT(match.at(0).field_path, ElementsAre("a.b", "c"));
@@ -208,15 +214,16 @@ TEST(Config, ASchemaFileStandsForColumns) {
   EXPECT_EQ(config->pipeline.tables.at(0).schema.FindByName("at")->id, FieldId{7});
   for (const char* name : {"bad.json", "none.json", "."}) {
     ProblemList found;
-    EXPECT_FALSE(ParseConfig(WithTables(fmt::format("  - {{name: a.b, schema_file: {}}}\n", name)), context, found).has_value());
+    EXPECT_FALSE(
+        ParseConfig(WithTables(fmt::format("  - {{name: a.b, schema_file: {}}}\n", name)), context, found).has_value());
     EXPECT_EQ(found.problems().at(0).key, "tables[0].schema_file") << name;
   }
 }
 
 TEST(Config, AllProblemsAreReportedTogetherWithTheirPlaces) {
   ProblemList problems;
-  Result<Config> config = ParseConfig(With("comit: {interval: 5s}\ncommit: {intervall: 5s, rows_max: many}\nlog: [x]\n"),
-                                      Context(), problems);
+  Result<Config> config = ParseConfig(
+      With("comit: {interval: 5s}\ncommit: {intervall: 5s, rows_max: many}\nlog: [x]\n"), Context(), problems);
   ASSERT_FALSE(config.has_value());
   ASSERT_EQ(problems.total(), 4U);
   std::map<std::string, Problem> by_key;
@@ -243,8 +250,9 @@ TEST(Config, RequiredKeysAreNamed) {
   EXPECT_THAT(ProblemKeys("{}"), UnorderedElementsAre("pipeline", "kafka", "source", "catalog", "tables"));
   EXPECT_THAT(ProblemKeys(""), UnorderedElementsAre("pipeline", "kafka", "source", "catalog", "tables"));
   EXPECT_THAT(ProblemKeys("just text"), ::testing::Contains(""));
-  EXPECT_THAT(ProblemKeys("pipeline: p\nkafka: {}\nsource: {}\ncatalog: {}\ntables: []\n"),
-              UnorderedElementsAre("kafka.bootstrap.servers", "source.topics", "catalog.type", "catalog.uri", "tables"));
+  EXPECT_THAT(
+      ProblemKeys("pipeline: p\nkafka: {}\nsource: {}\ncatalog: {}\ntables: []\n"),
+      UnorderedElementsAre("kafka.bootstrap.servers", "source.topics", "catalog.type", "catalog.uri", "tables"));
 }
 
 struct Wrong {
@@ -301,7 +309,8 @@ TEST(Config, WrongTablesAreRefusedAtTheirKey) {
            {"{name: a.b, columns: [{name: c, type: int}, {name: c, type: int}]}", "tables[0].columns[1].name"},
            {"{name: a.b, columns: [{name: c, type: struct}]}", "tables[0].columns[0].type"},
            {"{name: a.b, columns: [{name: c, type: struct, fields: []}]}", "tables[0].columns[0].fields"},
-           {"{name: a.b, columns: [{name: c, type: int, fields: [{name: d, type: int}]}]}", "tables[0].columns[0].fields"},
+           {"{name: a.b, columns: [{name: c, type: int, fields: [{name: d, type: int}]}]}",
+            "tables[0].columns[0].fields"},
            {"{name: a.b, columns: [{name: c, type: list}]}", "tables[0].columns[0].type"},
            {"{name: a.b, columns: [{name: c, type: list, element: {type: int, from: x}}]}",
             "tables[0].columns[0].element.from"},
@@ -330,24 +339,27 @@ TEST(Config, WrongTablesAreRefusedAtTheirKey) {
     EXPECT_EQ(keys[0], wrong.key) << wrong.more;
   }
   EXPECT_THAT(ProblemKeys(WithTables("  - {name: a.b}\n  - {name: a.c}\n")), ElementsAre("tables[1]"));
-  EXPECT_THAT(ProblemKeys(WithTables("  - {name: a.b, match: [{topic: x}]}\n  - {name: a.b}\n")), ElementsAre("tables[1].name"));
+  EXPECT_THAT(ProblemKeys(WithTables("  - {name: a.b, match: [{topic: x}]}\n  - {name: a.b}\n")),
+              ElementsAre("tables[1].name"));
   EXPECT_THAT(ProblemKeys(WithTables("  - {name: '{topic}.x'}\n")), UnorderedElementsAre("rejects.table", "home"));
   EXPECT_THAT(ProblemKeys(WithTables("  - x\n")), ::testing::Contains("tables[0]"));
 }
 
 TEST(Config, WrongConnectionsAreRefusedAtTheirKey) {
   auto with = [](std::string_view pipeline, std::string_view kafka, std::string_view source, std::string_view catalog) {
-    return fmt::format("pipeline: {}\nkafka: {{{}}}\nsource: {{{}}}\ncatalog: {{{}}}\n{}", pipeline, kafka, source, catalog,
-                       kTable);
+    return fmt::format("pipeline: {}\nkafka: {{{}}}\nsource: {{{}}}\ncatalog: {{{}}}\n{}", pipeline, kafka, source,
+                       catalog, kTable);
   };
-  std::string_view id = "p", kafka = "bootstrap.servers: k", source = "topics: t", catalog = "type: rest, uri: 'http://c'";
+  std::string_view id = "p", kafka = "bootstrap.servers: k", source = "topics: t",
+                   catalog = "type: rest, uri: 'http://c'";
   EXPECT_THAT(ProblemKeys(with("Upper", kafka, source, catalog)), ElementsAre("pipeline"));
   EXPECT_THAT(ProblemKeys(with(std::string(65, 'a'), kafka, source, catalog)), ElementsAre("pipeline"));
   EXPECT_THAT(ProblemKeys(with(id, "bootstrap.servers: ''", source, catalog)), ElementsAre("kafka.bootstrap.servers"));
   EXPECT_THAT(ProblemKeys(with(id, "bootstrap.servers: k, enable.auto.commit: true", source, catalog)),
               ElementsAre("kafka.enable.auto.commit"));
   EXPECT_THAT(ProblemKeys(with(id, "bootstrap.servers: k, a: {b: c}", source, catalog)), ElementsAre("kafka.a"));
-  EXPECT_THAT(ProblemKeys(with(id, kafka, "topics: t, topics_regex: '^t'", catalog)), ElementsAre("source.topics_regex"));
+  EXPECT_THAT(ProblemKeys(with(id, kafka, "topics: t, topics_regex: '^t'", catalog)),
+              ElementsAre("source.topics_regex"));
   EXPECT_THAT(ProblemKeys(with(id, kafka, "topics_regex: 't'", catalog)), ElementsAre("source.topics_regex"));
   EXPECT_THAT(ProblemKeys(with(id, kafka, "topics: [a, '^t']", catalog)), ElementsAre("source.topics[1]"));
   EXPECT_THAT(ProblemKeys(with(id, kafka, "topics: []", catalog)), ElementsAre("source.topics"));
@@ -402,8 +414,7 @@ TEST(Config, NamesOfSecretsAreKnown) {
 }
 
 TEST(Config, TheEffectiveFormLoadsAgainToTheSame) {
-  std::string yaml = With(
-                         "decode: {epoch_unit: auto}\nrejects: {policy: stop}\nhttp: {listen: 'off'}\n") ;
+  std::string yaml = With("decode: {epoch_unit: auto}\nrejects: {policy: stop}\nhttp: {listen: 'off'}\n");
   yaml.replace(yaml.find(kTable), kTable.size(),
                "tables:\n  - name: 'x.t_{topic}'\n    match: [{field: [a.b, 'q\"$x'], regex: '^a.*$$'}]\n"
                "    columns:\n"
@@ -417,8 +428,9 @@ TEST(Config, TheEffectiveFormLoadsAgainToTheSame) {
 }
 
 TEST(Config, AnyTextSurvivesQuoting) {
-  for (std::string text : {"", "a", "a b", "true", "- x", "${A}", "$", "a\"b\\c", "line\nbreak\ttab", "ü€", "# no", "x: y", "{a}",
-                           "*", "&a", "!t", "%", "@", "`", "null", "~", "1e5"}) {
+  for (std::string text :
+       {"",   "a",  "a b", "true", "- x", "${A}", "$", "a\"b\\c", "line\nbreak\ttab", "ü€", "# no", "x: y", "{a}", "*",
+        "&a", "!t", "%",   "@",    "`",   "null", "~", "1e5"}) {
     ProblemList problems;
     YamlNode node = ParseYamlTree("k: " + QuoteYaml(text), [](const std::string&) { return std::nullopt; }, problems);
     ASSERT_TRUE(problems.empty()) << text;

@@ -14,7 +14,9 @@ namespace {
 
 using decode::json::JsonDecoderOptions;
 
-std::string Masked(const Secret& secret) { return fmt::format("{}", secret); }
+std::string Masked(const Secret& secret) {
+  return fmt::format("{}", secret);
+}
 
 std::string StartText(const ingest::StartPolicy& start) {
   using Kind = ingest::StartPolicy::Kind;
@@ -38,7 +40,9 @@ std::map<std::string, std::string> DecodeValues(const JsonDecoderOptions& decode
           {"raw_column", decode.raw_column}};
 }
 
-std::string BooleanText(bool value) { return value ? "true" : "false"; }
+std::string BooleanText(bool value) {
+  return value ? "true" : "false";
+}
 
 void AddCatalog(const CatalogConfig& catalog, std::map<std::string, std::string>& values) {
   bool rest = catalog.type == CatalogType::kRest;

@@ -1,7 +1,8 @@
 // The one table of configuration keys: reading, defaults in `firn config`, and docs/configuration.md all hang on it.
 //
 // Paths: "commit.interval"; "[]" stands for an item of a list, ".*" for any name. A column's `fields`, `element`, `key`
-// and `value` hold columns again, and a table's `decode` block has the keys of the pipeline's; CanonicalPath folds them.
+// and `value` hold columns again, and a table's `decode` block has the keys of the pipeline's; CanonicalPath folds
+// them.
 #pragma once
 
 #include <cstdint>
@@ -15,18 +16,18 @@
 namespace firn::config {
 
 enum class KeyType : uint8_t {
-  kText,        // any scalar
+  kText,  // any scalar
   kInteger,
   kBoolean,
-  kDuration,    // with unit; limits in ms
-  kSize,        // with unit; limits in bytes
-  kChoice,      // one of `choices`
-  kPath,        // "a.b", or a list of keys when a key holds a dot
-  kTextList,    // a list of scalars; one scalar stands for a list of one
-  kTextMap,     // any names, scalar values
-  kBlock,       // a mapping with known keys
-  kBlockList,   // a list of such mappings
-  kType,        // a column type: a text, or a block in `element`, `key` and `value`
+  kDuration,   // with unit; limits in ms
+  kSize,       // with unit; limits in bytes
+  kChoice,     // one of `choices`
+  kPath,       // "a.b", or a list of keys when a key holds a dot
+  kTextList,   // a list of scalars; one scalar stands for a list of one
+  kTextMap,    // any names, scalar values
+  kBlock,      // a mapping with known keys
+  kBlockList,  // a list of such mappings
+  kType,       // a column type: a text, or a block in `element`, `key` and `value`
 };
 
 struct Key {
@@ -38,7 +39,7 @@ struct Key {
   int64_t max = std::numeric_limits<int64_t>::max();
   bool required = false;
   bool secret = false;
-  bool auto_allowed = false;           // the word "auto" is taken too
+  bool auto_allowed = false;  // the word "auto" is taken too
   std::string_view doc = {};
 };
 

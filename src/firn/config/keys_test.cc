@@ -43,9 +43,11 @@ TEST(Keys, DefaultsAreValidValues) {
     if (key.default_text.empty() || (key.auto_allowed && key.default_text == "auto")) continue;
     if (key.type == KeyType::kChoice) {
       EXPECT_NE(("|" + std::string(key.choices) + "|").find("|" + std::string(key.default_text) + "|"),
-                std::string::npos) << key.path;
+                std::string::npos)
+          << key.path;
     } else if (key.type == KeyType::kDuration || key.type == KeyType::kSize) {
-      auto value = key.type == KeyType::kDuration ? ParseDurationMs(key.default_text) : ParseSizeBytes(key.default_text);
+      auto value =
+          key.type == KeyType::kDuration ? ParseDurationMs(key.default_text) : ParseSizeBytes(key.default_text);
       ASSERT_TRUE(value.has_value()) << key.path;
       EXPECT_GE(*value, key.min) << key.path;
       EXPECT_LE(*value, key.max) << key.path;

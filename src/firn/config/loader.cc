@@ -21,8 +21,9 @@ constexpr size_t kPipelineIdBytesMax = 64;
 constexpr int64_t kIntervalsInMaxAge = 5;  // DESIGN 4: an interval that runs late must not age its files out
 
 // Would let the client move or forget positions behind the tables' backs.
-constexpr std::array<std::string_view, 5> kRefusedKafkaProperties = {
-    "enable.auto.commit", "enable.auto.offset.store", "auto.offset.reset", "enable.partition.eof", "auto.commit.interval.ms"};
+constexpr std::array<std::string_view, 5> kRefusedKafkaProperties = {"enable.auto.commit", "enable.auto.offset.store",
+                                                                     "auto.offset.reset", "enable.partition.eof",
+                                                                     "auto.commit.interval.ms"};
 
 std::string PipelineIdProblem(const std::string& id) {
   if (id.empty() || id.size() > kPipelineIdBytesMax) {
@@ -105,7 +106,8 @@ class ConfigReader {
     if (source->Has("topics") == source->Has("topics_regex")) {
       source->Report(source->Has("topics") ? "topics_regex" : "topics", "name either topics or topics_regex");
     }
-    if (source->Has("topics") && (kafka.topics.empty() || std::count(kafka.topics.begin(), kafka.topics.end(), "") > 0)) {
+    if (source->Has("topics") &&
+        (kafka.topics.empty() || std::count(kafka.topics.begin(), kafka.topics.end(), "") > 0)) {
       source->Report("topics", "needs at least one topic, and no empty one");
     }
     // librdkafka takes a subscription for a pattern when it begins with '^'; any other would be one odd topic name.
@@ -165,8 +167,8 @@ class ConfigReader {
 
   void CheckSqliteCatalog(const BlockReader& block) {
     CatalogConfig& catalog = config_.catalog;
-    for (std::string_view key : {"credential", "token", "scope", "oauth2_server_uri", "headers", "access_delegation",
-                                 "prefix"}) {
+    for (std::string_view key :
+         {"credential", "token", "scope", "oauth2_server_uri", "headers", "access_delegation", "prefix"}) {
       if (block.Has(key)) block.Report(key, "belongs to a REST catalog; leave it out, or set type to rest");
     }
     // SQLAlchemy's spelling, which PyIceberg's configuration uses, is taken too.
@@ -184,8 +186,10 @@ class ConfigReader {
     if (!catalog.uri.starts_with("http://") && !catalog.uri.starts_with("https://")) {
       block.Report("uri", fmt::format("expected a URL, http://... or https://...: {}", block.Shown("uri")));
     }
-    if (block.Has("name")) block.Report("name", "belongs to a sqlite catalog; a REST catalog is told apart by warehouse");
-    if (block.Has("credential") && block.Has("token")) block.Report("token", "stands beside credential; keep one of them");
+    if (block.Has("name"))
+      block.Report("name", "belongs to a sqlite catalog; a REST catalog is told apart by warehouse");
+    if (block.Has("credential") && block.Has("token"))
+      block.Report("token", "stands beside credential; keep one of them");
   }
 
   void ReadStore() {
@@ -221,8 +225,9 @@ class ConfigReader {
     }
     for (size_t i = 0; i + 1 < blocks.size(); ++i) {
       if (!pipeline().tables[i].match.empty() || !blocks[i].Has("name")) continue;
-      blocks[i + 1].Report("", fmt::format("never reached: {} takes every record; give that one a match, or put it last",
-                                           blocks[i].shown_path()));
+      blocks[i + 1].Report("",
+                           fmt::format("never reached: {} takes every record; give that one a match, or put it last",
+                                       blocks[i].shown_path()));
       break;
     }
   }
@@ -284,10 +289,11 @@ class ConfigReader {
       commit->Number("detach_after", pipeline().detach_after_ms);
       commit->Number("upload_threads", pipeline().upload_threads);
       if (pipeline().commit_max_age_ms < kIntervalsInMaxAge * pipeline().commit_interval_ms) {
-        commit->Report(commit->Has("interval") ? "interval" : "max_age",
-                       fmt::format("commit.max_age must be at least {} × commit.interval, here {}: '{}'", kIntervalsInMaxAge,
-                                   FormatDurationMs(kIntervalsInMaxAge * pipeline().commit_interval_ms),
-                                   FormatDurationMs(pipeline().commit_max_age_ms)));
+        commit->Report(
+            commit->Has("interval") ? "interval" : "max_age",
+            fmt::format("commit.max_age must be at least {} × commit.interval, here {}: '{}'", kIntervalsInMaxAge,
+                        FormatDurationMs(kIntervalsInMaxAge * pipeline().commit_interval_ms),
+                        FormatDurationMs(pipeline().commit_max_age_ms)));
       }
     }
     if (std::optional<BlockReader> positions = root_.Block("positions")) {
@@ -353,7 +359,8 @@ Result<Config> ParseConfig(std::string_view yaml, const ParseContext& context, P
   if (!environment) environment = [](const std::string&) { return std::nullopt; };
   YamlNode tree = ParseYamlTree(yaml, environment, problems);
   // Broken syntax would only make every required key look missing.
-  if (tree.kind == YamlNode::Kind::kNull && !problems.empty()) return std::unexpected(problems.ToError(context.source_name));
+  if (tree.kind == YamlNode::Kind::kNull && !problems.empty())
+    return std::unexpected(problems.ToError(context.source_name));
   BlockReader root(tree, "", "", problems);
   Config config = ConfigReader(root, context).Read();
   if (!problems.empty()) return std::unexpected(problems.ToError(context.source_name));
@@ -371,13 +378,15 @@ Result<Config> LoadConfig(const std::string& path, ProblemList& problems) {
     return Fail(ErrorCode::kNotFound, fmt::format("no such configuration file; name one with --config: '{}'", path));
   }
   if (std::filesystem::is_directory(path, ignored)) {
-    return Fail(ErrorCode::kInvalidInput, fmt::format("the configuration is a folder; name the file in it: '{}'", path));
+    return Fail(ErrorCode::kInvalidInput,
+                fmt::format("the configuration is a folder; name the file in it: '{}'", path));
   }
   std::ifstream file(path, std::ios::binary);
   std::string text(kYamlBytesMax + 1, '\0');
   file.read(text.data(), static_cast<std::streamsize>(text.size()));
   if (!file.is_open() || file.bad()) {
-    return Fail(ErrorCode::kIoError, fmt::format("configuration file cannot be read; check its permissions: '{}'", path));
+    return Fail(ErrorCode::kIoError,
+                fmt::format("configuration file cannot be read; check its permissions: '{}'", path));
   }
   text.resize(static_cast<size_t>(file.gcount()));
   ParseContext context;

@@ -14,7 +14,7 @@ namespace firn::config {
 inline constexpr size_t kProblemsShownMax = 20;
 
 struct Problem {
-  int line = 0;    // from 1; 0: the file as a whole
+  int line = 0;  // from 1; 0: the file as a whole
   int column = 0;
   std::string key;      // "commit.interval", "tables[0].columns[3].type"; empty: the file's syntax
   std::string message;  // what is wrong and what to do; never a secret

@@ -11,9 +11,10 @@ bool IsSecretName(std::string_view name) {
   std::transform(lower.begin(), lower.end(), lower.begin(), [](unsigned char c) { return std::tolower(c); });
   // librdkafka: sasl.password, ssl.key.pem, ssl.key.password, ssl.keystore.password, sasl.oauthbearer.client.secret,
   // sasl.oauthbearer.config (may hold a secret), sasl.jaas-like settings; HTTP: authorization, x-api-key, cookie.
-  static constexpr std::array<std::string_view, 11> kMarks = {
-      "password", "secret", "token", "credential", "authorization", "cookie", "api-key",
-      "ssl.key.pem", "sasl.oauthbearer.config", "private", "passphrase"};
+  static constexpr std::array<std::string_view, 11> kMarks = {"password",   "secret",        "token",
+                                                              "credential", "authorization", "cookie",
+                                                              "api-key",    "ssl.key.pem",   "sasl.oauthbearer.config",
+                                                              "private",    "passphrase"};
   // Where to fetch a token, and with which algorithm, is no secret.
   static constexpr std::array<std::string_view, 3> kHarmless = {"endpoint.url", "location", "algorithm"};
   auto holds = [&](std::string_view mark) { return lower.find(mark) != std::string::npos; };

@@ -97,10 +97,9 @@ std::optional<schema::Schema> ReadSchemaFile(const BlockReader& block, const std
   if (name.empty()) return std::nullopt;
   std::filesystem::path path = std::filesystem::path(folder) / name;
   std::error_code ignored;
-  if (!std::filesystem::is_regular_file(path, ignored) ||
-      std::filesystem::file_size(path, ignored) > kYamlBytesMax) {
-    block.Report("schema_file", fmt::format("no such file, or longer than {} bytes: {}", kYamlBytesMax,
-                                            block.Shown("schema_file")));
+  if (!std::filesystem::is_regular_file(path, ignored) || std::filesystem::file_size(path, ignored) > kYamlBytesMax) {
+    block.Report("schema_file",
+                 fmt::format("no such file, or longer than {} bytes: {}", kYamlBytesMax, block.Shown("schema_file")));
     return std::nullopt;
   }
   std::ifstream file(path, std::ios::binary);

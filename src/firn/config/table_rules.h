@@ -16,7 +16,8 @@ void ReadDecodeOptions(const BlockReader& block, decode::json::JsonDecoderOption
 ingest::TableRule ReadTableRule(const BlockReader& block, const decode::json::JsonDecoderOptions& pipeline_decode,
                                 const std::string& folder);
 
-// Why a table name (or template) cannot be taken; empty: it can. `template_allowed`: {topic} and its kin may stand in it.
+// Why a table name (or template) cannot be taken; empty: it can. `template_allowed`: {topic} and its kin may stand in
+// it.
 std::string TableNameProblem(const std::string& name, bool template_allowed);
 
 }  // namespace firn::config

@@ -16,8 +16,8 @@ struct Unit {
   int64_t factor;
 };
 
-constexpr std::array<Unit, 5> kDurationUnits = {{{"d", 86'400'000}, {"h", 3'600'000}, {"m", 60'000}, {"s", 1000},
-                                                 {"ms", 1}}};
+constexpr std::array<Unit, 5> kDurationUnits = {
+    {{"d", 86'400'000}, {"h", 3'600'000}, {"m", 60'000}, {"s", 1000}, {"ms", 1}}};
 constexpr std::array<Unit, 5> kBinarySizeUnits = {
     {{"TiB", int64_t{1} << 40}, {"GiB", 1 << 30}, {"MiB", 1 << 20}, {"KiB", 1 << 10}, {"B", 1}}};
 constexpr std::array<Unit, 4> kDecimalSizeUnits = {
@@ -161,9 +161,13 @@ Result<int64_t> ParseTimestampMs(std::string_view text) {
   return Fail(ErrorCode::kInvalidInput, "expected a point in time such as 2026-11-22T00:00:00Z");
 }
 
-std::string FormatDurationMs(int64_t duration_ms) { return FormatWithUnit(duration_ms, kDurationUnits, "0s"); }
+std::string FormatDurationMs(int64_t duration_ms) {
+  return FormatWithUnit(duration_ms, kDurationUnits, "0s");
+}
 
-std::string FormatSizeBytes(int64_t bytes) { return FormatWithUnit(bytes, kBinarySizeUnits, "0B"); }
+std::string FormatSizeBytes(int64_t bytes) {
+  return FormatWithUnit(bytes, kBinarySizeUnits, "0B");
+}
 
 std::string FormatTimestampMs(int64_t timestamp_ms) {
   std::chrono::sys_time<std::chrono::milliseconds> time{std::chrono::milliseconds(timestamp_ms)};

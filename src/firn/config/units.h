@@ -21,7 +21,7 @@ Result<int64_t> ParseTimestampMs(std::string_view text);
 
 // The shortest exact form: 90000 → "90s", 3600000 → "1h", 0 → "0s".
 std::string FormatDurationMs(int64_t duration_ms);
-std::string FormatSizeBytes(int64_t bytes);         // binary units: "256MiB", "1000B"
+std::string FormatSizeBytes(int64_t bytes);           // binary units: "256MiB", "1000B"
 std::string FormatTimestampMs(int64_t timestamp_ms);  // "2026-11-22T00:00:00Z", with ".123" when needed
 
 }  // namespace firn::config

@@ -233,8 +233,9 @@ Result<std::string> SubstituteVariables(std::string_view text, const Environment
       value = std::string(inside.substr(default_mark + 2));
     }
     if (!value) {
-      return Fail(ErrorCode::kInvalidInput,
-                  fmt::format("the environment variable is not set; set it, or write ${{{}:-default}}: '{}'", name, name));
+      return Fail(
+          ErrorCode::kInvalidInput,
+          fmt::format("the environment variable is not set; set it, or write ${{{}:-default}}: '{}'", name, name));
     }
     out += *value;
     position = close + 1;

@@ -23,11 +23,11 @@ struct YamlEntry;
 struct YamlNode {
   enum class Kind { kNull, kScalar, kSequence, kMap };
   Kind kind = Kind::kNull;
-  int line = 0;    // from 1
+  int line = 0;  // from 1
   int column = 0;
-  std::string text;          // scalar: the value, variables replaced
-  std::string as_written;    // scalar: before that; what messages show, so that a variable's value never does
-  bool quoted = false;       // scalar: 'x' or "x"
+  std::string text;        // scalar: the value, variables replaced
+  std::string as_written;  // scalar: before that; what messages show, so that a variable's value never does
+  bool quoted = false;     // scalar: 'x' or "x"
   std::vector<YamlNode> items;
   std::vector<YamlEntry> entries;
 

@@ -71,13 +71,13 @@ TEST(YamlTree, BrokenAndHostileDocumentsAreProblems) {
   EXPECT_EQ(ProblemsOf("a: [1"), 1U);
   EXPECT_EQ(ProblemsOf("a: 1\n b: 2\n"), 1U);
   EXPECT_EQ(ProblemsOf("\tx: 1"), 1U);
-  EXPECT_EQ(ProblemsOf("a: 1\na: 2\n"), 1U);               // twice
-  EXPECT_EQ(ProblemsOf("a: 1\n---\nb: 2\n"), 1U);          // two documents
-  EXPECT_EQ(ProblemsOf("? [x]\n: 1\n"), 1U);               // a list as key
-  EXPECT_EQ(ProblemsOf("a: &x [*x]\n"), 1U);               // a cycle
+  EXPECT_EQ(ProblemsOf("a: 1\na: 2\n"), 1U);       // twice
+  EXPECT_EQ(ProblemsOf("a: 1\n---\nb: 2\n"), 1U);  // two documents
+  EXPECT_EQ(ProblemsOf("? [x]\n: 1\n"), 1U);       // a list as key
+  EXPECT_EQ(ProblemsOf("a: &x [*x]\n"), 1U);       // a cycle
   EXPECT_EQ(ProblemsOf("a: *nowhere\n"), 1U);
   EXPECT_EQ(ProblemsOf("a: ${FIRN_NO_SUCH_VARIABLE}\nb: ${ALSO_NONE}\n"), 2U);
-  EXPECT_EQ(ProblemsOf(std::string(5000, '[')), 1U);       // nesting
+  EXPECT_EQ(ProblemsOf(std::string(5000, '[')), 1U);  // nesting
   EXPECT_EQ(ProblemsOf(std::string(kYamlBytesMax + 1, ' ')), 1U);
   EXPECT_EQ(ProblemsOf("a: \"\\xZZ\"\n"), 1U);
 }
