@@ -10,6 +10,7 @@
 #include <map>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -21,7 +22,8 @@
 
 namespace firn::iceberg {
 
-// Where new files of a table go: write.data.path, write.metadata.path, write.object-storage.enabled (+ .partitioned-paths).
+// Where new files of a table go: write.data.path, write.metadata.path, write.object-storage.enabled with its
+// .partitioned-paths; folders as Java lays them.
 class LocationProvider {
  public:
   static LocationProvider For(const TableMetadata& metadata);
@@ -69,12 +71,18 @@ struct PreparedCommit {
 // Thread-safe; bounded to the newest list of each table.
 class ManifestListCache {
  public:
+  static constexpr size_t kCachedTablesMax = 4096;
+
   std::shared_ptr<const std::vector<ManifestFile>> Find(const std::string& manifest_list_location);
   void Put(const std::string& manifest_list_location, std::shared_ptr<const std::vector<ManifestFile>> manifests);
 
  private:
+  struct List {
+    std::string location;
+    std::shared_ptr<const std::vector<ManifestFile>> manifests;
+  };
   std::mutex mutex_;
-  std::map<std::string, std::shared_ptr<const std::vector<ManifestFile>>> lists_;
+  std::map<std::string, List> newest_;  // by metadata folder
 };
 
 // kUnsupported: format v3, or a property that Firn does not honour and must not ignore (encryption keys).

@@ -152,6 +152,12 @@ Result<ManifestFile> ReadManifestFile(const AvroSchema& root, const std::vector<
   manifest.added_rows_count = manifest.existing_rows_count = manifest.deleted_rows_count = kUnknownCount;
   for (size_t i = 0; i < ids.size(); ++i) FIRN_TRY(ReadField(ids[i], *root.fields[i].schema, cursor, manifest));
   if (manifest.manifest_path.empty()) return Fail(ErrorCode::kCorruption, "a manifest without a path");
+  for (int32_t* count : {&manifest.added_files_count, &manifest.existing_files_count, &manifest.deleted_files_count}) {
+    *count = std::max(*count, kUnknownCount);
+  }
+  for (int64_t* count : {&manifest.added_rows_count, &manifest.existing_rows_count, &manifest.deleted_rows_count}) {
+    *count = std::max(*count, int64_t{kUnknownCount});
+  }
   return manifest;
 }
 

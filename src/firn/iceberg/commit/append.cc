@@ -1,0 +1,249 @@
+#include "firn/iceberg/commit/append.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <limits>
+#include <set>
+
+#include "firn/base/encoding.h"
+#include "firn/iceberg/commit/live_entries.h"
+#include "firn/iceberg/commit/manifest_merge.h"
+#include "firn/iceberg/commit/snapshot_expiry.h"
+#include "firn/iceberg/commit/snapshot_summary.h"
+#include "firn/iceberg/manifest/manifest_avro.h"
+
+namespace firn::iceberg {
+namespace {
+
+using ManifestList = std::vector<ManifestFile>;
+
+// Whether the spec's "63-bit positive, unused" was found; a source of chance that only repeats itself would not end.
+constexpr int kSnapshotIdTriesMax = 100;
+
+bool HasLiveFiles(const ManifestFile& manifest) {
+  return manifest.added_files_count > 0 || manifest.existing_files_count > 0;
+}
+
+bool HasAllCounts(const ManifestFile& manifest) {
+  return manifest.added_files_count >= 0 && manifest.existing_files_count >= 0 && manifest.deleted_files_count >= 0 &&
+         manifest.added_rows_count >= 0 && manifest.existing_rows_count >= 0 && manifest.deleted_rows_count >= 0;
+}
+
+// Format v1 lets writers leave counts out, v2 does not: a table that was upgraded gets them from the manifest itself.
+Status CompleteCounts(ManifestFile& manifest, env::ObjectStore& store) {
+  FIRN_ASSIGN(const ManifestFileContents contents, ReadManifestFile(manifest, store));
+  manifest.added_files_count = manifest.existing_files_count = manifest.deleted_files_count = 0;
+  manifest.added_rows_count = manifest.existing_rows_count = manifest.deleted_rows_count = 0;
+  for (const ManifestEntry& entry : contents.entries) {
+    const int64_t rows = entry.data_file.record_count;
+    switch (entry.status) {
+      case EntryStatus::kAdded: ++manifest.added_files_count, manifest.added_rows_count += rows; break;
+      case EntryStatus::kExisting: ++manifest.existing_files_count, manifest.existing_rows_count += rows; break;
+      case EntryStatus::kDeleted: ++manifest.deleted_files_count, manifest.deleted_rows_count += rows; break;
+    }
+  }
+  return {};
+}
+
+Result<const Snapshot*> BaseSnapshot(const TableMetadata& base) {
+  if (!base.current_snapshot_id.has_value()) return nullptr;
+  const Snapshot* current = base.CurrentSnapshot();
+  // Going on without it would drop every row of the table.
+  if (current == nullptr) {
+    return Fail(ErrorCode::kCorruption,
+                fmt::format("the current snapshot is not among the table's: {}", *base.current_snapshot_id));
+  }
+  return current;
+}
+
+Result<std::shared_ptr<const ManifestList>> BaseManifests(const Snapshot* parent, env::ObjectStore& store,
+                                                          ManifestListCache& cache) {
+  if (parent == nullptr) return std::make_shared<const ManifestList>();
+  if (auto cached = cache.Find(parent->manifest_list); cached != nullptr) return cached;
+  FIRN_ASSIGN(ManifestList manifests, ReadSnapshotManifests(*parent, store));
+  for (ManifestFile& manifest : manifests) {
+    if (!HasAllCounts(manifest)) FIRN_TRY(CompleteCounts(manifest, store));
+  }
+  return std::make_shared<const ManifestList>(std::move(manifests));
+}
+
+Result<SnapshotId> UnusedSnapshotId(const TableMetadata& base, env::Random& random) {
+  for (int i = 0; i < kSnapshotIdTriesMax; ++i) {
+    const SnapshotId id{static_cast<int64_t>(random.Next64() & std::numeric_limits<int64_t>::max())};
+    const bool logged = std::any_of(base.snapshot_log.begin(), base.snapshot_log.end(),
+                                    [&](const SnapshotLogEntry& entry) { return entry.snapshot_id == id; });
+    if (id.value() != 0 && base.FindSnapshot(id) == nullptr && !logged) return id;
+  }
+  return Fail(ErrorCode::kInternal, fmt::format("no unused snapshot id in {} tries", kSnapshotIdTriesMax));
+}
+
+// Snapshot times never go back, whatever this machine's clock says (spec: "Snapshots"; readers travel by them).
+int64_t SnapshotTimestamp(const TableMetadata& base, const Snapshot* parent, int64_t now_ms) {
+  int64_t timestamp = std::max(now_ms, base.last_updated_ms);
+  if (parent != nullptr) timestamp = std::max(timestamp, parent->timestamp_ms);
+  if (!base.snapshot_log.empty()) timestamp = std::max(timestamp, base.snapshot_log.back().timestamp_ms);
+  return timestamp;
+}
+
+class Append {
+ public:
+  Append(const TableMetadata& base, const AppendRequest& request, env::ObjectStore& store, env::Random& random,
+         ManifestListCache& cache)
+      : base_(base),
+        request_(request),
+        store_(store),
+        cache_(cache),
+        locations_(LocationProvider::For(base)),
+        uuid_(FormatUuid(MakeUuidV4(random.Next64(), random.Next64()))) {}
+
+  Result<PreparedCommit> Prepare(env::Clock& clock, env::Random& random) {
+    FIRN_ASSIGN(parent_, BaseSnapshot(base_));
+    FIRN_ASSIGN(base_manifests_, BaseManifests(parent_, store_, cache_));
+    FIRN_ASSIGN(commit_.snapshot_id, UnusedSnapshotId(base_, random));
+    commit_.sequence_number = base_.last_sequence_number + 1;
+    const int64_t now_ms = clock.WallMs();
+    commit_.snapshot_timestamp_ms = SnapshotTimestamp(base_, parent_, now_ms);
+    if (request_.on_identity) {
+      // Taken out first: the callback gets the request that holds it.
+      auto on_identity = std::move(request_.on_identity);
+      FIRN_TRY(on_identity(commit_.snapshot_id, commit_.sequence_number, request_));
+    }
+    FIRN_TRY(CheckFiles());
+    FIRN_ASSIGN(ManifestList manifests, NewManifests());
+    FIRN_ASSIGN(const std::string list_location, WriteList(manifests));
+    Describe(list_location, now_ms);
+    cache_.Put(list_location, std::make_shared<const ManifestList>(std::move(manifests)));
+    return std::move(commit_);
+  }
+
+ private:
+  Status CheckFiles() const {
+    std::set<std::string_view> paths;
+    for (const NewDataFile& file : request_.files) {
+      const std::string& path = file.file.file_path;
+      const schema::PartitionSpec* spec = base_.FindSpec(file.spec_id);
+      if (spec == nullptr) {
+        return Fail(ErrorCode::kInvalidInput,
+                    fmt::format("a file for a partition spec that the table has not ({}): '{}'", file.spec_id, path));
+      }
+      FIRN_TRY(schema::CheckWritable(*spec, SchemaForSpec(base_, *spec)));
+      if (file.file.content != FileContent::kData) {
+        return Fail(ErrorCode::kInvalidInput, fmt::format("an append takes data files only: '{}'", path));
+      }
+      if (!paths.insert(path).second) {
+        return Fail(ErrorCode::kInvalidInput, fmt::format("a file is appended twice: '{}'", path));
+      }
+    }
+    return {};
+  }
+
+  std::string NextManifestLocation() {
+    return locations_.MetadataLocation(fmt::format("{}-m{}.avro", uuid_, manifest_number_++));
+  }
+
+  // One manifest a spec, in memory.
+  Result<std::vector<MergeCandidate>> FreshManifests() {
+    std::map<int32_t, std::vector<ManifestEntry>> by_spec;
+    for (const NewDataFile& file : request_.files) {
+      ManifestEntry entry;
+      entry.status = EntryStatus::kAdded;
+      entry.snapshot_id = commit_.snapshot_id;
+      entry.data_file = file.file;
+      by_spec[file.spec_id].push_back(std::move(entry));
+    }
+    std::vector<MergeCandidate> candidates;
+    for (auto& [spec_id, entries] : by_spec) {
+      const schema::PartitionSpec& spec = *base_.FindSpec(spec_id);
+      NewManifest fresh{{SchemaForSpec(base_, spec), spec}, std::move(entries), {}};
+      FIRN_ASSIGN(fresh.bytes, WriteManifest(fresh.header, fresh.entries));
+      MergeCandidate candidate;
+      FIRN_ASSIGN(candidate.file, SummarizeManifest(fresh.header, fresh.entries, NextManifestLocation(),
+                                                    static_cast<int64_t>(fresh.bytes.size()), commit_.sequence_number,
+                                                    commit_.snapshot_id));
+      candidate.fresh = std::move(fresh);
+      candidates.push_back(std::move(candidate));
+    }
+    return candidates;
+  }
+
+  // All manifests of the new snapshot; what is new or merged is in the store afterwards.
+  Result<ManifestList> NewManifests() {
+    if (request_.files.empty()) return *base_manifests_;
+    FIRN_ASSIGN(std::vector<MergeCandidate> candidates, FreshManifests());
+    for (const ManifestFile& manifest : *base_manifests_) {
+      if (manifest.content == ManifestContent::kData && HasLiveFiles(manifest)) {
+        candidates.push_back({manifest, std::nullopt});
+      }
+    }
+    const CommitScope scope{base_, store_, commit_.snapshot_id, commit_.sequence_number,
+                            [this] { return NextManifestLocation(); }};
+    FIRN_ASSIGN(MergeResult merged, MergeManifests(scope, MergeOptions::For(base_), std::move(candidates)));
+    commit_.manifests_written = merged.written;
+    commit_.manifests_merged = merged.merged;
+    for (const ManifestFile& manifest : *base_manifests_) {
+      if (manifest.content == ManifestContent::kDeletes && HasLiveFiles(manifest)) {
+        merged.manifests.push_back(manifest);
+      }
+    }
+    return std::move(merged.manifests);
+  }
+
+  Result<std::string> WriteList(const ManifestList& manifests) {
+    ManifestListHeader header;
+    header.snapshot_id = commit_.snapshot_id;
+    if (parent_ != nullptr) header.parent_snapshot_id = parent_->snapshot_id;
+    header.sequence_number = commit_.sequence_number;
+    header.extra = request_.manifest_list_header;
+    FIRN_ASSIGN(const std::string bytes, WriteManifestList(header, manifests));
+    const std::string location =
+        locations_.MetadataLocation(fmt::format("snap-{}-1-{}.avro", commit_.snapshot_id, uuid_));
+    FIRN_TRY(store_.Put(location, bytes));
+    return location;
+  }
+
+  void Describe(const std::string& list_location, int64_t now_ms) {
+    Snapshot snapshot;
+    snapshot.snapshot_id = commit_.snapshot_id;
+    if (parent_ != nullptr) snapshot.parent_snapshot_id = parent_->snapshot_id;
+    snapshot.sequence_number = commit_.sequence_number;
+    snapshot.timestamp_ms = commit_.snapshot_timestamp_ms;
+    snapshot.manifest_list = list_location;
+    snapshot.summary = AppendSummary(parent_, *base_manifests_, request_.files, request_.summary);
+    snapshot.schema_id = base_.current_schema_id;
+    // The branch keeps its own retention settings.
+    SnapshotRef main;
+    if (auto found = base_.refs.find(std::string(kMainBranch)); found != base_.refs.end()) main = found->second;
+    main.snapshot_id = commit_.snapshot_id;
+
+    commit_.requirements.push_back(AssertTableUuid{base_.table_uuid});
+    commit_.requirements.push_back(AssertRefSnapshotId{std::string(kMainBranch), base_.current_snapshot_id});
+    commit_.updates.push_back(AddSnapshot{std::move(snapshot)});
+    commit_.updates.push_back(SetSnapshotRef{std::string(kMainBranch), std::move(main)});
+    if (!request_.set_properties.empty()) commit_.updates.push_back(SetProperties{request_.set_properties});
+    if (!request_.expire_on_commit) return;
+    auto expired = PickExpiredSnapshots(base_, request_.table_is_ours, now_ms);
+    if (!expired.empty()) commit_.updates.push_back(RemoveSnapshots{std::move(expired)});
+  }
+
+  const TableMetadata& base_;
+  AppendRequest request_;  // a copy: on_identity may add to it
+  env::ObjectStore& store_;
+  ManifestListCache& cache_;
+  const LocationProvider locations_;
+  const std::string uuid_;  // in the names of all files of this attempt
+  int manifest_number_ = 0;
+  const Snapshot* parent_ = nullptr;
+  std::shared_ptr<const ManifestList> base_manifests_;
+  PreparedCommit commit_;
+};
+
+}  // namespace
+
+Result<PreparedCommit> PrepareAppend(const TableMetadata& base, const AppendRequest& request, env::ObjectStore& store,
+                                     env::Clock& clock, env::Random& random, ManifestListCache& cache) {
+  FIRN_TRY(CheckWritable(base));
+  return Append(base, request, store, random, cache).Prepare(clock, random);
+}
+
+}  // namespace firn::iceberg

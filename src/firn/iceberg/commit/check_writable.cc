@@ -1,0 +1,52 @@
+#include <fmt/format.h>
+
+#include "firn/iceberg/commit/append.h"
+
+namespace firn::iceberg {
+namespace {
+
+std::string LowerCase(std::string text) {
+  for (char& c : text) c = c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c;
+  return text;
+}
+
+}  // namespace
+
+Status CheckWritable(const TableMetadata& metadata) {
+  if (metadata.format_version == 1) {
+    return Fail(
+        ErrorCode::kUnsupported,
+        "Firn writes tables of format v2; upgrade the table (property 'format-version' = '2' in Spark or Trino); "
+        "its format version: 1");
+  }
+  if (metadata.format_version != 2) {
+    return Fail(
+        ErrorCode::kUnsupported,
+        fmt::format("Firn writes tables of format v2 only, and a table cannot be downgraded; write into a new v2 "
+                    "table; its format version: {}",
+                    metadata.format_version));
+  }
+  if (auto format = metadata.Property("write.format.default"); format.has_value() && LowerCase(*format) != "parquet") {
+    return Fail(ErrorCode::kUnsupported,
+                fmt::format("Firn writes Parquet only; set the property write.format.default to 'parquet'; its value: "
+                            "'{}'",
+                            *format));
+  }
+  const Snapshot* current = metadata.CurrentSnapshot();
+  if (metadata.Property("encryption.key-id").has_value() || metadata.other_members_json.contains("encryption-keys") ||
+      (current != nullptr && current->key_id.has_value())) {
+    return Fail(
+        ErrorCode::kUnsupported,
+        "the table is encrypted (property encryption.key-id), and Firn does not encrypt files; write into a table "
+        "without it");
+  }
+  const schema::Schema& schema = metadata.CurrentSchema();
+  if (schema::RequiredFormatVersion(schema) > metadata.format_version) {
+    return Fail(ErrorCode::kUnsupported,
+                "the table's schema has column types of format v3; drop them or write into "
+                "another table");
+  }
+  return WithContext(schema::CheckWritable(metadata.DefaultSpec(), schema), "default partition spec");
+}
+
+}  // namespace firn::iceberg
