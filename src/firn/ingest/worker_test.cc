@@ -1,0 +1,447 @@
+// The worker against fakes that fail on demand: each record ends in its table or in the rejects, once.
+#include "firn/ingest/worker.h"
+
+#include <arrow/api.h>
+#include <arrow/io/memory.h>
+#include <fmt/format.h>
+#include <gtest/gtest.h>
+#include <parquet/arrow/reader.h>
+
+#include <atomic>
+#include <chrono>
+#include <future>
+#include <map>
+#include <thread>
+
+#include "firn/env/testing/faulty_store.h"
+#include "firn/env/testing/manual_clock.h"
+#include "firn/env/testing/memory_store.h"
+#include "firn/iceberg/catalog/testing/memory_catalog.h"
+#include "firn/iceberg/commit/live_entries.h"
+#include "firn/ingest/positions.h"
+#include "firn/ingest/positions_admin.h"
+#include "firn/stream/testing/memory_log.h"
+
+namespace firn::ingest {
+namespace {
+
+using iceberg::CatalogCall;
+using iceberg::CatalogFault;
+using iceberg::TableIdentifier;
+
+schema::Field MakeField(int32_t id, const char* name, schema::TypeKind kind) {
+  schema::Field field;
+  field.id = FieldId{id};
+  field.name = name;
+  field.type = schema::Type::Primitive(kind);
+  return field;
+}
+
+PipelineOptions MakeOptions() {
+  PipelineOptions options;
+  options.pipeline = "p";
+  options.worker = "w";
+  options.group_id = "g";
+  options.home_table = "lake.p__home";
+  options.rejects_table = "lake.p__rejects";
+  options.commit_interval_ms = 100;
+  options.checkpoint_interval_ms = 200;
+  options.shutdown_deadline_ms = 20'000;
+  TableRule rule;
+  rule.name = "lake.events";
+  rule.schema.fields = {MakeField(1, "id", schema::TypeKind::kLong), MakeField(2, "kind", schema::TypeKind::kString)};
+  rule.partition = {"kind"};
+  options.tables.push_back(std::move(rule));
+  return options;
+}
+
+// One lake and one log; workers come and go.
+class WorkerTest : public testing::Test {
+ protected:
+  WorkerTest() : catalog_(env::SystemClock()), faulty_(store_) {
+    log_ = std::make_shared<stream::MemoryLog>("cluster", "events", "topic-id", 4);
+  }
+
+  void Produce(int64_t first, int64_t count) {
+    for (int64_t id = first; id < first + count; ++id) {
+      int32_t partition = static_cast<int32_t>(id % log_->partition_count());
+      log_->Append(partition, fmt::format(R"({{"id":{},"kind":"k{}"}})", id, id % 3));
+      if (id % 11 == 0) log_->AppendMarker(partition);
+    }
+  }
+
+  std::unique_ptr<Worker> MakeWorker(stream::MemorySource& source, PipelineOptions options) {
+    auto worker = Worker::Create(std::move(options), {catalog_, faulty_, source, env::SystemClock(),
+                                                      env::SystemRandom(), registry_});
+    EXPECT_TRUE(worker.has_value()) << worker.error().ToString();
+    return std::move(*worker);
+  }
+
+  // Runs a fresh worker until it is caught up.
+  Result<RunResult> RunOnce(PipelineOptions options = MakeOptions()) {
+    stream::MemorySource source(log_);
+    source.GiveAll();
+    auto worker = MakeWorker(source, std::move(options));
+    return worker->Run({}, true);
+  }
+
+  void ExpectCaughtUp(const Result<RunResult>& result) {
+    ASSERT_TRUE(result.has_value()) << result.error().ToString();
+    EXPECT_TRUE(result->caught_up);
+  }
+
+  iceberg::LoadedTable Load(const std::string& table) {
+    catalog_.SetFaults(nullptr);
+    auto loaded = catalog_.LoadTable(TableIdentifier::Parse(table).value());
+    EXPECT_TRUE(loaded.has_value()) << loaded.error().ToString();
+    return std::move(*loaded);
+  }
+
+  // How often each value of an int64 column stands in a table, by Arrow's reader.
+  std::map<int64_t, int> CountValues(const std::string& table, const std::string& column) {
+    std::map<int64_t, int> counts;
+    iceberg::LoadedTable loaded = Load(table);
+    auto entries = iceberg::ReadLiveEntries(loaded.metadata, store_);
+    EXPECT_TRUE(entries.has_value());
+    for (const iceberg::ManifestEntry& entry : *entries) {
+      std::string bytes = store_.Read(entry.data_file.file_path).value();
+      EXPECT_EQ(static_cast<int64_t>(bytes.size()), entry.data_file.file_size_in_bytes);
+      auto input = std::make_shared<arrow::io::BufferReader>(arrow::Buffer::FromString(std::move(bytes)));
+      auto reader = parquet::arrow::OpenFile(input, arrow::default_memory_pool()).ValueOrDie();
+      std::shared_ptr<arrow::Table> read = reader->ReadTable().ValueOrDie();
+      EXPECT_EQ(read->num_rows(), entry.data_file.record_count);
+      for (const auto& chunk : read->GetColumnByName(column)->chunks()) {
+        const auto& values = static_cast<const arrow::Int64Array&>(*chunk);
+        for (int64_t i = 0; i < values.length(); ++i) ++counts[values.Value(i)];
+      }
+    }
+    return counts;
+  }
+
+  void ExpectExactly(int64_t count, const std::string& table = "lake.events") {
+    std::map<int64_t, int> counts = CountValues(table, "id");
+    EXPECT_EQ(counts.size(), static_cast<size_t>(count));
+    for (const auto& [id, times] : counts) ASSERT_EQ(times, 1) << "id " << id;
+  }
+
+  env::MemoryStore store_;
+  iceberg::MemoryCatalog catalog_;
+  env::FaultyStore faulty_;
+  metrics::Registry registry_;
+  std::shared_ptr<stream::MemoryLog> log_;
+};
+
+TEST_F(WorkerTest, EachRecordIsARowOnceOverRestarts) {
+  Produce(0, 500);
+  ExpectCaughtUp(RunOnce());
+  Produce(500, 300);
+  ExpectCaughtUp(RunOnce());
+  ExpectCaughtUp(RunOnce());
+  ExpectExactly(800);
+}
+
+TEST_F(WorkerTest, BadRecordsGoToTheRejectsWithTheirPosition) {
+  Produce(0, 40);
+  log_->Append(1, "not json");
+  log_->Append(1, std::nullopt);
+  log_->Append(2, "");
+  log_->Append(3, R"({"id":1.5,"kind":"x"})");
+  Produce(40, 40);
+  auto result = RunOnce();
+  ExpectCaughtUp(result);
+  EXPECT_EQ(result->status.rejects_committed, 4u);
+  ExpectExactly(80);
+  EXPECT_EQ(CountValues("lake.p__rejects", "offset").size(), 4u);
+}
+
+TEST_F(WorkerTest, GroupOffsetsAreACopyOfTheHome) {
+  Produce(0, 100);
+  stream::MemorySource source(log_);
+  source.GiveAll();
+  auto worker = MakeWorker(source, MakeOptions());
+  ExpectCaughtUp(worker->Run({}, true));
+  for (int32_t p = 0; p < 4; ++p) {
+    EXPECT_EQ(source.group_offsets().at(static_cast<uint32_t>(p)), log_->WatermarksOf(p).end);
+  }
+}
+
+// Every kind of catalog fault, at every call, once and again.
+class CatalogFaults : public WorkerTest, public testing::WithParamInterface<CatalogFault> {};
+
+TEST_P(CatalogFaults, NeitherLoseNorDouble) {
+  std::atomic<int> calls{0};
+  catalog_.SetFaults([&](CatalogCall call, const TableIdentifier&) {
+    if (call == CatalogCall::kLoad) return CatalogFault::kNone;
+    return ++calls % 3 == 0 ? GetParam() : CatalogFault::kNone;
+  });
+  for (int round = 0; round < 4; ++round) {
+    Produce(round * 100, 100);
+    ExpectCaughtUp(RunOnce());
+  }
+  EXPECT_GT(calls, 10);
+  ExpectExactly(400);
+}
+
+INSTANTIATE_TEST_SUITE_P(Kinds, CatalogFaults,
+                         testing::Values(CatalogFault::kConflict, CatalogFault::kUnavailable,
+                                         CatalogFault::kLostRequest, CatalogFault::kLostAnswer,
+                                         CatalogFault::kConflictAfter));
+
+TEST_F(WorkerTest, StoreFaultsAtEveryCallNeitherLoseNorDouble) {
+  int64_t id = 0;
+  for (env::StoreCall call : {env::StoreCall::kOpenWrite, env::StoreCall::kAppend, env::StoreCall::kClose,
+                              env::StoreCall::kPut, env::StoreCall::kRead, env::StoreCall::kStat}) {
+    for (bool after : {false, true}) {
+      faulty_.ClearFaults();
+      faulty_.Inject({.call = call, .nth = 2, .code = ErrorCode::kTimeout, .after_effect = after});
+      Produce(id, 50);
+      id += 50;
+      ExpectCaughtUp(RunOnce());
+    }
+  }
+  faulty_.ClearFaults();
+  ExpectExactly(id);
+}
+
+TEST_F(WorkerTest, ForeignAppendsBetweenOurCommitsAreKept) {
+  Produce(0, 100);
+  ExpectCaughtUp(RunOnce());
+  iceberg::LoadedTable table = Load("lake.events");
+  auto entries = iceberg::ReadLiveEntries(table.metadata, store_).value();
+  // Somebody else rolls nothing back but adds an empty snapshot on top of ours.
+  iceberg::Snapshot foreign = *table.metadata.CurrentSnapshot();
+  foreign.parent_snapshot_id = foreign.snapshot_id;
+  foreign.snapshot_id = SnapshotId{77};
+  foreign.sequence_number += 1;
+  foreign.summary = {{"operation", "append"}};
+  iceberg::SetSnapshotRef main;
+  main.value.snapshot_id = SnapshotId{77};
+  ASSERT_TRUE(catalog_.CommitAsSomebodyElse(table.identifier, {iceberg::AddSnapshot{foreign}, main}).has_value());
+  Produce(100, 100);
+  ExpectCaughtUp(RunOnce());
+  ExpectExactly(200);
+}
+
+TEST_F(WorkerTest, RollbackHoldsTheTableAndLosesNothingElse) {
+  PipelineOptions options = MakeOptions();
+  options.checkpoint_interval_ms = 100;
+  Produce(0, 50);
+  ExpectCaughtUp(RunOnce(options));
+  iceberg::LoadedTable before = Load("lake.events");
+  Produce(50, 50);
+  ExpectCaughtUp(RunOnce(options));
+  iceberg::SetSnapshotRef main;
+  main.value.snapshot_id = *before.metadata.current_snapshot_id;
+  ASSERT_TRUE(catalog_.CommitAsSomebodyElse(before.identifier, {main}).has_value());
+  Produce(100, 50);
+  auto held = RunOnce(options);
+  ASSERT_TRUE(held.has_value()) << held.error().ToString();
+  EXPECT_EQ(held->status.detached.size(), 4u);
+  ExpectExactly(50);
+
+  PositionsAdmin admin(options, catalog_, faulty_, env::SystemClock(), env::SystemRandom());
+  auto plan = admin.Resume("lake.events", ResumeMode::kRewind, true, {});
+  ASSERT_TRUE(plan.has_value()) << plan.error().ToString();
+  ASSERT_TRUE(admin.Resume("lake.events", ResumeMode::kRewind, false, {}).has_value());
+  auto resumed = RunOnce(options);
+  ExpectCaughtUp(resumed);
+  EXPECT_TRUE(resumed->status.detached.empty());
+  ExpectExactly(150);
+}
+
+TEST_F(WorkerTest, DroppedTableIsDetachedAndTheRestGoesOn) {
+  PipelineOptions options = MakeOptions();
+  options.tables[0].match = {RouteMatch{.field_path = {"kind"}, .field_equals = "k0"}};
+  TableRule other = options.tables[0];
+  other.name = "lake.other";
+  other.match.clear();
+  options.tables.push_back(other);
+  Produce(0, 90);
+  ExpectCaughtUp(RunOnce(options));
+  ASSERT_TRUE(catalog_.DropTable(TableIdentifier::Parse("lake.events").value()).has_value());
+  Produce(90, 90);
+  auto result = RunOnce(options);
+  ASSERT_TRUE(result.has_value()) << result.error().ToString();
+  EXPECT_EQ(result->status.detached.size(), 4u);
+  EXPECT_EQ(CountValues("lake.other", "id").size(), 120u);
+}
+
+TEST_F(WorkerTest, LostHomeIsRefusedAndRebuilt) {
+  Produce(0, 100);
+  ExpectCaughtUp(RunOnce());
+  ASSERT_TRUE(catalog_.DropTable(TableIdentifier::Parse("lake.p__home").value()).has_value());
+  Produce(100, 100);
+  auto refused = RunOnce();
+  ASSERT_FALSE(refused.has_value());
+  EXPECT_EQ(refused.error().code(), ErrorCode::kInvalidInput);
+  PipelineOptions options = MakeOptions();
+  PositionsAdmin admin(options, catalog_, faulty_, env::SystemClock(), env::SystemRandom());
+  auto rebuilt = admin.Rebuild(false, {});
+  ASSERT_TRUE(rebuilt.has_value()) << rebuilt.error().ToString();
+  ExpectCaughtUp(RunOnce());
+  ExpectExactly(200);
+}
+
+TEST_F(WorkerTest, RoutingRulesChangedAcrossACrashLoseNothing) {
+  PipelineOptions options = MakeOptions();
+  TableRule other = options.tables[0];
+  other.name = "lake.other";
+  options.tables[0].match = {RouteMatch{.field_path = {"kind"}, .field_equals = "k0"}};
+  options.tables.push_back(other);
+  Produce(0, 90);
+  // The tables commit, then the home and the rejects fail for good: the state after a crash between the two.
+  std::atomic<bool> crash{false};
+  catalog_.SetFaults([&](CatalogCall call, const TableIdentifier& table) {
+    if (call == CatalogCall::kCommit && table.name == "other") crash = true;
+    return crash && call == CatalogCall::kCommit && table.name == "p__home" ? CatalogFault::kUnavailable
+                                                                            : CatalogFault::kNone;
+  });
+  {
+    stream::MemorySource source(log_);
+    source.GiveAll();
+    auto worker = MakeWorker(source, options);
+    std::stop_source stop;
+    std::jthread stopper([&] {
+      while (!crash) std::this_thread::sleep_for(std::chrono::milliseconds(5));
+      std::this_thread::sleep_for(std::chrono::milliseconds(300));
+      stop.request_stop();
+    });
+    PipelineOptions quick = options;
+    (void)worker->Run(stop.get_token(), false);
+  }
+  catalog_.SetFaults(nullptr);
+  std::map<int64_t, int> events = CountValues("lake.events", "id");
+  std::map<int64_t, int> others = CountValues("lake.other", "id");
+  ASSERT_EQ(events.size() + others.size(), 90u);
+  // New rules: everything to lake.events. What was committed is in doubt, so it is rejected, never doubled or lost.
+  PipelineOptions changed = MakeOptions();
+  auto result = RunOnce(changed);
+  ExpectCaughtUp(result);
+  Produce(90, 30);
+  ExpectCaughtUp(RunOnce(changed));
+  events = CountValues("lake.events", "id");
+  size_t rejected = Load("lake.p__rejects").metadata.CurrentSnapshot() == nullptr
+                        ? 0
+                        : CountValues("lake.p__rejects", "offset").size();
+  for (const auto& [id, times] : events) EXPECT_EQ(times, 1) << id;
+  for (int64_t id = 0; id < 120; ++id) {
+    EXPECT_TRUE(events.contains(id) || others.contains(id) || rejected > 0) << id;
+  }
+  EXPECT_GT(rejected, 0u);
+}
+
+TEST_F(WorkerTest, TwoWorkersWithARebalanceInBetween) {
+  Produce(0, 400);
+  stream::MemorySource first_source(log_);
+  stream::MemorySource second_source(log_);
+  first_source.GiveAll();
+  std::stop_source stop;
+  auto first = MakeWorker(first_source, MakeOptions());
+  PipelineOptions second_options = MakeOptions();
+  second_options.worker = "w2";
+  auto second = MakeWorker(second_source, second_options);
+  auto run_first = std::async(std::launch::async, [&] { return first->Run(stop.get_token(), false); });
+  auto run_second = std::async(std::launch::async, [&] { return second->Run(stop.get_token(), false); });
+  int64_t id = 400;
+  for (int round = 0; round < 6; ++round) {
+    stream::MemorySource& from = round % 2 == 0 ? first_source : second_source;
+    stream::MemorySource& to = round % 2 == 0 ? second_source : first_source;
+    Produce(id, 100);
+    id += 100;
+    while (!from.Holds(2) || !from.Holds(3)) std::this_thread::sleep_for(std::chrono::milliseconds(2));
+    std::this_thread::sleep_for(std::chrono::milliseconds(60));
+    from.Revoke({2, 3});
+    while (from.Holds(2) || from.Holds(3)) std::this_thread::sleep_for(std::chrono::milliseconds(2));
+    to.Give({2, 3});
+  }
+  auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(30);
+  while (first->status().rows_committed + second->status().rows_committed < static_cast<uint64_t>(id) &&
+         std::chrono::steady_clock::now() < deadline) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(20));
+  }
+  stop.request_stop();
+  EXPECT_TRUE(run_first.get().has_value());
+  EXPECT_TRUE(run_second.get().has_value());
+  ExpectExactly(id);
+}
+
+TEST_F(WorkerTest, ZombieThatStillBelievesItOwnsAPartitionDoublesNothing) {
+  Produce(0, 200);
+  stream::MemorySource zombie_source(log_);
+  zombie_source.GiveAll();
+  std::stop_source stop;
+  auto zombie = MakeWorker(zombie_source, MakeOptions());
+  auto run = std::async(std::launch::async, [&] { return zombie->Run(stop.get_token(), false); });
+  for (int round = 0; round < 5; ++round) {
+    Produce(200 + round * 100, 100);
+    ExpectCaughtUp(RunOnce());  // reads all partitions too: two owners at once
+  }
+  stop.request_stop();
+  EXPECT_TRUE(run.get().has_value());
+  ExpectCaughtUp(RunOnce());
+  ExpectExactly(700);
+}
+
+TEST_F(WorkerTest, StopPolicyCommitsWhatCameBeforeAndNamesTheRecord) {
+  PipelineOptions options = MakeOptions();
+  options.reject_policy = RejectPolicy::kStop;
+  Produce(0, 40);
+  log_->Append(0, "broken");
+  auto stopped = RunOnce(options);
+  ASSERT_FALSE(stopped.has_value());
+  EXPECT_EQ(stopped.error().code(), ErrorCode::kInvalidInput);
+  std::map<int64_t, int> rows = CountValues("lake.events", "id");
+  EXPECT_GT(rows.size(), 0u);
+  options.reject_policy = RejectPolicy::kTable;
+  ExpectCaughtUp(RunOnce(options));
+  ExpectExactly(40);
+}
+
+TEST_F(WorkerTest, DroppedRecordsAreCountedInTheHomesSummary) {
+  PipelineOptions options = MakeOptions();
+  options.reject_policy = RejectPolicy::kDrop;
+  Produce(0, 20);
+  log_->Append(0, "broken");
+  log_->Append(1, "broken");
+  auto result = RunOnce(options);
+  ExpectCaughtUp(result);
+  EXPECT_EQ(result->status.dropped, 2u);
+  EXPECT_EQ(Load("lake.p__home").metadata.CurrentSnapshot()->summary.at("firn.dropped-records.malformed_json"), "2");
+}
+
+TEST_F(WorkerTest, TemplateMakesATableForEachTopicAndField) {
+  PipelineOptions options = MakeOptions();
+  options.tables[0].name = "lake.{topic}_{field:kind}";
+  Produce(0, 90);
+  ExpectCaughtUp(RunOnce(options));
+  Produce(90, 30);
+  ExpectCaughtUp(RunOnce(options));
+  for (const char* table : {"lake.events_k0", "lake.events_k1", "lake.events_k2"}) ExpectExactly(40, table);
+}
+
+TEST_F(WorkerTest, OtherPipelineOnTheSameTopicIsRefused) {
+  Produce(0, 20);
+  ExpectCaughtUp(RunOnce());
+  PipelineOptions second = MakeOptions();
+  second.pipeline = "q";
+  second.home_table = "lake.q__home";
+  second.rejects_table = "lake.q__rejects";
+  auto refused = RunOnce(second);
+  ASSERT_FALSE(refused.has_value());
+  EXPECT_EQ(refused.error().code(), ErrorCode::kInvalidInput);
+  second.allow_shared_topic = true;
+  ExpectCaughtUp(RunOnce(second));
+}
+
+TEST_F(WorkerTest, TruncatedLogPausesThePartitionAndNamesIt) {
+  Produce(0, 80);
+  ExpectCaughtUp(RunOnce());
+  Produce(80, 80);
+  log_->TruncateBefore(1, log_->WatermarksOf(1).end - 2);
+  auto result = RunOnce();
+  ASSERT_FALSE(result.has_value());
+  EXPECT_EQ(result.error().code(), ErrorCode::kUnavailable);
+}
+
+}  // namespace
+}  // namespace firn::ingest

@@ -1,0 +1,197 @@
+#include "firn/stream/testing/memory_log.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <chrono>
+#include <thread>
+
+namespace firn::stream {
+namespace {
+
+class MemoryChunk final : public RecordChunk {
+ public:
+  MemoryChunk(PartitionIndex partition, std::vector<LoggedRecord> logged, int64_t next) : logged_(std::move(logged)) {
+    Position position{next, -1, -1};
+    for (const LoggedRecord& record : logged_) {
+      Record view;
+      view.partition = partition;
+      view.offset = record.offset;
+      view.leader_epoch = 0;
+      view.timestamp_ms = record.timestamp_ms;
+      view.timestamp_type = TimestampType::kCreateTime;
+      if (record.key.has_value()) view.key = *record.key;
+      if (record.value.has_value()) view.value = *record.value;
+      records_.push_back(view);
+      bytes_ += record.value.has_value() ? record.value->size() : 0;
+      position.leader_epoch = 0;
+      position.timestamp_ms = record.timestamp_ms;
+    }
+    positions_.push_back({partition, position});
+  }
+  std::span<const Record> records() const override { return records_; }
+  std::span<const PartitionPosition> positions() const override { return positions_; }
+  size_t bytes() const override { return bytes_; }
+
+ private:
+  std::vector<LoggedRecord> logged_;
+  std::vector<Record> records_;
+  std::vector<PartitionPosition> positions_;
+  size_t bytes_ = 0;
+};
+
+}  // namespace
+
+int64_t MemoryLog::Append(int32_t partition, std::optional<std::string> value, int64_t timestamp_ms) {
+  std::lock_guard lock(mutex_);
+  Part& part = partitions_[static_cast<size_t>(partition)];
+  part.records.push_back({part.end, std::nullopt, std::move(value), timestamp_ms});
+  return part.end++;
+}
+
+void MemoryLog::AppendMarker(int32_t partition) {
+  std::lock_guard lock(mutex_);
+  ++partitions_[static_cast<size_t>(partition)].end;
+}
+
+void MemoryLog::TruncateBefore(int32_t partition, int64_t offset) {
+  std::lock_guard lock(mutex_);
+  Part& part = partitions_[static_cast<size_t>(partition)];
+  part.start = std::max(part.start, offset);
+  std::erase_if(part.records, [&](const LoggedRecord& record) { return record.offset < offset; });
+}
+
+Watermarks MemoryLog::WatermarksOf(int32_t partition) const {
+  std::lock_guard lock(mutex_);
+  const Part& part = partitions_[static_cast<size_t>(partition)];
+  return {part.start, part.end};
+}
+
+std::vector<LoggedRecord> MemoryLog::Read(int32_t partition, int64_t from, size_t records_max, int64_t& next) const {
+  std::lock_guard lock(mutex_);
+  const Part& part = partitions_[static_cast<size_t>(partition)];
+  std::vector<LoggedRecord> found;
+  next = part.end;
+  for (const LoggedRecord& record : part.records) {
+    if (record.offset < from) continue;
+    if (found.size() == records_max) {
+      next = record.offset;
+      break;
+    }
+    found.push_back(record);
+  }
+  return found;
+}
+
+void MemorySource::GiveAll() {
+  std::vector<PartitionIndex> all;
+  for (int32_t i = 0; i < log_->partition_count(); ++i) all.push_back(static_cast<PartitionIndex>(i));
+  Give(std::move(all));
+}
+
+void MemorySource::Give(std::vector<PartitionIndex> partitions) {
+  std::lock_guard lock(mutex_);
+  events_.push_back(PartitionsAssigned{std::move(partitions)});
+}
+
+void MemorySource::Revoke(std::vector<PartitionIndex> partitions) {
+  std::lock_guard lock(mutex_);
+  events_.push_back(PartitionsRevoked{std::move(partitions)});
+}
+
+void MemorySource::Lose(std::vector<PartitionIndex> partitions) {
+  std::lock_guard lock(mutex_);
+  events_.push_back(PartitionsLost{std::move(partitions)});
+}
+
+bool MemorySource::Holds(PartitionIndex partition) const {
+  std::lock_guard lock(mutex_);
+  return reading_.contains(partition);
+}
+
+std::map<PartitionIndex, int64_t> MemorySource::group_offsets() const {
+  std::lock_guard lock(mutex_);
+  return group_offsets_;
+}
+
+Result<SourceEvent> MemorySource::Poll(int64_t timeout_ms, bool want_records) {
+  {
+    std::lock_guard lock(mutex_);
+    if (!events_.empty()) {
+      SourceEvent event = std::move(events_.front());
+      events_.pop_front();
+      return event;
+    }
+    for (size_t tries = 0; want_records && tries < static_cast<size_t>(log_->partition_count()); ++tries) {
+      PartitionIndex index = turn_++ % static_cast<PartitionIndex>(log_->partition_count());
+      auto reading = reading_.find(index);
+      if (reading == reading_.end()) continue;
+      int64_t next = 0;
+      std::vector<LoggedRecord> records =
+          log_->Read(static_cast<int32_t>(index), reading->second.offset, chunk_records_, next);
+      if (next <= reading->second.offset) continue;
+      Watermarks watermarks = log_->WatermarksOf(static_cast<int32_t>(index));
+      if (reading->second.offset < watermarks.start) {
+        reading_.erase(reading);
+        return SourceEvent(PartitionTrouble{
+            index, Error(ErrorCode::kNotFound, fmt::format("log starts at {} already", watermarks.start))});
+      }
+      reading->second.offset = next;
+      return SourceEvent(std::unique_ptr<RecordChunk>(new MemoryChunk(index, std::move(records), next)));
+    }
+  }
+  std::this_thread::sleep_for(std::chrono::milliseconds(std::min<int64_t>(timeout_ms, 2)));
+  return SourceEvent(NothingYet{});
+}
+
+Status MemorySource::Assign(std::span<const PartitionPosition> start) {
+  std::lock_guard lock(mutex_);
+  for (const PartitionPosition& each : start) reading_[each.partition] = each.position;
+  return {};
+}
+
+Status MemorySource::Release(std::span<const PartitionIndex> partitions) {
+  std::lock_guard lock(mutex_);
+  for (PartitionIndex index : partitions) reading_.erase(index);
+  return {};
+}
+
+Status MemorySource::Seek(std::span<const PartitionPosition> positions) {
+  std::lock_guard lock(mutex_);
+  for (const PartitionPosition& each : positions) {
+    if (reading_.contains(each.partition)) reading_[each.partition] = each.position;
+  }
+  return {};
+}
+
+Status MemorySource::CommitGroupOffsets(std::span<const PartitionPosition> positions) {
+  std::lock_guard lock(mutex_);
+  for (const PartitionPosition& each : positions) group_offsets_[each.partition] = each.position.offset;
+  return {};
+}
+
+Result<Watermarks> MemorySource::QueryWatermarks(const SourcePartition& partition, int64_t) {
+  return log_->WatermarksOf(partition.partition);
+}
+
+Result<int64_t> MemorySource::OffsetForTimestamp(const SourcePartition& partition, int64_t timestamp_ms, int64_t) {
+  int64_t next = 0;
+  for (const LoggedRecord& record : log_->Read(partition.partition, 0, SIZE_MAX, next)) {
+    if (record.timestamp_ms >= timestamp_ms) return record.offset;
+  }
+  return next;
+}
+
+Result<std::vector<TopicDescription>> MemorySource::DescribeTopics(int64_t) {
+  return std::vector<TopicDescription>{{log_->topic(), log_->topic_id(), log_->partition_count()}};
+}
+
+SourcePartition MemorySource::partition(PartitionIndex index) const {
+  return SourcePartition{log_->cluster_id(), log_->topic_id(), log_->topic(), static_cast<int32_t>(index)};
+}
+
+PartitionIndex MemorySource::IndexOf(const SourcePartition& partition) {
+  return static_cast<PartitionIndex>(partition.partition);
+}
+
+}  // namespace firn::stream
