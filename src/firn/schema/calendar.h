@@ -27,7 +27,11 @@ constexpr int64_t FloorDivide(int64_t value, int64_t divisor) {
   int64_t quotient = value / divisor;
   return value % divisor < 0 ? quotient - 1 : quotient;
 }
-constexpr int64_t FloorModulo(int64_t value, int64_t divisor) { return value - FloorDivide(value, divisor) * divisor; }
+// 0 <= result < divisor. Not by way of FloorDivide: quotient times divisor may lie below the smallest value.
+constexpr int64_t FloorModulo(int64_t value, int64_t divisor) {
+  int64_t remainder = value % divisor;
+  return remainder < 0 ? remainder + divisor : remainder;
+}
 
 // ISO 8601: "2024-01-15"; years outside 0 to 9999 carry a sign, as ISO demands: "+12345-01-01", "-0001-01-01".
 std::string FormatDate(int64_t days);

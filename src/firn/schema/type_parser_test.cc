@@ -19,7 +19,8 @@ TEST(ParsePrimitiveType, TakesEverySpellingAndWritesJavas) {
         Case{"binary", "binary"}, Case{"unknown", "unknown"}, Case{"variant", "variant"},
         Case{"decimal(9,2)", "decimal(9, 2)"}, Case{"decimal(9, 2)", "decimal(9, 2)"},
         Case{"decimal ( 38 , 38 )", "decimal(38, 38)"}, Case{"decimal(1,0)", "decimal(1, 0)"},
-        Case{"fixed[16]", "fixed[16]"}, Case{"fixed(16)", "fixed[16]"}, Case{"fixed[ 2147483647 ]", "fixed[2147483647]"},
+        Case{"fixed[16]", "fixed[16]"}, Case{"fixed(16)", "fixed[16]"},
+        Case{"fixed[ 2147483647 ]", "fixed[2147483647]"},
         Case{"geometry", "geometry"}, Case{"geometry(srid:4326)", "geometry(srid:4326)"},
         Case{"geography(OGC:CRS84, spherical)", "geography(OGC:CRS84, spherical)"}}) {
     auto type = ParsePrimitiveType(text);
