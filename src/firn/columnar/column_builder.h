@@ -123,6 +123,13 @@ class ColumnBuilder {
   // Unclosed elements of a list or map: what AppendList would close over.
   int64_t open_elements() const { return children_[0]->length_ - byte_count_; }
 
+  // The bytes of one value as they are stored; not for kBool and nested columns. Valid until the next append.
+  std::string_view Value(int64_t index) const {
+    const char* data = reinterpret_cast<const char*>(values_.data());
+    if (storage_ != Storage::kBytes) return {data + index * width_, static_cast<size_t>(width_)};
+    return {data + offsets()[index], static_cast<size_t>(offsets()[index + 1] - offsets()[index])};
+  }
+
   // Cuts back to `length` rows, children included (an unclosed list loses its open elements).
   void Truncate(int64_t length);
   // The column as an Arrow array; the builder is empty and usable again.

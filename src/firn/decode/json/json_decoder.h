@@ -27,12 +27,16 @@ enum class EpochUnit : uint8_t { kAuto, kSeconds, kMillis, kMicros, kNanos };  /
 enum class BinaryText : uint8_t { kBase64, kHex };
 
 inline constexpr int32_t kDepthMaxDefault = 64;
+inline constexpr int32_t kDepthMaxLimit = 1000;             // the walk nests on the stack
 inline constexpr int64_t kRecordBytesMaxDefault = 16 << 20;
+inline constexpr int64_t kRecordBytesMaxLimit = 1 << 30;
 inline constexpr size_t kUnknownFieldNamesMax = 1000;  // distinct unknown paths that are counted by name
 
-// How one column is filled, where that is not "the JSON path that equals the column's name".
+// How one column is filled, where that is not "the JSON path that equals the column's name". Several columns may take
+// from one path, and from paths inside each other (a JSON text and one of its fields). A field of a struct may have a
+// path of its own; elements of lists and maps may not.
 struct ColumnSource {
-  std::vector<std::string> path;              // JSON path from the root of the record, one key a level
+  std::vector<std::string> path;              // JSON path from the root of the record, one key a level; empty: by name
   std::optional<EpochUnit> epoch_unit;        // this column's own unit
   std::optional<BinaryText> binary_text;
 };
@@ -59,7 +63,8 @@ struct UnknownFieldCounts {
 
 class JsonDecoder {
  public:
-  // kInvalidInput: the options name a column that is missing or has the wrong type, with the remedy.
+  // kInvalidInput: the options name a column that is missing or has the wrong type, with the remedy. kUnsupported: the
+  // table has a column of a type that JSON cannot fill.
   static Result<std::unique_ptr<JsonDecoder>> Create(const schema::Schema& schema, JsonDecoderOptions options);
   virtual ~JsonDecoder() = default;
   // True: one row appended. False: nothing appended, `reject` filled.
@@ -68,7 +73,9 @@ class JsonDecoder {
   virtual UnknownFieldCounts TakeUnknownFieldCounts() = 0;
 };
 
-// Which columns no JSON path can fill, and the like: used by `firn check`.
+// Dotted names of the required columns (and of required fields of required structs) that are filled only where a record
+// happens to have a key of their name: no source names a path for them and the decoder does not fill them itself. Used
+// by `firn check`.
 std::vector<std::string> RequiredColumnsWithoutSource(const schema::Schema& schema, const JsonDecoderOptions& options);
 
 // The type of the `_kafka` struct that table creation uses: topic, partition, offset, timestamp, timestamp_type, key,

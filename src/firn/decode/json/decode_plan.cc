@@ -1,0 +1,300 @@
+#include "firn/decode/json/decode_plan.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cstring>
+
+namespace firn::decode::json {
+namespace {
+
+using schema::TypeKind;
+
+uint64_t Load(const char* at, size_t size) {
+  uint64_t value = 0;
+  std::memcpy(&value, at, size);
+  return value;
+}
+
+uint64_t Mix(uint64_t a, uint64_t b) {
+  unsigned __int128 product = static_cast<unsigned __int128>(a) * b;
+  return static_cast<uint64_t>(product) ^ static_cast<uint64_t>(product >> 64);
+}
+
+ScalarRule RuleOf(const schema::Type& type, const ColumnSource* source, const JsonDecoderOptions& options) {
+  ScalarRule rule;
+  rule.kind = type.kind();
+  rule.precision = type.precision();
+  rule.scale = type.scale();
+  rule.length = type.length();
+  rule.epoch_unit = source != nullptr ? source->epoch_unit.value_or(options.epoch_unit) : options.epoch_unit;
+  rule.binary_text = source != nullptr ? source->binary_text.value_or(options.binary_text) : options.binary_text;
+  return rule;
+}
+
+bool CanComeFromJson(TypeKind kind) {
+  return kind != TypeKind::kUnknown && kind != TypeKind::kVariant && kind != TypeKind::kGeometry &&
+         kind != TypeKind::kGeography;
+}
+
+class Compiler {
+ public:
+  Compiler(const schema::Schema& schema, const JsonDecoderOptions& options) : schema_(schema), options_(options) {}
+
+  Status CheckSources(const std::vector<std::string>& taken_columns) const;
+  Status AddRootColumn(uint32_t index, DecodePlan& plan);
+
+ private:
+  struct Way {  // to a column: from the root column down
+    uint32_t column = 0;
+    std::vector<uint32_t> below;
+  };
+
+  const ColumnSource* SourceOf(FieldId id) const {
+    auto found = options_.sources.find(id);
+    return found == options_.sources.end() ? nullptr : &found->second;
+  }
+  std::vector<std::string> PathOf(const schema::Field& field, const std::vector<std::string>& parent_path) const;
+  bool HasPathBelow(const schema::Type& type) const;
+  Result<std::unique_ptr<ValuePlan>> CompileValue(const schema::Field& field, const std::string& name,
+                                                  const std::string& path) const;
+  Status AddField(const schema::Field& field, const std::string& name, const std::vector<std::string>& path, Way way,
+                  ObjectPlan& root, std::unique_ptr<AssembledStruct>& assembled);
+  ObjectPlan& ObjectAt(ObjectPlan& root, const std::vector<std::string>& path, size_t length);
+  Target& ObjectTarget(Member& member, const std::string& path);
+
+  const schema::Schema& schema_;
+  const JsonDecoderOptions& options_;
+};
+
+std::vector<std::string> Compiler::PathOf(const schema::Field& field,
+                                          const std::vector<std::string>& parent_path) const {
+  const ColumnSource* source = SourceOf(field.id);
+  if (source != nullptr && !source->path.empty()) return source->path;
+  std::vector<std::string> path = parent_path;
+  path.push_back(field.name);
+  return path;
+}
+
+// Whether a field inside the struct, at any depth through structs, is filled from a path of its own.
+bool Compiler::HasPathBelow(const schema::Type& type) const {
+  if (type.kind() != TypeKind::kStruct) return false;
+  return std::ranges::any_of(type.fields(), [&](const schema::Field& field) {
+    const ColumnSource* source = SourceOf(field.id);
+    return (source != nullptr && !source->path.empty()) || HasPathBelow(*field.type);
+  });
+}
+
+Status Compiler::CheckSources(const std::vector<std::string>& taken_columns) const {
+  for (const auto& [id, source] : options_.sources) {
+    std::vector<const schema::Field*> way = schema_.PathTo(id);
+    if (way.empty()) {
+      return Fail(ErrorCode::kInvalidInput,
+                  fmt::format("a source is given for a column that is not in the table; remove it: field id {}", id));
+    }
+    std::string name = schema_.NameOf(id);
+    if (std::ranges::find(taken_columns, way.front()->name) != taken_columns.end()) {
+      return Fail(ErrorCode::kInvalidInput,
+                  fmt::format("the decoder fills this column itself; remove its source: '{}'", name));
+    }
+    bool repeated = std::any_of(way.begin(), way.end() - 1, [](const schema::Field* field) {
+      return field->type->kind() == TypeKind::kList || field->type->kind() == TypeKind::kMap;
+    });
+    if (repeated && !source.path.empty()) {
+      return Fail(ErrorCode::kInvalidInput,
+                  fmt::format("a path begins at the record's root and cannot lead into elements of a list or map; "
+                              "leave the path of this column out: '{}'", name));
+    }
+  }
+  return {};
+}
+
+Result<std::unique_ptr<ValuePlan>> Compiler::CompileValue(const schema::Field& field, const std::string& name,
+                                                          const std::string& path) const {
+  const schema::Type& type = *field.type;
+  if (!CanComeFromJson(type.kind())) {
+    return Fail(ErrorCode::kUnsupported, fmt::format("JSON cannot fill a column of type {}; leave it out of the "
+                                                     "table or make it a string: '{}'", type.ToString(), name));
+  }
+  auto plan = std::make_unique<ValuePlan>();
+  plan->required = field.required;
+  plan->name = name;
+  plan->type_name = type.is_nested() ? (type.kind() == TypeKind::kStruct ? "struct"
+                                        : type.kind() == TypeKind::kList ? "list" : "map")
+                                     : type.ToString();
+  if (type.kind() == TypeKind::kStruct) {
+    plan->shape = Shape::kStruct;
+    plan->object = std::make_unique<ObjectPlan>();
+    plan->object->path = path + ".";
+    for (uint32_t i = 0; i < type.fields().size(); ++i) {
+      const schema::Field& child = type.fields()[i];
+      Target target;
+      target.column = i;
+      FIRN_ASSIGN(target.value, CompileValue(child, name + "." + child.name, path + "." + child.name));
+      plan->object->fields.push_back(target.value.get());
+      plan->object->members[plan->object->Add(child.name)].targets.push_back(std::move(target));
+    }
+    plan->object->known_count = plan->object->members.size();
+  } else if (type.kind() == TypeKind::kList) {
+    plan->shape = Shape::kList;
+    FIRN_ASSIGN(plan->element, CompileValue(type.element(), name + ".element", path + "[]"));
+  } else if (type.kind() == TypeKind::kMap) {
+    plan->shape = Shape::kMap;
+    if (type.key().type->is_nested() || !CanComeFromJson(type.key().type->kind())) {
+      return Fail(ErrorCode::kUnsupported,
+                  fmt::format("JSON keys are texts and cannot become map keys of type {}: '{}'",
+                              type.key().type->ToString(), name));
+    }
+    plan->key_rule = RuleOf(*type.key().type, SourceOf(type.key().id), options_);
+    plan->key_rule.is_map_key = true;
+    FIRN_ASSIGN(plan->element, CompileValue(type.value(), name + ".value", path + ".*"));
+  } else {
+    plan->rule = RuleOf(type, SourceOf(field.id), options_);
+  }
+  return plan;
+}
+
+// The target of `member` that leads on to further columns; made when there is none yet.
+Target& Compiler::ObjectTarget(Member& member, const std::string& path) {
+  for (Target& target : member.targets) {
+    if (target.object != nullptr) return target;
+  }
+  Target& target = member.targets.emplace_back();
+  target.object = std::make_unique<ObjectPlan>();
+  target.object->path = path + ".";
+  return target;
+}
+
+// The object that the first `length` keys of `path` lead to.
+ObjectPlan& Compiler::ObjectAt(ObjectPlan& root, const std::vector<std::string>& path, size_t length) {
+  ObjectPlan* object = &root;
+  for (size_t i = 0; i < length; ++i) {
+    uint32_t index = object->Find(path[i]);
+    if (index == kNoMember) index = object->Add(path[i]);
+    object->known_count = object->members.size();
+    object = ObjectTarget(object->members[index], object->path + path[i]).object.get();
+  }
+  return *object;
+}
+
+Status Compiler::AddField(const schema::Field& field, const std::string& name, const std::vector<std::string>& path,
+                          Way way, ObjectPlan& root, std::unique_ptr<AssembledStruct>& assembled) {
+  ObjectPlan& object = ObjectAt(root, path, path.size() - 1);
+  uint32_t index = object.Find(path.back());
+  if (index == kNoMember) index = object.Add(path.back());
+  object.known_count = object.members.size();
+  Member& member = object.members[index];
+  if (!HasPathBelow(*field.type)) {
+    Target target;
+    target.column = way.column;
+    target.below = std::move(way.below);
+    FIRN_ASSIGN(target.value, CompileValue(field, name, object.path + path.back()));
+    member.targets.push_back(std::move(target));
+    return {};
+  }
+  assembled = std::make_unique<AssembledStruct>();
+  Target& own = ObjectTarget(member, object.path + path.back());
+  if (own.assembled != nullptr) {
+    return Fail(ErrorCode::kInvalidInput,
+                fmt::format("two struct columns whose fields have paths of their own cannot share one JSON object; "
+                            "give one of them another path: '{}'", name));
+  }
+  own.assembled = assembled.get();
+  for (uint32_t i = 0; i < field.type->fields().size(); ++i) {
+    const schema::Field& child = field.type->fields()[i];
+    Way child_way = way;
+    child_way.below.push_back(i);
+    AssembledStruct::Part& part = assembled->parts.emplace_back();
+    part.name = name + "." + child.name;
+    part.required = child.required;
+    FIRN_TRY(AddField(child, part.name, PathOf(child, path), std::move(child_way), root, part.assembled));
+  }
+  return {};
+}
+
+Status Compiler::AddRootColumn(uint32_t index, DecodePlan& plan) {
+  const schema::Field& field = schema_.fields[index];
+  RootColumn column;
+  column.column = index;
+  column.name = field.name;
+  column.required = field.required;
+  FIRN_TRY(AddField(field, field.name, PathOf(field, {}), {index, {}}, plan.root, column.assembled));
+  plan.columns.push_back(std::move(column));
+  return {};
+}
+
+}  // namespace
+
+// Multiply and fold, eight bytes a step.
+uint64_t HashKey(std::string_view key) {
+  constexpr uint64_t kFirst = 0x9e3779b97f4a7c15;
+  constexpr uint64_t kSecond = 0xd6e8feb86659fd93;
+  uint64_t hash = Mix(key.size() + 1, kFirst);
+  const char* at = key.data();
+  size_t left = key.size();
+  for (; left >= 8; left -= 8, at += 8) hash = Mix(hash ^ Load(at, 8), kSecond);
+  return Mix(hash ^ Load(at, left), kFirst);
+}
+
+uint32_t ObjectPlan::Find(std::string_view key) const {
+  if (slots.empty()) return kNoMember;
+  uint64_t hash = HashKey(key);
+  size_t mask = slots.size() - 1;
+  for (size_t slot = hash & mask; slots[slot] != 0; slot = (slot + 1) & mask) {
+    const Member& member = members[slots[slot] - 1];
+    if (member.hash == hash && member.key == key) return slots[slot] - 1;
+  }
+  return kNoMember;
+}
+
+uint32_t ObjectPlan::Add(std::string_view key) {
+  Member& member = members.emplace_back();
+  member.key = key;
+  member.guessable = key.find('\\') == std::string_view::npos;
+  member.hash = HashKey(key);
+  auto index = static_cast<uint32_t>(members.size() - 1);
+  if (members.size() * 2 > slots.size()) {
+    Rehash();
+    return index;
+  }
+  size_t mask = slots.size() - 1;
+  size_t slot = member.hash & mask;
+  while (slots[slot] != 0) slot = (slot + 1) & mask;
+  slots[slot] = index + 1;
+  return index;
+}
+
+void ObjectPlan::Rehash() {
+  size_t size = 16;
+  while (size < members.size() * 4) size *= 2;
+  slots.assign(size, 0);
+  for (uint32_t i = 0; i < members.size(); ++i) {
+    size_t slot = members[i].hash & (size - 1);
+    while (slots[slot] != 0) slot = (slot + 1) & (size - 1);
+    slots[slot] = i + 1;
+  }
+}
+
+void ObjectPlan::ForgetUnknown() {
+  if (members.size() == known_count) return;
+  members.erase(members.begin() + static_cast<std::ptrdiff_t>(known_count), members.end());
+  if (first >= known_count) first = kNoMember;
+  for (Member& member : members) {
+    if (member.next >= known_count) member.next = kNoMember;
+  }
+  Rehash();
+}
+
+Result<DecodePlan> CompilePlan(const schema::Schema& schema, const JsonDecoderOptions& options,
+                               const std::vector<std::string>& taken_columns) {
+  Compiler compiler(schema, options);
+  FIRN_TRY(compiler.CheckSources(taken_columns));
+  DecodePlan plan;
+  for (uint32_t i = 0; i < schema.fields.size(); ++i) {
+    if (std::ranges::find(taken_columns, schema.fields[i].name) != taken_columns.end()) continue;
+    FIRN_TRY(compiler.AddRootColumn(i, plan));
+  }
+  return plan;
+}
+
+}  // namespace firn::decode::json

@@ -1,0 +1,556 @@
+#include "firn/decode/json/record_decoder.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cstring>
+#include <utility>
+
+namespace firn::decode::json {
+namespace {
+
+using columnar::ColumnBuilder;
+using schema::TypeKind;
+
+constexpr size_t kSampleBytesMax = 100;
+
+// Key texts are short and their length is known to agree: eight bytes a step, the last ones overlapping.
+bool SameBytes(const char* a, const char* b, size_t size) {
+  if (size < 8) {
+    for (size_t i = 0; i < size; ++i) {
+      if (a[i] != b[i]) return false;
+    }
+    return true;
+  }
+  auto load = [](const char* at) {
+    uint64_t value;
+    std::memcpy(&value, at, sizeof(value));
+    return value;
+  };
+  for (size_t i = 0; i + 8 < size; i += 8) {
+    if (load(a + i) != load(b + i)) return false;
+  }
+  return load(a + size - 8) == load(b + size - 8);
+}
+
+// Types whose map keys have one text each.
+bool KeyTextIsUnique(TypeKind kind) { return kind == TypeKind::kString || kind == TypeKind::kBoolean; }
+
+}  // namespace
+
+RecordDecoder::RecordDecoder(DecodePlan plan, OwnColumns own, JsonDecoderOptions options)
+    : plan_(std::move(plan)), own_(std::move(own)), options_(std::move(options)) {}
+
+bool RecordDecoder::Decode(const stream::Record& record, const stream::SourcePartition& partition,
+                           columnar::RowBuilder& rows, Reject& reject) {
+  rows_ = &rows;
+  reject_ = &reject;
+  row_ = rows.row_count();
+  ++record_serial_;
+  depth_ = 0;
+  kept_.clear();
+  key_hashes_.clear();
+  map_entry_count_ = 0;
+  if (!record.value.has_value()) return Fail(RejectCode::kTombstone, "the record has a null value");
+  if (record.value->empty()) return Fail(RejectCode::kEmptyValue, "the record's value has no bytes");
+  if (!DecodeText(*record.value) || !FillMissing() || !FillOwnColumns(record, partition)) {
+    rows.DiscardRow();
+    return false;
+  }
+  rows.CloseRow();
+  return true;
+}
+
+bool RecordDecoder::DecodeText(std::string_view text) {
+  if (text.size() > static_cast<size_t>(options_.record_bytes_max)) {
+    return Fail(RejectCode::kTooLarge, fmt::format("the record is longer than record_bytes_max ({}): {} bytes",
+                                                   options_.record_bytes_max, text.size()));
+  }
+  switch (index_.Build(text)) {
+    case StructuralIndex::Outcome::kOk: break;
+    case StructuralIndex::Outcome::kNoValue: return Fail(RejectCode::kMalformedJson, "the record is white space only");
+    case StructuralIndex::Outcome::kInvalidUtf8: return Fail(RejectCode::kInvalidUtf8, "the record is not UTF-8");
+    case StructuralIndex::Outcome::kMalformed:
+      return Fail(RejectCode::kMalformedJson, "not JSON: a string without end, or a control character inside one");
+  }
+  cursor_ = TokenCursor(text, index_);
+  return DecodeRoot();
+}
+
+bool RecordDecoder::DecodeRoot() {
+  Place root;
+  if (cursor_.Peek() != '{') {
+    // Whether it is JSON at all decides between the two codes.
+    if (!SkipValue(root)) return false;
+    if (!cursor_.AtEnd()) return Malformed();
+    return Fail(RejectCode::kNotAnObject, fmt::format("the record is JSON but no object: {}", ValueText(0)));
+  }
+  if (!DecodeObject(plan_.root, nullptr, root)) return false;
+  return cursor_.AtEnd() || Malformed();
+}
+
+bool RecordDecoder::DecodeObject(ObjectPlan& plan, ColumnBuilder* parent, const Place& place) {
+  if (++depth_ > options_.depth_max) return FailStep(TokenCursor::Step::kTooDeep, place);
+  const int64_t length = parent != nullptr ? parent->length() : row_;
+  const size_t hashes_begin = key_hashes_.size();
+  cursor_.Advance();
+  if (cursor_.Peek() == '}') {
+    cursor_.Advance();
+  } else {
+    uint32_t previous = kNoMember;
+    for (;;) {
+      if (!DecodeMember(plan, previous, parent, length, place)) return false;
+      char separator = cursor_.Peek();
+      cursor_.Advance();
+      if (separator == '}') break;
+      if (separator != ',') return Malformed();
+    }
+  }
+  --depth_;
+  return key_hashes_.size() == hashes_begin || CheckDuplicateHashes(hashes_begin, place);
+}
+
+bool RecordDecoder::DecodeMember(ObjectPlan& plan, uint32_t& previous, ColumnBuilder* parent, int64_t length,
+                                 const Place& place) {
+  if (cursor_.Peek() != '"') return Malformed();
+  Place here{&place, cursor_.StringBody(), -1};
+  cursor_.Advance();
+  if (cursor_.Peek() != ':') return Malformed();
+  cursor_.Advance();
+  bool good = true;
+  uint32_t index = FindMember(plan, previous, here.key, good);
+  if (!good) return Malformed();
+  if (index == kNoMember) return DecodeUnknown(plan, index, here.key, here);
+  previous = index;
+  Member& member = plan.members[index];
+  if (member.targets.empty()) return DecodeUnknown(plan, index, here.key, here);
+  const bool seen_before = member.last_record == record_serial_;
+  member.last_record = record_serial_;
+  const uint32_t begin = cursor_.at();
+  for (Target& target : member.targets) {
+    cursor_.Return(begin);
+    if (!DecodeTarget(target, seen_before, parent, length, here)) return false;
+  }
+  return true;
+}
+
+uint32_t RecordDecoder::FindMember(ObjectPlan& plan, uint32_t previous, std::string_view raw, bool& good) {
+  uint32_t& guess = previous == kNoMember ? plan.first : plan.members[previous].next;
+  if (guess != kNoMember) {
+    const Member& member = plan.members[guess];
+    if (member.key.size() == raw.size() && member.guessable && SameBytes(member.key.data(), raw.data(), raw.size())) {
+      return guess;
+    }
+  }
+  std::string_view key = raw;
+  if (cursor_.HasEscape(raw)) {
+    key_scratch_.clear();
+    Escapes escapes = Unescape(raw, key_scratch_);
+    if (escapes == Escapes::kMalformed) {
+      good = false;
+      return kNoMember;
+    }
+    // A key with a lone surrogate is no column's name; its written form stands for it.
+    if (escapes == Escapes::kOk) key = key_scratch_;
+  }
+  uint32_t index = plan.Find(key);
+  if (index != kNoMember) {
+    guess = index;
+    return index;
+  }
+  if (unknown_names_ == kUnknownFieldNamesMax) return kNoMember;
+  ++unknown_names_;
+  guess = static_cast<uint32_t>(plan.members.size());  // before Add, which may move the members
+  return plan.Add(key);
+}
+
+ColumnBuilder& RecordDecoder::Resolve(const Target& target, ColumnBuilder* parent) const {
+  if (parent != nullptr) return parent->child(target.column);
+  ColumnBuilder* column = &rows_->column(target.column);
+  for (uint32_t child : target.below) column = &column->child(child);
+  return *column;
+}
+
+bool RecordDecoder::DecodeTarget(Target& target, bool seen_before, ColumnBuilder* parent, int64_t length,
+                                 const Place& place) {
+  if (target.value == nullptr) return DecodeWay(target, seen_before, place);
+  ColumnBuilder& column = Resolve(target, parent);
+  if (column.length() > length) [[unlikely]] {
+    if (options_.duplicate_keys == DuplicateKeys::kReject) return FailDuplicate(place);
+    if (options_.duplicate_keys == DuplicateKeys::kFirst) return SkipValue(place);
+    column.Truncate(length);
+  }
+  return DecodeValue(*target.value, column, place);
+}
+
+// An object on the way to columns.
+bool RecordDecoder::DecodeWay(Target& target, bool seen_before, const Place& place) {
+  if (seen_before) {
+    if (options_.duplicate_keys == DuplicateKeys::kReject) return FailDuplicate(place);
+    if (options_.duplicate_keys == DuplicateKeys::kFirst) return SkipValue(place);
+    if (target.assembled != nullptr) target.assembled->object_record = 0;
+    Forget(*target.object);
+  }
+  if (cursor_.Peek() == '{') {
+    if (target.assembled != nullptr) target.assembled->object_record = record_serial_;
+    return DecodeObject(*target.object, nullptr, place);
+  }
+  uint32_t token = cursor_.at();
+  bool is_null = cursor_.Peek() == 'n';
+  if (!SkipValue(place)) return false;
+  if (is_null) return true;
+  return Fail(RejectCode::kWrongType, fmt::format("columns are filled from inside '{}', which is no object: {}",
+                                                  PlaceText(place), ValueText(token)));
+}
+
+bool RecordDecoder::DecodeValue(const ValuePlan& plan, ColumnBuilder& column, const Place& place) {
+  char first = cursor_.Peek();
+  if (first == 'n') return DecodeNull(plan, column, place);
+  switch (plan.shape) {
+    case Shape::kStruct: return first == '{' ? DecodeStruct(plan, column, place) : FailType(plan, place);
+    case Shape::kList: return first == '[' ? DecodeList(plan, column, place) : FailType(plan, place);
+    case Shape::kMap: return first == '{' ? DecodeMap(plan, column, place) : FailType(plan, place);
+    case Shape::kScalar: break;
+  }
+  switch (first) {
+    case '"': return DecodeString(plan, column, place);
+    case 't':
+    case 'f': return DecodeBoolean(plan, first == 't', column, place);
+    case '{':
+    case '[':
+      if (plan.rule.kind == TypeKind::kString) return DecodeJsonText(plan, column, place);
+      return FailType(plan, place);
+    default: return DecodeNumber(plan, column, place);
+  }
+}
+
+bool RecordDecoder::DecodeString(const ValuePlan& plan, ColumnBuilder& column, const Place& place) {
+  uint32_t token = cursor_.at();
+  std::string_view text = cursor_.StringBody();
+  cursor_.Advance();
+  if (cursor_.HasEscape(text)) {
+    text_scratch_.clear();
+    Escapes escapes = Unescape(text, text_scratch_);
+    if (escapes != Escapes::kOk) return FailEscapes(escapes, place);
+    text = text_scratch_;
+  } else if (plan.rule.kind == TypeKind::kString &&
+             static_cast<size_t>(cursor_.text_end() - text.data()) >= columnar::kReadableBytes) {
+    if (column.AppendReadableBytes(text)) return true;
+    return FailConversion(Conversion::kColumnFull, plan, token, place);
+  }
+  Conversion outcome = AppendText(plan.rule, text, bytes_scratch_, column);
+  return outcome == Conversion::kDone || FailConversion(outcome, plan, token, place);
+}
+
+bool RecordDecoder::DecodeNumber(const ValuePlan& plan, ColumnBuilder& column, const Place& place) {
+  JsonNumber number;
+  uint32_t token = cursor_.at();
+  if (cursor_.AtEnd() || !cursor_.TakeNumber(number)) return Malformed();
+  if (number.is_plain) {
+    if (plan.rule.kind == TypeKind::kLong) {
+      column.AppendInt64(number.plain);
+      return true;
+    }
+    if (plan.rule.kind == TypeKind::kInt && number.plain >= INT32_MIN && number.plain <= INT32_MAX) {
+      column.AppendInt32(static_cast<int32_t>(number.plain));
+      return true;
+    }
+  }
+  Conversion outcome = AppendNumber(plan.rule, number, column);
+  return outcome == Conversion::kDone || FailConversion(outcome, plan, token, place);
+}
+
+bool RecordDecoder::DecodeBoolean(const ValuePlan& plan, bool value, ColumnBuilder& column, const Place& place) {
+  uint32_t token = cursor_.at();
+  if (!cursor_.TakeWord(value ? "true" : "false")) return Malformed();
+  Conversion outcome = AppendBoolean(plan.rule, value, column);
+  return outcome == Conversion::kDone || FailConversion(outcome, plan, token, place);
+}
+
+bool RecordDecoder::DecodeNull(const ValuePlan& plan, ColumnBuilder& column, const Place& place) {
+  if (!cursor_.TakeWord("null")) return Malformed();
+  if (plan.required) {
+    return Fail(RejectCode::kNullRequired,
+                fmt::format("null in the required column '{}', at '{}'", plan.name, PlaceText(place)));
+  }
+  column.AppendNull();
+  return true;
+}
+
+bool RecordDecoder::DecodeJsonText(const ValuePlan& plan, ColumnBuilder& column, const Place& place) {
+  uint32_t begin = cursor_.at();
+  if (!SkipValue(place)) return false;
+  if (column.AppendBytes(cursor_.Compact(begin, cursor_.at(), text_scratch_))) return true;
+  return FailConversion(Conversion::kColumnFull, plan, begin, place);
+}
+
+bool RecordDecoder::DecodeStruct(const ValuePlan& plan, ColumnBuilder& column, const Place& place) {
+  if (!DecodeObject(*plan.object, &column, place)) return false;
+  const int64_t length = column.length();
+  const std::vector<const ValuePlan*>& fields = plan.object->fields;
+  for (size_t i = 0; i < fields.size(); ++i) {
+    ColumnBuilder& child = column.child(i);
+    if (child.length() > length) continue;
+    if (fields[i]->required) return FailMissing(fields[i]->name);
+    child.AppendNull();
+  }
+  column.AppendStruct();
+  return true;
+}
+
+bool RecordDecoder::DecodeList(const ValuePlan& plan, ColumnBuilder& column, const Place& place) {
+  if (++depth_ > options_.depth_max) return FailStep(TokenCursor::Step::kTooDeep, place);
+  uint32_t token = cursor_.at();
+  cursor_.Advance();
+  if (cursor_.Peek() == ']') {
+    cursor_.Advance();
+  } else {
+    Place here{&place, {}, 0};
+    for (;; ++here.index) {
+      if (!DecodeValue(*plan.element, column.child(0), here)) return false;
+      char separator = cursor_.Peek();
+      cursor_.Advance();
+      if (separator == ']') break;
+      if (separator != ',') return Malformed();
+    }
+  }
+  --depth_;
+  return column.AppendList() || FailConversion(Conversion::kColumnFull, plan, token, place);
+}
+
+// Two passes, because a key that comes again must not become a second entry.
+bool RecordDecoder::DecodeMap(const ValuePlan& plan, ColumnBuilder& column, const Place& place) {
+  if (++depth_ > options_.depth_max) return FailStep(TokenCursor::Step::kTooDeep, place);
+  const size_t begin = map_entry_count_;
+  const uint32_t token = cursor_.at();
+  if (!ReadMapEntries(place)) return false;
+  const uint32_t end_token = cursor_.at();
+  const size_t end = map_entry_count_;
+  if (end - begin > 1 && !DropDuplicateEntries(begin, place)) return false;
+  for (size_t i = begin; i < end; ++i) {
+    if (map_entries_[i].dropped) continue;
+    Place here{&place, map_entries_[i].key, -1};
+    cursor_.Return(map_entries_[i].value_at);
+    if (!AppendMapKey(plan, map_entries_[i], column.child(0), here)) return false;
+    if (!DecodeValue(*plan.element, column.child(1), here)) return false;
+  }
+  if (!KeyTextIsUnique(plan.key_rule.kind) && !KeysAreDistinct(column, place)) return false;
+  map_entry_count_ = begin;
+  cursor_.Return(end_token);
+  --depth_;
+  return column.AppendList() || FailConversion(Conversion::kColumnFull, plan, token, place);
+}
+
+bool RecordDecoder::ReadMapEntries(const Place& place) {
+  cursor_.Advance();
+  if (cursor_.Peek() == '}') {
+    cursor_.Advance();
+    return true;
+  }
+  for (;;) {
+    if (cursor_.Peek() != '"') return Malformed();
+    if (map_entry_count_ == map_entries_.size()) map_entries_.emplace_back();
+    MapEntry& entry = map_entries_[map_entry_count_++];
+    entry.key = cursor_.StringBody();
+    entry.has_escape = cursor_.HasEscape(entry.key);
+    entry.dropped = false;
+    if (entry.has_escape) {
+      entry.unescaped.clear();
+      Escapes escapes = Unescape(entry.key, entry.unescaped);
+      if (escapes != Escapes::kOk) return FailEscapes(escapes, place);
+    }
+    cursor_.Advance();
+    if (cursor_.Peek() != ':') return Malformed();
+    cursor_.Advance();
+    entry.value_at = cursor_.at();
+    if (!SkipValue(Place{&place, entry.key, -1})) return false;
+    char separator = cursor_.Peek();
+    cursor_.Advance();
+    if (separator == '}') return true;
+    if (separator != ',') return Malformed();
+  }
+}
+
+bool RecordDecoder::DropDuplicateEntries(size_t begin, const Place& place) {
+  order_.clear();
+  for (size_t i = begin; i < map_entry_count_; ++i) order_.push_back(static_cast<uint32_t>(i));
+  std::ranges::sort(order_, [&](uint32_t a, uint32_t b) {
+    int compared = map_entries_[a].text().compare(map_entries_[b].text());
+    return compared != 0 ? compared < 0 : a < b;
+  });
+  for (size_t i = 1; i < order_.size(); ++i) {
+    MapEntry& earlier = map_entries_[order_[i - 1]];
+    MapEntry& later = map_entries_[order_[i]];
+    if (earlier.text() != later.text()) continue;
+    if (options_.duplicate_keys == DuplicateKeys::kReject) return FailDuplicate(Place{&place, later.key, -1});
+    (options_.duplicate_keys == DuplicateKeys::kLast ? earlier : later).dropped = true;
+  }
+  return true;
+}
+
+bool RecordDecoder::AppendMapKey(const ValuePlan& plan, const MapEntry& entry, ColumnBuilder& column,
+                                 const Place& place) {
+  Conversion outcome = AppendText(plan.key_rule, entry.text(), bytes_scratch_, column);
+  if (outcome == Conversion::kDone) return true;
+  ValuePlan key;  // only to say what failed
+  key.name = plan.name + ".key";
+  key.type_name = "map key";
+  return FailConversion(outcome, key, entry.value_at - 2, place);
+}
+
+// Keys of different text may be one value ("1" and "1.0" of an int): a map has room for one of them, and no policy says
+// which is meant.
+bool RecordDecoder::KeysAreDistinct(ColumnBuilder& column, const Place& place) {
+  ColumnBuilder& keys = column.child(0);
+  int64_t begin = keys.length() - column.open_elements();
+  order_.clear();
+  for (int64_t i = begin; i < keys.length(); ++i) order_.push_back(static_cast<uint32_t>(i - begin));
+  std::ranges::sort(order_, [&](uint32_t a, uint32_t b) { return keys.Value(begin + a) < keys.Value(begin + b); });
+  for (size_t i = 1; i < order_.size(); ++i) {
+    if (keys.Value(begin + order_[i - 1]) == keys.Value(begin + order_[i])) return FailDuplicate(place);
+  }
+  return true;
+}
+
+bool RecordDecoder::DecodeUnknown(ObjectPlan& plan, uint32_t index, std::string_view raw_key, const Place& place) {
+  uint32_t begin = cursor_.at();
+  if (!SkipValue(place)) return false;
+  std::string_view raw = cursor_.Raw(begin, cursor_.at());
+  if (index == kNoMember) {
+    ++unknown_beyond_;
+  } else {
+    Member& member = plan.members[index];
+    if (member.unknown_count++ == 0) member.sample = Shorten(raw, kSampleBytesMax);
+  }
+  if (options_.duplicate_keys == DuplicateKeys::kReject) {
+    key_scratch_.clear();
+    if (Unescape(raw_key, key_scratch_) != Escapes::kOk) key_scratch_ = raw_key;
+    key_hashes_.push_back(HashKey(key_scratch_));
+  }
+  if (options_.unknown_fields == UnknownFields::kReject) {
+    return Fail(RejectCode::kUnknownField, fmt::format("no column takes the field '{}': {}", PlaceText(place),
+                                                       Shorten(raw, kRejectValueBytesMax)));
+  }
+  if (options_.unknown_fields == UnknownFields::kKeep) {
+    Keep(cursor_.Compact(begin, cursor_.at(), text_scratch_), place);
+  }
+  return true;
+}
+
+// The keys are as they were written, so what is between the quotes needs no escaping again.
+void RecordDecoder::Keep(std::string_view value, const Place& place) {
+  kept_ += kept_.empty() ? "{\"" : ",\"";
+  AppendPlace(place, kept_);
+  kept_ += "\":";
+  kept_ += value;
+}
+
+bool RecordDecoder::SkipValue(const Place& place) {
+  TokenCursor::Step step = cursor_.SkipValue(options_.depth_max - depth_);
+  return step == TokenCursor::Step::kOk || FailStep(step, place);
+}
+
+// The object comes again and its later form holds: what the earlier one has filled is taken back.
+void RecordDecoder::Forget(ObjectPlan& plan) {
+  for (Member& member : plan.members) {
+    member.last_record = 0;
+    for (Target& target : member.targets) {
+      if (target.value != nullptr) {
+        Resolve(target, nullptr).Truncate(row_);
+      } else {
+        if (target.assembled != nullptr) target.assembled->object_record = 0;
+        Forget(*target.object);
+      }
+    }
+  }
+}
+
+bool RecordDecoder::CheckDuplicateHashes(size_t begin, const Place& place) {
+  auto first = key_hashes_.begin() + static_cast<std::ptrdiff_t>(begin);
+  std::sort(first, key_hashes_.end());
+  bool distinct = std::adjacent_find(first, key_hashes_.end()) == key_hashes_.end();
+  key_hashes_.resize(begin);
+  return distinct || FailDuplicate(place);
+}
+
+bool RecordDecoder::FillMissing() {
+  for (RootColumn& root : plan_.columns) {
+    ColumnBuilder& column = rows_->column(root.column);
+    if (column.length() > row_) continue;
+    if (root.assembled != nullptr) {
+      bool present = false;
+      if (!CloseAssembled(*root.assembled, column, present)) return false;
+      if (present) continue;
+    }
+    if (root.required) return FailMissing(root.name);
+    column.AppendNull();
+  }
+  return true;
+}
+
+// Closes the struct when its own object or a value of any part was there; else leaves it and its parts without a row.
+bool RecordDecoder::CloseAssembled(AssembledStruct& assembled, ColumnBuilder& column, bool& present) {
+  present = assembled.object_record == record_serial_;
+  for (size_t i = 0; i < assembled.parts.size(); ++i) {
+    AssembledStruct::Part& part = assembled.parts[i];
+    bool part_present = false;
+    if (part.assembled != nullptr && !CloseAssembled(*part.assembled, column.child(i), part_present)) return false;
+    present = present || part_present || column.child(i).length() > row_;
+  }
+  if (!present) return true;
+  for (size_t i = 0; i < assembled.parts.size(); ++i) {
+    if (column.child(i).length() > row_) continue;
+    if (assembled.parts[i].required) return FailMissing(assembled.parts[i].name);
+    column.child(i).AppendNull();
+  }
+  column.AppendStruct();
+  return true;
+}
+
+bool RecordDecoder::FillOwnColumns(const stream::Record& record, const stream::SourcePartition& partition) {
+  if (own_.kafka.has_value() &&
+      !own_.kafka_column->Append(record, partition, rows_->column(*own_.kafka), *reject_)) {
+    return false;
+  }
+  if (own_.raw.has_value() && !rows_->column(*own_.raw).AppendBytes(*record.value)) {
+    return Fail(RejectCode::kTooLarge, "the batch has no room for the record's bytes; cut batches earlier");
+  }
+  if (!own_.unknown.has_value()) return true;
+  ColumnBuilder& column = rows_->column(*own_.unknown);
+  if (kept_.empty() && !own_.unknown_required) {
+    column.AppendNull();
+    return true;
+  }
+  kept_ += kept_.empty() ? "{}" : "}";
+  if (column.AppendBytes(kept_)) return true;
+  return Fail(RejectCode::kTooLarge, "the batch has no room for the record's unknown fields; cut batches earlier");
+}
+
+UnknownFieldCounts RecordDecoder::TakeUnknownFieldCounts() {
+  UnknownFieldCounts counts;
+  CollectUnknown(plan_.root, counts);
+  counts.beyond_the_limit = std::exchange(unknown_beyond_, 0);
+  unknown_names_ = 0;
+  return counts;
+}
+
+void RecordDecoder::CollectUnknown(ObjectPlan& plan, UnknownFieldCounts& counts) {
+  for (size_t i = 0; i < plan.known_count; ++i) {
+    for (Target& target : plan.members[i].targets) {
+      if (target.object != nullptr) CollectUnknown(*target.object, counts);
+      for (ValuePlan* value = target.value.get(); value != nullptr; value = value->element.get()) {
+        if (value->object != nullptr) CollectUnknown(*value->object, counts);
+      }
+    }
+  }
+  for (size_t i = plan.known_count; i < plan.members.size(); ++i) {
+    const Member& member = plan.members[i];
+    if (member.unknown_count == 0) continue;
+    std::string path = plan.path + member.key;
+    counts.by_path[path] += member.unknown_count;
+    counts.sample_by_path.emplace(std::move(path), member.sample);
+  }
+  plan.ForgetUnknown();
+}
+
+}  // namespace firn::decode::json
