@@ -54,20 +54,27 @@ int64_t MillisecondsOf(arrow::fs::TimePoint time) {
   return std::chrono::duration_cast<std::chrono::milliseconds>(time.time_since_epoch()).count();
 }
 
-// The AWS SDK's state belongs to the process. Arrow wants it shut down before static destructors run; a handler
-// registered after the SDK's own statics exist runs before their destructors.
-Status InitializeSdkOnce() {
-  static std::mutex mutex;
-  static bool registered = false;
-  std::lock_guard lock(mutex);
-  arrow::Status status = arrow::fs::EnsureS3Initialized();
-  if (!status.ok()) return Fail(ErrorCode::kInternal, "the AWS SDK cannot be initialised: " + status.message());
-  if (!registered) {
-    std::atexit([] { (void)arrow::fs::EnsureS3Finalized(); });
-    registered = true;
+// The AWS SDK's state belongs to the process, and Arrow wants it shut down before its static objects go. One of these,
+// the list of clients, comes into being with the first file system, so the exit handler (exit runs handlers and
+// destructors in reverse order of registration) must be registered after that.
+class SdkLifetime {
+ public:
+  static Status Begin() {
+    std::lock_guard lock(mutex_);
+    arrow::Status status = arrow::fs::EnsureS3Initialized();
+    if (status.ok()) return {};
+    return Fail(ErrorCode::kInternal, "the AWS SDK cannot be initialised: " + status.message());
   }
-  return {};
-}
+  static void EndAtExit() {
+    std::lock_guard lock(mutex_);
+    if (!registered_) std::atexit([] { (void)arrow::fs::EnsureS3Finalized(); });
+    registered_ = true;
+  }
+
+ private:
+  static inline std::mutex mutex_;
+  static inline bool registered_ = false;
+};
 
 struct Endpoint {
   std::string scheme = "https";
@@ -170,7 +177,11 @@ Result<std::unique_ptr<ArrowStore>> ArrowStore::Create(const S3StoreOptions& opt
   if (options.access_key_id.empty() && !options.session_token.empty()) {
     return Fail(ErrorCode::kInvalidInput, "an S3 session token needs its access key id and secret; set all three");
   }
-  FIRN_TRY(InitializeSdkOnce());
+  Endpoint endpoint;
+  if (!options.endpoint.empty()) {
+    FIRN_ASSIGN(endpoint, ParseEndpoint(options.endpoint));
+  }
+  FIRN_TRY(SdkLifetime::Begin());
   arrow::fs::S3Options s3;
   if (options.access_key_id.empty()) {
     s3.ConfigureDefaultCredentials();
@@ -179,7 +190,6 @@ Result<std::unique_ptr<ArrowStore>> ArrowStore::Create(const S3StoreOptions& opt
   }
   S3Address address{.path_style = options.path_style};
   if (!options.endpoint.empty()) {
-    FIRN_ASSIGN(Endpoint endpoint, ParseEndpoint(options.endpoint));
     s3.scheme = endpoint.scheme;
     s3.endpoint_override = endpoint.authority;
     s3.force_virtual_addressing = !options.path_style;
@@ -197,6 +207,7 @@ Result<std::unique_ptr<ArrowStore>> ArrowStore::Create(const S3StoreOptions& opt
   impl->secrets = {options.access_key_id, options.secret_access_key, options.session_token};
   auto made = arrow::fs::S3FileSystem::Make(s3);
   if (!made.ok()) return S3Error(made.status(), "set up S3", options.endpoint, impl->secrets);
+  SdkLifetime::EndAtExit();
   impl->file_system = *made;
   address.region = impl->file_system->region();
   CurlHttpClientOptions client_options;

@@ -6,7 +6,6 @@
 
 #include <algorithm>
 #include <mutex>
-#include <optional>
 #include <utility>
 
 namespace firn::env {
@@ -134,22 +133,6 @@ Status CheckRequest(const HttpRequest& request) {
   return {};
 }
 
-Status CheckSigner(const AwsSigV4& signer) {
-  if (signer.access_key_id.empty() || signer.secret_access_key.empty()) {
-    return Fail(ErrorCode::kUnauthorized, "no AWS credentials to sign with; configure an access key and its secret");
-  }
-  if (signer.region.empty() || signer.service.empty()) {
-    return Fail(ErrorCode::kInvalidInput, fmt::format("SigV4 needs a region and a service; configure both: '{}', '{}'",
-                                                      signer.region, signer.service));
-  }
-  for (const std::string* text : {&signer.access_key_id, &signer.session_token, &signer.region, &signer.service}) {
-    if (text->find_first_of(std::string_view("\r\n\0", 3)) != std::string::npos) {
-      return Fail(ErrorCode::kInvalidInput, "a line break or zero byte in the AWS region or credentials; remove it");
-    }
-  }
-  return {};
-}
-
 bool CertainlyNotSent(CURLcode code, const Exchange& exchange) {
   switch (code) {
     case CURLE_COULDNT_RESOLVE_PROXY:
@@ -198,14 +181,14 @@ std::unexpected<Error> ErrorOf(CURLcode code, const Exchange& exchange, const Ht
 
 class CurlHttpClient::Impl {
  public:
-  explicit Impl(CurlHttpClientOptions options) : options_(std::move(options)) {}
+  Impl(CurlHttpClientOptions options, Clock& clock) : options_(std::move(options)), clock_(clock) {}
 
   Result<HttpResponse> Send(const HttpRequest& request) {
     FIRN_TRY(CheckRequest(request));
-    std::optional<AwsSigV4> signer;
+    std::vector<std::pair<std::string, std::string>> signature;
     if (options_.aws_sigv4) {
-      FIRN_ASSIGN(signer, options_.aws_sigv4());
-      FIRN_TRY(CheckSigner(*signer));
+      FIRN_ASSIGN(AwsSigV4 signer, options_.aws_sigv4());
+      FIRN_ASSIGN(signature, AwsSignatureHeaders(request, signer, clock_.WallMs()));
     }
     EasyHandle handle = TakeHandle();
     if (handle == nullptr) return Fail(ErrorCode::kResourceExhausted, "libcurl gave no handle; free memory");
@@ -213,9 +196,8 @@ class CurlHttpClient::Impl {
     exchange.body_bytes_max = options_.response_bytes_max;
     exchange.header_bytes_max = options_.response_header_bytes_max;
     exchange.repeatable = IsRepeatable(request.method);
-    HeaderList headers = MakeHeaders(request, signer);
+    HeaderList headers = MakeHeaders(request, signature);
     Configure(handle.get(), request, headers.get(), exchange);
-    if (signer) ConfigureSigner(handle.get(), *signer);
     CURLcode code = curl_easy_perform(handle.get());
     long status = 0;
     curl_easy_getinfo(handle.get(), CURLINFO_RESPONSE_CODE, &status);
@@ -245,7 +227,8 @@ class CurlHttpClient::Impl {
     if (idle_.size() < options_.idle_connections_max) idle_.push_back(std::move(handle));
   }
 
-  static HeaderList MakeHeaders(const HttpRequest& request, const std::optional<AwsSigV4>& signer) {
+  static HeaderList MakeHeaders(const HttpRequest& request,
+                                const std::vector<std::pair<std::string, std::string>>& signature) {
     HeaderList list;
     auto add = [&](const std::string& line) {
       curl_slist* longer = curl_slist_append(list.get(), line.c_str());
@@ -261,7 +244,7 @@ class CurlHttpClient::Impl {
     }
     if (!has_content_type) add("Content-Type:");  // otherwise libcurl claims a form
     add("Expect:");                               // no extra round trip before large bodies
-    if (signer && !signer->session_token.empty()) add("X-Amz-Security-Token: " + signer->session_token);
+    for (const auto& [name, value] : signature) add(fmt::format("{}: {}", name, value));
     return list;
   }
 
@@ -297,18 +280,13 @@ class CurlHttpClient::Impl {
     }
   }
 
-  static void ConfigureSigner(CURL* handle, const AwsSigV4& signer) {
-    curl_easy_setopt(handle, CURLOPT_AWS_SIGV4, fmt::format("aws:amz:{}:{}", signer.region, signer.service).c_str());
-    curl_easy_setopt(handle, CURLOPT_USERNAME, signer.access_key_id.c_str());
-    curl_easy_setopt(handle, CURLOPT_PASSWORD, signer.secret_access_key.c_str());
-  }
-
   const CurlHttpClientOptions options_;
+  Clock& clock_;
   std::mutex mutex_;
   std::vector<EasyHandle> idle_;
 };
 
-Result<std::unique_ptr<CurlHttpClient>> CurlHttpClient::Create(CurlHttpClientOptions options) {
+Result<std::unique_ptr<CurlHttpClient>> CurlHttpClient::Create(CurlHttpClientOptions options, Clock& clock) {
   // Thread-safe since libcurl 7.84; later calls only count. Never undone: librdkafka may use libcurl as well.
   if (curl_global_init(CURL_GLOBAL_DEFAULT) != CURLE_OK) {
     return Fail(ErrorCode::kInternal, "libcurl cannot be initialised");
@@ -317,7 +295,7 @@ Result<std::unique_ptr<CurlHttpClient>> CurlHttpClient::Create(CurlHttpClientOpt
     return Fail(ErrorCode::kInvalidInput,
                 fmt::format("the CA file cannot be read; check path and permissions: '{}'", options.ca_file));
   }
-  return std::unique_ptr<CurlHttpClient>(new CurlHttpClient(std::make_unique<Impl>(std::move(options))));
+  return std::unique_ptr<CurlHttpClient>(new CurlHttpClient(std::make_unique<Impl>(std::move(options), clock)));
 }
 
 CurlHttpClient::CurlHttpClient(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}

@@ -19,23 +19,16 @@
 #include <memory>
 #include <string>
 
+#include "firn/env/aws_signature.h"
+#include "firn/env/clock.h"
 #include "firn/env/http_client.h"
 
 namespace firn::env {
 
-// AWS Signature Version 4 over the request; libcurl computes it.
-struct AwsSigV4 {
-  std::string region;
-  std::string service;  // "s3", "s3tables", "glue", "execute-api"
-  std::string access_key_id;
-  std::string secret_access_key;
-  std::string session_token;  // empty: none
-};
-
 struct CurlHttpClientOptions {
   std::string user_agent = "firn";
   std::string ca_file;  // PEM; empty: the system's store
-  // When set, asked before each request, so that rotated credentials are used: [signer] { return signer; }.
+  // When set, each request is signed with what it gives at that moment (credentials rotate): [=] { return signer; }.
   std::function<Result<AwsSigV4>()> aws_sigv4;
   int64_t connect_timeout_ms = 10'000;
   int64_t response_bytes_max = int64_t{256} << 20;         // after decompression
@@ -45,8 +38,9 @@ struct CurlHttpClientOptions {
 
 class CurlHttpClient final : public HttpClient {
  public:
-  // kInvalidInput when `ca_file` is not readable.
-  static Result<std::unique_ptr<CurlHttpClient>> Create(CurlHttpClientOptions options = {});
+  // kInvalidInput when `ca_file` is not readable. The clock, which dates signatures, must outlive the client.
+  static Result<std::unique_ptr<CurlHttpClient>> Create(CurlHttpClientOptions options = {},
+                                                        Clock& clock = SystemClock());
   ~CurlHttpClient() override;
 
   Result<HttpResponse> Send(const HttpRequest& request) override;

@@ -104,6 +104,7 @@ class EchoServer {
     server_.Post(".*", echo);
     server_.Put(".*", echo);
     server_.Delete(".*", echo);
+    server_.set_keep_alive_timeout(1);
     port_ = server_.bind_to_any_port("127.0.0.1");
     thread_ = std::jthread([this] { server_.listen_after_bind(); });
     while (!server_.is_running()) std::this_thread::yield();

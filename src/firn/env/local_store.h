@@ -2,7 +2,8 @@
 //
 // Locations: "file:///abs", "file:/abs" (Java's spelling), "file://localhost/abs" and bare "/abs". The path is taken
 // literally, as Java, PyIceberg and DuckDB take it: "file:///a%20b" names the file "a%20b"; nothing is decoded, since
-// the table compares locations as strings. Paths with "." or ".." segments are refused for the same reason.
+// the table compares locations as strings. Paths with "." or ".." segments are refused for the same reason. For table
+// locations use "file:///" without '?' and '#': PyIceberg cuts a path at these and does not know "file://localhost".
 // An object is written as "firn-<16 hex digits>.tmp" in the same folder, fsynced, moved to its name without replacing
 // anything, and the folder is fsynced. A crash leaves at most such a .tmp file; List shows it, so that orphan removal
 // finds it, and no reader's pattern (*.parquet, *.avro) matches it. Put is therefore as strict as PutIfAbsent.
