@@ -86,8 +86,11 @@ Sample TakeSample(const LeafValues& arrays) {
   double stride = std::max(1.0, static_cast<double>(total) / kSampleValuesMax);
   int64_t looked_at = 0, bytes = 0, array_begin = 0;
   size_t current = 0;
+  uint64_t jitter = 1;  // within each stride, so that periodic data does not deceive; the same in every run
   for (double position = 0; position < static_cast<double>(total); position += stride) {
-    auto index = static_cast<int64_t>(position);
+    jitter = jitter * 6364136223846793005ULL + 1442695040888963407ULL;
+    auto index = static_cast<int64_t>(position + stride * static_cast<double>(jitter >> 40) / (1 << 24));
+    index = std::min(index, total - 1);
     while (index >= array_begin + arrays[current]->length()) array_begin += arrays[current++]->length();
     ++looked_at;
     const arrow::Array& array = *arrays[current];
@@ -223,7 +226,7 @@ EncodingChoice ChooseEncoding(const schema::Type& type, const LeafValues& values
   Sample sample = TakeSample(values);
   if (sample.values == 0) return {Encoding::kDictionary, 0};  // nothing but nulls: it costs nothing, and may yet pay
   bool is_bytes = type.kind() == TypeKind::kString || type.kind() == TypeKind::kBinary;
-  if (type.kind() == TypeKind::kDecimal) sample.value_bytes = type.precision() <= 9 ? 4 : type.precision() <= 18 ? 8 : 16;
+  if (type.kind() == TypeKind::kDecimal && type.precision() <= 18) sample.value_bytes = type.precision() <= 9 ? 4 : 8;
   double entry_bytes = sample.value_bytes + (is_bytes ? 4 : 0);
   Encoding otherwise = Encoding::kPlain;
   double otherwise_bytes = sample.value_bytes;

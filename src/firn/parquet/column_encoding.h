@@ -1,8 +1,8 @@
 // ColumnEncoding: which Parquet encoding a leaf column gets, decided from a sample of its first values.
 //
 // Pure functions. Measured on security events: the right encoding per column costs two thirds of the CPU and three
-// quarters of the bytes of "dictionary everywhere". The rule, from a sample of at most 2,048 values that are spread over
-// the rows at hand: estimate the distinct values of all rows (Chao's estimator), and take the dictionary when it stays
+// quarters of the bytes of "dictionary everywhere". The rule, from a sample of at most 2,048 values spread over the
+// rows at hand: estimate the distinct values of all rows (Chao's estimator), and take the dictionary when it stays
 // small and is the cheaper form; else DELTA_BINARY_PACKED for integers, BYTE_STREAM_SPLIT for floats,
 // DELTA_LENGTH_BYTE_ARRAY for strings and binary, PLAIN for the rest.
 #pragma once

@@ -1,7 +1,8 @@
 // Column metrics of a written file, as a manifest entry keeps them (spec: "Manifests", data_file 108 to 128).
 //
-// Counts and bounds come from the column chunks' statistics, which Arrow computes over every value; NaNs from ValueScan.
-// Where a chunk has no minimum or maximum (a value of more than 4 KiB) the file has no bound: left out, never guessed.
+// Counts and bounds come from the column chunks' statistics, which Arrow computes over every value; NaNs from
+// ValueScan. Where a chunk has no minimum or maximum (a value of more than 4 KiB) the file has no bound: left out,
+// never guessed.
 #pragma once
 
 #include "firn/base/error.h"

@@ -14,6 +14,7 @@
 #include <optional>
 #include <utility>
 
+#include "firn/columnar/column_builder.h"
 #include "firn/parquet/column_encoding.h"
 #include "firn/parquet/column_metrics.h"
 #include "firn/parquet/parquet_schema.h"
@@ -66,7 +67,8 @@ pq::BloomFilterOptions BloomFilterOf(const FileLayoutOptions& options, int32_t i
   auto given = options.bloom_filter_ndv.find(id);
   int64_t ndv = given != options.bloom_filter_ndv.end() ? given->second : options.row_group_rows_max;
   auto bytes = [&] { return pq::BlockSplitBloomFilter::OptimalNumOfBytes(static_cast<uint64_t>(ndv), fpp); };
-  while (ndv > 1 && bytes() > static_cast<uint64_t>(options.bloom_filter_bytes_max)) ndv -= std::max<int64_t>(1, ndv / 8);
+  auto allowed = static_cast<uint64_t>(options.bloom_filter_bytes_max);
+  while (ndv > 1 && bytes() > allowed) ndv -= std::max<int64_t>(1, ndv / 8);
   pq::BloomFilterOptions bloom_filter;
   bloom_filter.ndv = ndv;
   bloom_filter.fpp = fpp;
@@ -75,7 +77,8 @@ pq::BloomFilterOptions BloomFilterOf(const FileLayoutOptions& options, int32_t i
 
 class ArrowFileLayout final : public FileLayout {
  public:
-  ArrowFileLayout(const schema::Schema& schema, const FileLayoutOptions& options, std::string schema_json, ByteSink sink)
+  ArrowFileLayout(const schema::Schema& schema, const FileLayoutOptions& options, std::string schema_json,
+                  ByteSink sink)
       : schema_(schema), options_(options), scan_(schema_), sink_(std::move(sink)) {
     shape_.schema_json = std::move(schema_json);
   }
@@ -84,12 +87,12 @@ class ArrowFileLayout final : public FileLayout {
     auto codec = CodecOf(options_.compression_codec);
     if (!codec.has_value() || !arrow::util::Codec::IsAvailable(*codec)) {
       return Fail(ErrorCode::kInvalidInput,
-                  fmt::format("write.parquet.compression-codec is none of this build's codecs (zstd is always there): {}",
+                  fmt::format("write.parquet.compression-codec is not a codec of this build, zstd always is: '{}'",
                               options_.compression_codec));
     }
     codec_ = *codec;
     FIRN_ASSIGN(shape_.parquet_schema, ToParquetSchema(schema_));
-    shape_.arrow_schema = ToArrowWriteSchema(schema_);
+    shape_.arrow_schema = columnar::ToArrowSchema(schema_);
     return {};
   }
 
@@ -136,8 +139,9 @@ class ArrowFileLayout final : public FileLayout {
 
   Status Take(const arrow::RecordBatch& batch) {
     if (batch.num_rows() == 0) return {};
-    FIRN_ASSIGN(auto conformed, ConformBatch(batch, shape_.arrow_schema));
-    FIRN_TRY(scan_.Add(*conformed));
+    FIRN_TRY(CheckLayout(batch, *shape_.arrow_schema));
+    FIRN_TRY(scan_.Add(batch));
+    auto conformed = WithWriteTypes(batch, shape_.arrow_schema);
     record_count_ += batch.num_rows();
     if (writer_ != nullptr) return Encode(*conformed);
     auto bytes = arrow::util::ReferencedBufferSize(*conformed);

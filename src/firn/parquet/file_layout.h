@@ -49,9 +49,10 @@ struct FileLayoutOptions {
 };
 
 // Reads the options out of Iceberg table properties:
-//   write.parquet.{row-group-size-bytes, page-size-bytes, page-row-limit, dict-size-bytes, page-version, compression-codec,
-//   compression-level, bloom-filter-enabled.column.C, bloom-filter-fpp.column.C, bloom-filter-ndv.column.C,
-//   bloom-filter-max-bytes}, write.metadata.metrics.{default, column.C, max-inferred-column-defaults},
+//   write.parquet.{row-group-size-bytes, page-size-bytes, page-row-limit, dict-size-bytes, page-version,
+//     compression-codec, compression-level, bloom-filter-enabled.column.C, bloom-filter-fpp.column.C,
+//     bloom-filter-ndv.column.C, bloom-filter-max-bytes},
+//   write.metadata.metrics.{default, column.C, max-inferred-column-defaults},
 //   firn.parquet.{encodings = modern|compatible, page-checksum = true|false, row-group-row-limit}.
 // Columns of `sort_order` keep at least truncate(16) bounds unless the column's own property says otherwise.
 // kInvalidInput names property and value. Unknown properties are ignored (other writers define their own), and so are

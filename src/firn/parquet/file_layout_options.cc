@@ -83,7 +83,8 @@ Status ReadSizes(const Properties& properties, FileLayoutOptions& options) {
   FIRN_TRY(ReadInteger(properties, KeyOf("row-group-size-bytes"), int64_t{1}, kMax, options.row_group_bytes_max));
   FIRN_TRY(ReadInteger(properties, KeyOf("page-size-bytes"), int64_t{1}, kPageBytesLimit, options.page_bytes_max));
   FIRN_TRY(ReadInteger(properties, KeyOf("page-row-limit"), int64_t{1}, kMax, options.page_rows_max));
-  FIRN_TRY(ReadInteger(properties, KeyOf("dict-size-bytes"), int64_t{1}, kPageBytesLimit, options.dictionary_bytes_max));
+  FIRN_TRY(ReadInteger(properties, KeyOf("dict-size-bytes"), int64_t{1}, kPageBytesLimit,
+                       options.dictionary_bytes_max));
   FIRN_TRY(ReadInteger(properties, KeyOf("bloom-filter-max-bytes"), int64_t{32}, int64_t{128 << 20},
                        options.bloom_filter_bytes_max));
   FIRN_TRY(ReadInteger(properties, std::string("firn.parquet.row-group-row-limit"), int64_t{1}, kMax,

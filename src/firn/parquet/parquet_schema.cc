@@ -60,9 +60,7 @@ Result<Primitive> ToPrimitive(const schema::Type& type) {
     case TypeKind::kTimestamptzNs: return TimestampPrimitive(true, kNanos);
     case TypeKind::kString: return Primitive{LogicalType::String(), pq::Type::BYTE_ARRAY};
     case TypeKind::kUuid: return Primitive{LogicalType::UUID(), pq::Type::FIXED_LEN_BYTE_ARRAY, 16};
-    case TypeKind::kFixed:
-      if (type.length() > 0) return Primitive{none, pq::Type::FIXED_LEN_BYTE_ARRAY, type.length()};
-      break;
+    case TypeKind::kFixed: return Primitive{none, pq::Type::FIXED_LEN_BYTE_ARRAY, type.length()};
     case TypeKind::kBinary: return Primitive{none, pq::Type::BYTE_ARRAY};
     default: break;
   }
@@ -115,10 +113,6 @@ Result<NodePtr> ToNode(const schema::Field& field, std::string_view name, Repeti
   return WithContext(std::move(node), name);
 }
 
-std::shared_ptr<arrow::Field> ToArrowField(const schema::Field& field, std::string_view name) {
-  return arrow::field(std::string(name), ToArrowType(*field.type), !field.required);
-}
-
 // Same buffers and children all the way down; names, nullability and metadata do not matter.
 bool SameLayout(const arrow::DataType& a, const arrow::DataType& b) {
   if (a.id() != b.id() || a.num_fields() != b.num_fields()) return false;
@@ -134,7 +128,12 @@ std::shared_ptr<arrow::ArrayData> WithType(const std::shared_ptr<arrow::ArrayDat
   auto copy = data->Copy();
   copy->type = type;
   for (size_t i = 0; i < copy->child_data.size(); ++i) {
-    copy->child_data[i] = WithType(data->child_data[i], type->field(static_cast<int>(i))->type());
+    const auto& field = type->field(static_cast<int>(i));
+    copy->child_data[i] = WithType(data->child_data[i], field->type());
+    if (!field->nullable()) {
+      copy->child_data[i]->buffers[0] = nullptr;
+      copy->child_data[i]->null_count = 0;
+    }
   }
   return copy;
 }
@@ -150,60 +149,28 @@ Result<std::shared_ptr<GroupNode>> ToParquetSchema(const schema::Schema& schema)
   }
 }
 
-std::shared_ptr<arrow::DataType> ToArrowType(const schema::Type& type) {
-  switch (type.kind()) {
-    case TypeKind::kBoolean: return arrow::boolean();
-    case TypeKind::kInt: return arrow::int32();
-    case TypeKind::kLong: return arrow::int64();
-    case TypeKind::kFloat: return arrow::float32();
-    case TypeKind::kDouble: return arrow::float64();
-    case TypeKind::kDecimal: return arrow::decimal128(type.precision(), type.scale());
-    case TypeKind::kDate: return arrow::date32();
-    case TypeKind::kTime: return arrow::time64(arrow::TimeUnit::MICRO);
-    case TypeKind::kTimestamp: return arrow::timestamp(arrow::TimeUnit::MICRO);
-    case TypeKind::kTimestamptz: return arrow::timestamp(arrow::TimeUnit::MICRO, "UTC");
-    case TypeKind::kTimestampNs: return arrow::timestamp(arrow::TimeUnit::NANO);
-    case TypeKind::kTimestamptzNs: return arrow::timestamp(arrow::TimeUnit::NANO, "UTC");
-    case TypeKind::kString: return arrow::utf8();
-    case TypeKind::kUuid: return arrow::fixed_size_binary(16);
-    case TypeKind::kFixed: return arrow::fixed_size_binary(type.length());
-    case TypeKind::kBinary: return arrow::binary();
-    case TypeKind::kStruct: {
-      arrow::FieldVector fields;
-      for (const auto& field : type.fields()) fields.push_back(ToArrowField(field, field.name));
-      return arrow::struct_(std::move(fields));
-    }
-    case TypeKind::kList: return arrow::list(ToArrowField(type.element(), "element"));
-    case TypeKind::kMap:
-      return std::make_shared<arrow::MapType>(arrow::field("key", ToArrowType(*type.key().type), false),
-                                              ToArrowField(type.value(), "value"));
-    default: return arrow::null();
-  }
-}
-
-std::shared_ptr<arrow::Schema> ToArrowWriteSchema(const schema::Schema& schema) {
-  arrow::FieldVector fields;
-  for (const auto& field : schema.fields) fields.push_back(ToArrowField(field, field.name));
-  return arrow::schema(std::move(fields));
-}
-
-Result<std::shared_ptr<arrow::RecordBatch>> ConformBatch(const arrow::RecordBatch& batch,
-                                                         const std::shared_ptr<arrow::Schema>& write_schema) {
-  if (batch.num_columns() != write_schema->num_fields()) {
+Status CheckLayout(const arrow::RecordBatch& batch, const arrow::Schema& write_schema) {
+  if (batch.num_columns() != write_schema.num_fields()) {
     return Fail(ErrorCode::kInvalidInput, fmt::format("a batch has not the columns of the schema: {} instead of {}",
-                                                      batch.num_columns(), write_schema->num_fields()));
+                                                      batch.num_columns(), write_schema.num_fields()));
   }
+  for (int i = 0; i < batch.num_columns(); ++i) {
+    const auto& wanted = *write_schema.field(i);
+    const auto& type = *batch.column_data(i)->type;
+    if (SameLayout(type, *wanted.type())) continue;
+    return Fail(ErrorCode::kInvalidInput, fmt::format("column {} of a batch has the wrong Arrow type, expected {}: {}",
+                                                      wanted.name(), wanted.type()->ToString(), type.ToString()));
+  }
+  return {};
+}
+
+std::shared_ptr<arrow::RecordBatch> WithWriteTypes(const arrow::RecordBatch& batch,
+                                                   const std::shared_ptr<arrow::Schema>& write_schema) {
   std::vector<std::shared_ptr<arrow::ArrayData>> columns;
   for (int i = 0; i < batch.num_columns(); ++i) {
     const auto& wanted = write_schema->field(i)->type();
     const auto& column = batch.column_data(i);
-    if (!SameLayout(*column->type, *wanted)) {
-      return Fail(ErrorCode::kInvalidInput,
-                  fmt::format("column {} of a batch has the wrong Arrow type, expected {}: {}",
-                              write_schema->field(i)->name(), wanted->ToString(), column->type->ToString()));
-    }
-    bool same = column->type->Equals(*wanted, /*check_metadata=*/false);
-    columns.push_back(same ? column : WithType(column, wanted));
+    columns.push_back(wanted->num_fields() == 0 ? column : WithType(column, wanted));
   }
   return arrow::RecordBatch::Make(write_schema, batch.num_rows(), std::move(columns));
 }

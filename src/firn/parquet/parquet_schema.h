@@ -1,4 +1,4 @@
-// The Parquet schema of an Iceberg schema, and the Arrow types that the writer must be given for it.
+// The Parquet schema of an Iceberg schema, and batches brought into exactly the types that it stands for.
 //
 // Pure functions. The Parquet schema is built here and not by Arrow's conversion, because Iceberg prescribes field ids
 // at every level, the UUID annotation, minimal decimals and 3-level lists (spec Appendix A, "Parquet").
@@ -10,7 +10,6 @@
 #include "firn/schema/type.h"
 
 namespace arrow {
-class DataType;
 class RecordBatch;
 class Schema;
 }  // namespace arrow
@@ -21,17 +20,17 @@ class GroupNode;
 
 namespace firn::parquet {
 
-// kUnsupported names the column whose type Parquet or Firn cannot store (v3-only types, empty structs, fixed[0]).
+// kUnsupported names the column whose type Parquet or Firn cannot store (v3-only types, empty structs).
 Result<std::shared_ptr<::parquet::schema::GroupNode>> ToParquetSchema(const schema::Schema& schema);
 
-// The Arrow type with exactly the nullability and child names of `type`: Arrow's writer computes definition levels from
-// the nullability in the *array's* type, so an array of the right layout with another nullability would be corrupted.
-std::shared_ptr<arrow::DataType> ToArrowType(const schema::Type& type);
-std::shared_ptr<arrow::Schema> ToArrowWriteSchema(const schema::Schema& schema);
+// kInvalidInput names the column whose buffers are not those that `write_schema` (columnar::ToArrowSchema) stands for.
+Status CheckLayout(const arrow::RecordBatch& batch, const arrow::Schema& write_schema);
 
-// The batch with the write schema's types put over its buffers; nothing is copied. kInvalidInput names the column whose
-// layout is not the expected one.
-Result<std::shared_ptr<arrow::RecordBatch>> ConformBatch(const arrow::RecordBatch& batch,
-                                                         const std::shared_ptr<arrow::Schema>& write_schema);
+// The batch with the types of `write_schema` put over its buffers; nothing is copied. CheckLayout holds, and required
+// columns have no null (ValueScan). Arrow's writer computes definition levels from the nullability in the *array's*
+// type, so an array whose type says otherwise would be stored wrongly; and it refuses a required column with a validity
+// bitmap even where only null structs are above the nulls.
+std::shared_ptr<arrow::RecordBatch> WithWriteTypes(const arrow::RecordBatch& batch,
+                                                   const std::shared_ptr<arrow::Schema>& write_schema);
 
 }  // namespace firn::parquet

@@ -136,7 +136,8 @@ class ArrowRowGroupWriter final : public RowGroupWriter {
   int64_t bytes_written() const override { return stream_->position(); }
   int64_t row_group_rows() const override { return OfRowGroup([](auto& group) { return group.num_rows(); }); }
   int64_t row_group_page_bytes() const override {
-    return OfRowGroup([](auto& group) { return group.total_compressed_bytes() + group.total_compressed_bytes_written(); });
+    return OfRowGroup(
+        [](auto& group) { return group.total_compressed_bytes() + group.total_compressed_bytes_written(); });
   }
   int64_t row_group_plain_bytes() const override {
     return OfRowGroup([](auto& group) { return group.total_bytes_written(); });
@@ -151,7 +152,8 @@ class ArrowRowGroupWriter final : public RowGroupWriter {
  private:
   template <typename Ask>
   int64_t OfRowGroup(Ask ask) const {
-    return contents_ == nullptr || contents_->row_group() == nullptr || new_row_group_ ? 0 : ask(*contents_->row_group());
+    bool none = contents_ == nullptr || contents_->row_group() == nullptr || new_row_group_;
+    return none ? 0 : ask(*contents_->row_group());
   }
 
   // Arrow's edge: statuses and exceptions become Errors; the sink's own error comes back as it was.

@@ -41,8 +41,9 @@ class Walker {
     if (array.null_count() == 0) return {};
     for (int64_t row = rows.begin; row < rows.end; ++row) {
       if (array.IsNull(row) && rows.Has(row)) {
-        return Fail(ErrorCode::kInvalidInput, fmt::format("a required column has a null in row {} of a batch: {} (id {})",
-                                                          row, field.name, field.id));
+        return Fail(ErrorCode::kInvalidInput,
+                    fmt::format("a required column has a null in row {} of a batch: {} (id {})", row, field.name,
+                                field.id));
       }
     }
     return {};

@@ -1,5 +1,5 @@
-// ValueScan: what Arrow's own statistics do not tell about a batch: how many NaNs each float column holds, and whether a
-// required column holds a null, which Parquet would store as something else without a word.
+// ValueScan: what Arrow's own statistics do not tell about a batch: how many NaNs each float column holds, and whether
+// a required column holds a null, which Parquet would store as something else without a word.
 //
 // Owned by one file writer. Only values that exist are looked at: what lies under a null struct or outside the range of
 // a list is not a value.
