@@ -1,7 +1,7 @@
 // JsonDecoder: JSON records into the columns of one table, by a plan compiled once from the table's schema.
 //
 // Owned by one worker thread. Decode appends exactly one row to the RowBuilder, or leaves it as it was and says why.
-// docs/types.md is the table of what each JSON value becomes in each column type; decode/json/json_decoder_test.cc
+// docs/types.md is the table of what each JSON value becomes in each column type; decode/json/json_table_test.cc
 // checks that table row by row.
 #pragma once
 
