@@ -47,7 +47,9 @@ bool WantsGzip(const TableMetadata& metadata) {
   return metadata.Property("write.metadata.compression-codec").value_or("none") == "gzip";
 }
 
-bool IsTrue(const std::optional<std::string>& property) { return property == "true" || property == "TRUE"; }
+bool IsTrue(const std::optional<std::string>& property) {
+  return property == "true" || property == "TRUE";
+}
 
 }  // namespace
 
@@ -113,8 +115,8 @@ Result<std::string> WriteMetadataFile(env::ObjectStore& store, env::Random& rand
   for (int attempt = 0; attempt < kNameAttemptsMax; ++attempt) {
     uint64_t high = random.Next64();
     std::string uuid = FormatUuid(MakeUuidV4(high, random.Next64()));
-    std::string location = fmt::format("{}/{:05}-{}{}{}", MetadataFolder(metadata), version, uuid, gzip ? ".gz" : "",
-                                       kMetadataSuffix);
+    std::string location =
+        fmt::format("{}/{:05}-{}{}{}", MetadataFolder(metadata), version, uuid, gzip ? ".gz" : "", kMetadataSuffix);
     written = store.PutIfAbsent(location, bytes);
     if (written.has_value()) return location;
     // A store that sent its answer twice says that the name is taken, by us: take another rather than guess.

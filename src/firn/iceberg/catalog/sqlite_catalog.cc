@@ -63,8 +63,7 @@ constexpr const char* kNamespaceLocation =
 
 // Names become folder names and, joined with dots, keys; what would be ambiguous or leave the warehouse is refused.
 Status CheckName(const std::string& name, std::string_view what) {
-  bool bad = name.empty() || name == ".." ||
-             std::any_of(name.begin(), name.end(), [](unsigned char c) {
+  bool bad = name.empty() || name == ".." || std::any_of(name.begin(), name.end(), [](unsigned char c) {
                return c < 0x20 || c == 0x7f || c == '/' || c == '\\' || c == '.';
              });
   if (!bad) return {};
@@ -85,9 +84,9 @@ Result<std::string> NamespaceKey(const Levels& levels) {
 Result<std::string> NormalizeWarehouse(std::string warehouse) {
   if (warehouse.starts_with('/')) warehouse = "file://" + warehouse;
   if (warehouse.find("://") == std::string::npos) {
-    return Fail(ErrorCode::kInvalidInput,
-                fmt::format("the warehouse must be a URI (file:///…, s3://…) or an absolute path, got: '{}'",
-                            warehouse));
+    return Fail(
+        ErrorCode::kInvalidInput,
+        fmt::format("the warehouse must be a URI (file:///…, s3://…) or an absolute path, got: '{}'", warehouse));
   }
   while (warehouse.ends_with('/')) warehouse.pop_back();
   return warehouse;
@@ -241,8 +240,8 @@ Result<LoadedTable> SqliteCatalog::CreateTable(const TableIdentifier& identifier
   out.metadata_location = std::move(*written);
   {
     std::lock_guard lock(mutex_);
-    Result<int64_t> inserted = database_->Write(
-        kInsertTable, {options_.catalog_name, key, identifier.name, out.metadata_location});
+    Result<int64_t> inserted =
+        database_->Write(kInsertTable, {options_.catalog_name, key, identifier.name, out.metadata_location});
     if (!inserted.has_value()) {
       bool lost = inserted.error().code() == ErrorCode::kAlreadyExists;
       return std::unexpected<Error>(lost ? std::move(exists) : std::move(inserted.error()));
@@ -258,8 +257,8 @@ Status SqliteCatalog::SwapLocation(const TableIdentifier& identifier, const std:
   int64_t changed = 0;
   {
     std::lock_guard lock(mutex_);
-    FIRN_ASSIGN(changed, database_->Write(kSwapTable, {options_.catalog_name, key, identifier.name, old_location,
-                                                       new_location}));
+    FIRN_ASSIGN(changed, database_->Write(kSwapTable,
+                                          {options_.catalog_name, key, identifier.name, old_location, new_location}));
   }
   if (changed == 1) return {};
   Result<std::string> location_now = MetadataLocation(identifier);
@@ -335,7 +334,9 @@ Result<bool> SqliteCatalog::NamespaceExists(const Levels& namespace_levels) {
   return !rows.empty();
 }
 
-std::optional<int64_t> SqliteCatalog::ServerTimeMs() const { return clock_.WallMs(); }
+std::optional<int64_t> SqliteCatalog::ServerTimeMs() const {
+  return clock_.WallMs();
+}
 
 Status SqliteCatalog::Ping() {
   std::lock_guard lock(mutex_);
@@ -343,6 +344,8 @@ Status SqliteCatalog::Ping() {
   return {};
 }
 
-std::string SqliteCatalog::description() const { return fmt::format("sqlite {}", options_.path); }
+std::string SqliteCatalog::description() const {
+  return fmt::format("sqlite {}", options_.path);
+}
 
 }  // namespace firn::iceberg

@@ -23,10 +23,10 @@ namespace firn::iceberg {
 class SqliteDatabase;
 
 struct SqliteCatalogOptions {
-  std::string path;                  // of the database file; made if missing (its folder must exist)
-  std::string catalog_name = "firn"; // the rows of another name are another catalog
-  std::string warehouse;             // location under which tables are made: "file:///lake", "s3://bucket/lake"
-  int64_t busy_timeout_ms = 10'000;  // how long a call waits for another process's write
+  std::string path;                   // of the database file; made if missing (its folder must exist)
+  std::string catalog_name = "firn";  // the rows of another name are another catalog
+  std::string warehouse;              // location under which tables are made: "file:///lake", "s3://bucket/lake"
+  int64_t busy_timeout_ms = 10'000;   // how long a call waits for another process's write
 };
 
 class SqliteCatalog final : public Catalog {
@@ -48,7 +48,10 @@ class SqliteCatalog final : public Catalog {
   std::string description() const override;
 
  private:
-  struct CachedMetadata { std::string location; std::shared_ptr<const TableMetadata> metadata; };
+  struct CachedMetadata {
+    std::string location;
+    std::shared_ptr<const TableMetadata> metadata;
+  };
 
   SqliteCatalog(SqliteCatalogOptions options, std::unique_ptr<SqliteDatabase> database, env::ObjectStore& store,
                 env::Clock& clock, env::Random& random);

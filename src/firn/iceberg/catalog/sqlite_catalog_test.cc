@@ -1,7 +1,6 @@
 #include "firn/iceberg/catalog/sqlite_catalog.h"
 
 #include <gtest/gtest.h>
-
 #include <sqlite3.h>
 #include <sys/resource.h>
 
@@ -97,8 +96,8 @@ TEST_F(SqliteCatalogTest, CreatesLoadsCommitsDrops) {
   EXPECT_EQ(MetadataVersion(committed->metadata_location), 1);
   EXPECT_EQ(committed->metadata.metadata_log.back().metadata_file, made.metadata_location);
   EXPECT_EQ(Open()->LoadTable(kEvents)->metadata.Serialize(), committed->metadata.Serialize());
-  EXPECT_EQ(Sql(path_, "SELECT * FROM iceberg_tables"), "firn|db|events|" + committed->metadata_location + "|" +
-                                                            made.metadata_location + "|TABLE|");
+  EXPECT_EQ(Sql(path_, "SELECT * FROM iceberg_tables"),
+            "firn|db|events|" + committed->metadata_location + "|" + made.metadata_location + "|TABLE|");
 
   EXPECT_EQ(catalog->CommitTable(kEvents, {AssertTableUuid{"other"}}, kSetA).error().code(), ErrorCode::kConflict);
   EXPECT_EQ(catalog->CommitTable(kEvents, {}, {SetCurrentSchema{9}}).error().code(), ErrorCode::kInvalidInput);
@@ -198,12 +197,13 @@ TEST_F(SqliteCatalogTest, RefusesOptionsAndFilesThatCannotWork) {
 TEST_F(SqliteCatalogTest, StoreFailuresNeverLookLikeTheTable) {
   auto catalog = Open();
   Make(*catalog);
-  const std::pair<ErrorCode, ErrorCode> cases[] = {
-      {ErrorCode::kTimeout, ErrorCode::kUnavailable},          {ErrorCode::kUnavailable, ErrorCode::kUnavailable},
-      {ErrorCode::kNotFound, ErrorCode::kIoError},             {ErrorCode::kAlreadyExists, ErrorCode::kIoError},
-      {ErrorCode::kUnauthorized, ErrorCode::kUnauthorized},    {ErrorCode::kResourceExhausted,
-                                                                ErrorCode::kResourceExhausted},
-      {ErrorCode::kCommitStateUnknown, ErrorCode::kUnavailable}};
+  const std::pair<ErrorCode, ErrorCode> cases[] = {{ErrorCode::kTimeout, ErrorCode::kUnavailable},
+                                                   {ErrorCode::kUnavailable, ErrorCode::kUnavailable},
+                                                   {ErrorCode::kNotFound, ErrorCode::kIoError},
+                                                   {ErrorCode::kAlreadyExists, ErrorCode::kIoError},
+                                                   {ErrorCode::kUnauthorized, ErrorCode::kUnauthorized},
+                                                   {ErrorCode::kResourceExhausted, ErrorCode::kResourceExhausted},
+                                                   {ErrorCode::kCommitStateUnknown, ErrorCode::kUnavailable}};
   for (const auto& [from_store, wanted] : cases) {
     store_.Inject({.call = env::StoreCall::kPutIfAbsent, .persistent = true, .code = from_store});
     EXPECT_EQ(catalog->CommitTable(kEvents, {}, kSetA).error().code(), wanted);
@@ -285,8 +285,8 @@ TEST_F(SqliteCatalogTest, OneOfTwoRacingCommitsWins) {
       SetSnapshotRef main;
       main.value.snapshot_id = snapshot.snapshot_id;
       start.arrive_and_wait();
-      auto committed = catalogs[who]->CommitTable(kEvents, {AssertRefSnapshotId{"main", head}},
-                                                  {AddSnapshot{snapshot}, main});
+      auto committed =
+          catalogs[who]->CommitTable(kEvents, {AssertRefSnapshotId{"main", head}}, {AddSnapshot{snapshot}, main});
       if (!committed.has_value()) outcomes[who][round] = committed.error().code();
       start.arrive_and_wait();
     }

@@ -12,7 +12,7 @@ namespace {
 ErrorCode CodeOf(int extended, bool is_write) {
   switch (extended & 0xff) {
     case SQLITE_BUSY:
-    case SQLITE_LOCKED: return ErrorCode::kUnavailable;  // a statement that ends so has been rolled back
+    case SQLITE_LOCKED: return ErrorCode::kUnavailable;      // a statement that ends so has been rolled back
     case SQLITE_FULL: return ErrorCode::kResourceExhausted;  // rolled back, too
     case SQLITE_READONLY:
     case SQLITE_PERM:
@@ -35,21 +35,24 @@ using Statement = std::unique_ptr<sqlite3_stmt, StatementCloser>;
 
 Result<std::unique_ptr<SqliteDatabase>> SqliteDatabase::Open(const std::string& path, int64_t busy_timeout_ms) {
   sqlite3* handle = nullptr;
-  int code = sqlite3_open_v2(path.c_str(), &handle, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX,
-                             nullptr);
+  int code =
+      sqlite3_open_v2(path.c_str(), &handle, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX, nullptr);
   std::unique_ptr<SqliteDatabase> out(new SqliteDatabase(handle));
   if (handle == nullptr) return Fail(ErrorCode::kResourceExhausted, "SQLite has no memory");
   sqlite3_extended_result_codes(handle, 1);
   if (code != SQLITE_OK) {
-    return std::unexpected<Error>(out->LastError(code, false).WithContext(
-        "opening the catalog's database; its folder must exist and be writable"));
+    return std::unexpected<Error>(
+        out->LastError(code, false)
+            .WithContext("opening the catalog's database; its folder must exist and be writable"));
   }
   constexpr int64_t kTimeoutMax = std::numeric_limits<int>::max();
   sqlite3_busy_timeout(handle, static_cast<int>(std::clamp<int64_t>(busy_timeout_ms, 0, kTimeoutMax)));
   return out;
 }
 
-SqliteDatabase::~SqliteDatabase() { sqlite3_close_v2(handle_); }
+SqliteDatabase::~SqliteDatabase() {
+  sqlite3_close_v2(handle_);
+}
 
 Error SqliteDatabase::LastError(int code, bool is_write) const {
   int extended = sqlite3_extended_errcode(handle_);
@@ -78,8 +81,8 @@ Result<std::vector<SqliteDatabase::Row>> SqliteDatabase::Run(const char* sql,
       if (text == nullptr) {
         row.emplace_back();
       } else {
-        row.emplace_back(std::string(reinterpret_cast<const char*>(text),
-                                     static_cast<size_t>(sqlite3_column_bytes(raw, column))));
+        row.emplace_back(
+            std::string(reinterpret_cast<const char*>(text), static_cast<size_t>(sqlite3_column_bytes(raw, column))));
       }
     }
   }

@@ -24,7 +24,9 @@ constexpr int32_t kFormatVersionMax = 3;
 constexpr int64_t kPreviousVersionsDefault = 100;
 constexpr const char* kPreviousVersionsMax = "write.metadata.previous-versions-max";
 
-std::unexpected<Error> Invalid(std::string message) { return Fail(ErrorCode::kInvalidInput, std::move(message)); }
+std::unexpected<Error> Invalid(std::string message) {
+  return Fail(ErrorCode::kInvalidInput, std::move(message));
+}
 
 // Equal in everything that a reader can see, docs and defaults included, whatever the id.
 bool SameSchema(const schema::Schema& a, const schema::Schema& b) {
@@ -96,7 +98,7 @@ class MetadataBuilder {
   std::set<SnapshotId> added_snapshots_;
   std::set<SnapshotId> once_current_;  // of those added here, the ones that main was set to
   bool snapshots_removed_ = false;
-  bool layout_changed_ = false;        // schema, spec or sort order
+  bool layout_changed_ = false;  // schema, spec or sort order
 };
 
 Status MetadataBuilder::operator()(const AssignUuid& u) {
@@ -251,8 +253,8 @@ Status MetadataBuilder::CheckNewSnapshot(const Snapshot& snapshot) const {
   int64_t next_row_id = out_.next_row_id.value_or(0);
   if (!snapshot.first_row_id || *snapshot.first_row_id < next_row_id || !snapshot.added_rows ||
       *snapshot.added_rows < 0) {
-    return Invalid(fmt::format("snapshot {} of a v3 table needs added-rows and a first-row-id of at least: {}", id,
-                               next_row_id));
+    return Invalid(
+        fmt::format("snapshot {} of a v3 table needs added-rows and a first-row-id of at least: {}", id, next_row_id));
   }
   return {};
 }

@@ -23,9 +23,14 @@ constexpr int32_t kAmbiguous = -1;
 constexpr int32_t kInitialSortOrderId = 1;  // 0 is the unsorted order
 
 // Names that engines compute themselves; as properties they would lie (Java: TableProperties.RESERVED_PROPERTIES).
-constexpr std::array<std::string_view, 8> kReservedProperties = {
-    "uuid", "snapshot-count", "current-snapshot-summary", "current-snapshot-id", "current-snapshot-timestamp-ms",
-    "current-schema", "default-partition-spec", "default-sort-order"};
+constexpr std::array<std::string_view, 8> kReservedProperties = {"uuid",
+                                                                 "snapshot-count",
+                                                                 "current-snapshot-summary",
+                                                                 "current-snapshot-id",
+                                                                 "current-snapshot-timestamp-ms",
+                                                                 "current-schema",
+                                                                 "default-partition-spec",
+                                                                 "default-sort-order"};
 
 class FreshIds {
  public:

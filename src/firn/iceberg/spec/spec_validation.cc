@@ -13,7 +13,9 @@ using schema::TransformKind;
 using schema::Type;
 using schema::TypeKind;
 
-std::unexpected<Error> Invalid(std::string message) { return Fail(ErrorCode::kInvalidInput, std::move(message)); }
+std::unexpected<Error> Invalid(std::string message) {
+  return Fail(ErrorCode::kInvalidInput, std::move(message));
+}
 
 Status ValidateFields(const std::vector<Field>& fields, std::set<int32_t>& ids) {
   std::set<std::string_view> names;
@@ -56,8 +58,8 @@ Status ValidateIdentifierField(const schema::Schema& schema, FieldId id) {
 
 Status ValidateTransform(const schema::Transform& transform, const Field& source, std::string_view what) {
   if (transform.kind == TransformKind::kUnknown) {
-    return Fail(ErrorCode::kUnsupported, fmt::format("{} has a transform that Firn reads but never writes: '{}'", what,
-                                                     transform.ToString()));
+    return Fail(ErrorCode::kUnsupported,
+                fmt::format("{} has a transform that Firn reads but never writes: '{}'", what, transform.ToString()));
   }
   auto result = transform.ResultType(*source.type);
   if (!result.has_value()) return std::unexpected<Error>(std::move(result.error()).WithContext(what));

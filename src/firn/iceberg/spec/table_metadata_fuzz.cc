@@ -28,10 +28,14 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   if (!parsed->snapshots.empty()) expired.push_back(parsed->snapshots.front().snapshot_id);
   SnapshotRef head;
   head.snapshot_id = snapshot.snapshot_id;
-  std::vector<TableUpdate> updates = {AddSchema{parsed->CurrentSchema(), 0}, SetCurrentSchema{-1},
-                                      AddPartitionSpec{parsed->DefaultSpec()}, AddSortOrder{parsed->DefaultSortOrder()},
-                                      AddSnapshot{snapshot}, SetSnapshotRef{"main", head},
-                                      RemoveSnapshots{expired}, SetProperties{{{"a", "b"}}}};
+  std::vector<TableUpdate> updates = {AddSchema{parsed->CurrentSchema(), 0},
+                                      SetCurrentSchema{-1},
+                                      AddPartitionSpec{parsed->DefaultSpec()},
+                                      AddSortOrder{parsed->DefaultSortOrder()},
+                                      AddSnapshot{snapshot},
+                                      SetSnapshotRef{"main", head},
+                                      RemoveSnapshots{expired},
+                                      SetProperties{{{"a", "b"}}}};
   auto next = ApplyUpdates(*parsed, updates, 1'700'000'000'001, "s3://bucket/v1.metadata.json");
   if (!next.has_value()) return 0;
   FIRN_CHECK(TableMetadata::Parse(next->Serialize()).has_value(), "a commit's result parses");

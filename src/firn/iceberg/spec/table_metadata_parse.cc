@@ -23,13 +23,32 @@ constexpr int32_t kFormatVersionMax = 3;
 
 constexpr int64_t kNoSnapshot = -1;  // Java writes it for "none" in v1 and v2
 
-constexpr std::array<std::string_view, 22> kKnownMembers = {
-    "current-schema-id", "current-snapshot-id", "default-sort-order-id", "default-spec-id", "format-version",
-    "last-column-id", "last-partition-id", "last-sequence-number", "last-updated-ms", "location", "metadata-log",
-    "next-row-id", "partition-spec", "partition-specs", "properties", "refs", "schema", "schemas", "snapshot-log",
-    "snapshots", "sort-orders", "table-uuid"};
+constexpr std::array<std::string_view, 22> kKnownMembers = {"current-schema-id",
+                                                            "current-snapshot-id",
+                                                            "default-sort-order-id",
+                                                            "default-spec-id",
+                                                            "format-version",
+                                                            "last-column-id",
+                                                            "last-partition-id",
+                                                            "last-sequence-number",
+                                                            "last-updated-ms",
+                                                            "location",
+                                                            "metadata-log",
+                                                            "next-row-id",
+                                                            "partition-spec",
+                                                            "partition-specs",
+                                                            "properties",
+                                                            "refs",
+                                                            "schema",
+                                                            "schemas",
+                                                            "snapshot-log",
+                                                            "snapshots",
+                                                            "sort-orders",
+                                                            "table-uuid"};
 
-std::unexpected<Error> Corrupt(std::string message) { return Fail(ErrorCode::kCorruption, std::move(message)); }
+std::unexpected<Error> Corrupt(std::string message) {
+  return Fail(ErrorCode::kCorruption, std::move(message));
+}
 
 std::unexpected<Error> MissingInVersion(std::string_view name, int32_t format_version) {
   return Corrupt(fmt::format("member '{}' is required in format version {}", name, format_version));
@@ -247,8 +266,8 @@ Status ReadRefs(const json& root, TableMetadata& out) {
     return {};
   }
   if (main->second.snapshot_id != out.current_snapshot_id) {
-    return Corrupt(fmt::format("current-snapshot-id is not the head of branch main, which is: {}",
-                               main->second.snapshot_id));
+    return Corrupt(
+        fmt::format("current-snapshot-id is not the head of branch main, which is: {}", main->second.snapshot_id));
   }
   return {};
 }

@@ -1,8 +1,7 @@
 #include "firn/iceberg/spec/table_metadata.h"
 
-#include <gtest/gtest.h>
-
 #include <fmt/format.h>
+#include <gtest/gtest.h>
 
 #include <nlohmann/json.hpp>
 
@@ -47,7 +46,9 @@ constexpr const char* kV2 = R"json({
   "vendor.future": {"deep": [1, 2, {"x": null}], "big": 18446744073709551615}
 })json";
 
-json V2() { return json::parse(kV2); }
+json V2() {
+  return json::parse(kV2);
+}
 
 json V1() {
   return json::parse(R"({
@@ -239,8 +240,8 @@ TEST(TableMetadataParse, RefusesTextThatIsNoDocument) {
   std::string whole = kV2;
   std::string bad_utf8 = whole;
   bad_utf8.replace(bad_utf8.find("a comment"), 1, "\xff");
-  const std::string texts[] = {"", "null", "[]", "\"\"", "{", "{}", "\x1f\x8b", deep, bad_utf8, whole + "}",
-                               whole.substr(0, whole.size() / 2)};
+  const std::string texts[] = {
+      "", "null", "[]", "\"\"", "{", "{}", "\x1f\x8b", deep, bad_utf8, whole + "}", whole.substr(0, whole.size() / 2)};
   for (const std::string& text : texts) {
     auto parsed = TableMetadata::Parse(text);
     ASSERT_FALSE(parsed.has_value()) << text.substr(0, 60);

@@ -90,7 +90,9 @@ Status MustEqual(std::string_view what, const T& wanted, const T& found) {
               fmt::format("requirement failed: {} must be {}, the table has: {}", what, wanted, found));
 }
 
-std::string SnapshotText(std::optional<SnapshotId> id) { return id ? fmt::format("{}", *id) : "none"; }
+std::string SnapshotText(std::optional<SnapshotId> id) {
+  return id ? fmt::format("{}", *id) : "none";
+}
 
 struct RequirementCheck {
   const TableMetadata& base;
@@ -125,9 +127,13 @@ struct RequirementCheck {
 
 }  // namespace
 
-json ToJson(const TableUpdate& update) { return std::visit(UpdateToJson{}, update); }
+json ToJson(const TableUpdate& update) {
+  return std::visit(UpdateToJson{}, update);
+}
 
-json ToJson(const TableRequirement& requirement) { return std::visit(RequirementToJson{}, requirement); }
+json ToJson(const TableRequirement& requirement) {
+  return std::visit(RequirementToJson{}, requirement);
+}
 
 Status CheckRequirement(const TableRequirement& requirement, const TableMetadata* base) {
   if (base != nullptr) return std::visit(RequirementCheck{*base}, requirement);

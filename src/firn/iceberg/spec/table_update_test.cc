@@ -138,8 +138,8 @@ TEST(NewTableMetadata, RefusesWhatNoReaderWouldTake) {
   EXPECT_EQ(code([](R& r) { r.schema.fields[3].name = "id"; }), kInvalid);
   EXPECT_EQ(code([](R& r) { r.schema.fields[3].name = ""; }), kInvalid);
   EXPECT_EQ(code([](R& r) { r.schema.fields[3].type = nullptr; }), kInvalid);
-  EXPECT_EQ(code([](R& r) { r.schema.fields[0].id = FieldId(50); }), kInvalid);  // 50 is partitioned by
-  EXPECT_EQ(code([](R& r) { r.schema.fields[1].id = FieldId(40); }), std::nullopt);  // nobody refers to 40
+  EXPECT_EQ(code([](R& r) { r.schema.fields[0].id = FieldId(50); }), kInvalid);            // 50 is partitioned by
+  EXPECT_EQ(code([](R& r) { r.schema.fields[1].id = FieldId(40); }), std::nullopt);        // nobody refers to 40
   EXPECT_EQ(code([](R& r) { r.schema.identifier_field_ids = {FieldId(50)}; }), kInvalid);  // optional
   EXPECT_EQ(code([](R& r) { r.schema.identifier_field_ids = {FieldId(31)}; }), kInvalid);  // a double
   EXPECT_EQ(code([](R& r) { r.schema.identifier_field_ids = {FieldId(41)}; }), kInvalid);  // in a map
@@ -150,15 +150,21 @@ TEST(NewTableMetadata, RefusesWhatNoReaderWouldTake) {
   EXPECT_EQ(code([](R& r) { r.sort_order.fields[0].source_id = FieldId(99); }), kInvalid);
   EXPECT_EQ(code([](R& r) { r.properties["uuid"] = "x"; }), kInvalid);
   EXPECT_EQ(code([](R& r) { r.properties["format-version"] = "3"; }), ErrorCode::kUnsupported);
-  EXPECT_EQ(code([](R& r) { r.schema.fields[3].type = Type::Primitive(TypeKind::kVariant); r.spec.fields.clear();
-                            r.sort_order.fields.clear(); }),
+  EXPECT_EQ(code([](R& r) {
+              r.schema.fields[3].type = Type::Primitive(TypeKind::kVariant);
+              r.spec.fields.clear();
+              r.sort_order.fields.clear();
+            }),
             ErrorCode::kUnsupported);
   EXPECT_EQ(code([](R& r) { r.spec.fields[0].transform.kind = TransformKind::kUnknown; }), ErrorCode::kUnsupported);
 }
 
 TEST(CheckRequirement, HoldsOrConflicts) {
   TableMetadata base = Apply(Base(), {AddSnapshot{MakeSnapshot(7, 1)}, MainAt(7)});
-  struct Case { TableRequirement requirement; bool holds; };
+  struct Case {
+    TableRequirement requirement;
+    bool holds;
+  };
   const Case cases[] = {
       {AssertCreate{}, false},
       {AssertTableUuid{base.table_uuid}, true},
@@ -216,8 +222,8 @@ TEST(ApplyUpdates, TimeNeverGoesBack) {
 }
 
 TEST(ApplyUpdates, IntermediateSnapshotsAreNotInTheLog) {
-  TableMetadata next = Apply(Base(), {AddSnapshot{MakeSnapshot(7, 1)}, MainAt(7), AddSnapshot{MakeSnapshot(8, 2)},
-                                      MainAt(8)});
+  TableMetadata next =
+      Apply(Base(), {AddSnapshot{MakeSnapshot(7, 1)}, MainAt(7), AddSnapshot{MakeSnapshot(8, 2)}, MainAt(8)});
   EXPECT_EQ(LogIds(next), std::vector<int64_t>{8});
   EXPECT_EQ(next.snapshots.size(), 2u);
 }
