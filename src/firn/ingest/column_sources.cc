@@ -10,12 +10,6 @@ namespace {
 
 using nlohmann::json;
 
-std::vector<std::string> PathOfField(const schema::Schema& schema, FieldId id) {
-  std::vector<std::string> path;
-  for (const schema::Field* field : schema.PathTo(id)) path.push_back(field->name);
-  return path;
-}
-
 class Resolver {
  public:
   Resolver(const ColumnSourcesByName& configured, const ColumnSourcesById& remembered)
@@ -97,7 +91,8 @@ std::string SerializeSources(const ColumnSourcesById& sources) {
 Result<ColumnSourcesById> ParseSources(std::string_view json_text) {
   ColumnSourcesById sources;
   try {
-    for (const auto& [id_text, entry] : json::parse(json_text).items()) {
+    const json document = json::parse(json_text);
+    for (const auto& [id_text, entry] : document.items()) {
       int32_t id = 0;
       auto [end, error] = std::from_chars(id_text.data(), id_text.data() + id_text.size(), id);
       if (error != std::errc() || end != id_text.data() + id_text.size()) {

@@ -184,6 +184,11 @@ Status PipelineWorker::HandleEvent(stream::SourceEvent event) {
 }
 
 Status PipelineWorker::OnAssigned(const stream::PartitionsAssigned& event) {
+  // Opening tables reads their maps; a commit under way is about to change them.
+  while (commit_in_flight_) {
+    if (!deps_.clock.SleepMs(5, stop_)) return {};
+    FIRN_TRY(TakeCommitResult());
+  }
   assigned_once_ = true;
   mismatch_times_ms_.clear();
   for (stream::PartitionIndex index : event.partitions) {

@@ -97,8 +97,8 @@ Status Sinks::Open(Sink& sink, std::stop_token stop) {
   sink.open = attached.attached;
   sink.hold = !attached.attached;
   sink.closed_reason = attached.hold_reason;
-  if (!attached.attached) return {};
-  return CompilePlan(sink, sink.state.loaded());
+  if (!attached.attached || sink.buffered_rows() > 0) return {};  // rows keep the plan that they were decoded by
+  return RefreshPlan(sink);
 }
 
 Status Sinks::RefreshPlan(Sink& sink) {
@@ -110,8 +110,10 @@ Status Sinks::RefreshPlan(Sink& sink) {
     sink.plan_table = std::move(now);  // newer spec, sort order, properties; the same columns
     return {};
   }
-  LogInfo("table schema changed, the decoding plan is compiled again",
-          {{"table", sink.state.name()}, {"schema_id", metadata.current_schema_id}});
+  if (sink.plan_table != nullptr) {
+    LogInfo("table schema changed, the decoding plan is compiled again",
+            {{"table", sink.state.name()}, {"schema_id", metadata.current_schema_id}});
+  }
   return CompilePlan(sink, std::move(now));
 }
 

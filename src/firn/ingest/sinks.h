@@ -61,7 +61,7 @@ class Sinks {
 
   // Opens or attaches; on success the sink is open or held. Errors as AttachTable.
   Status Open(Sink& sink, std::stop_token stop);
-  // Compiles the plan again when the table's schema has changed; only while nothing of the old plan is uncut.
+  // Compiles the plan, the first time or when the table's schema has changed; only while no row is buffered.
   Status RefreshPlan(Sink& sink);
 
   // The sink of a table, made on first sight (not opened). kResourceExhausted beyond options.tables_max.
