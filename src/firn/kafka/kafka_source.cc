@@ -1,0 +1,227 @@
+#include "firn/kafka/kafka_source.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cstdlib>
+#include <optional>
+
+#include "firn/base/log.h"
+#include "firn/kafka/consumer_handle.h"
+#include "firn/kafka/consumer_session.h"
+#include "firn/kafka/kafka_admin.h"
+#include "firn/kafka/kafka_error.h"
+#include "firn/kafka/partition_table.h"
+#include "firn/kafka/topic_identities.h"
+#include "firn/kafka/topic_pattern.h"
+
+namespace firn::kafka {
+namespace {
+
+// Why nothing answers: the last error that librdkafka put into its queue, which names hosts and causes.
+std::string LastError(ConsumerHandle& consumer) {
+  std::string last;
+  while (RdPtr<rd_kafka_event_t> event{rd_kafka_queue_poll(consumer.group_queue(), 0)}) {
+    if (rd_kafka_event_type(event.get()) != RD_KAFKA_EVENT_ERROR) continue;
+    if (rd_kafka_event_error(event.get()) == RD_KAFKA_RESP_ERR__ALL_BROKERS_DOWN && !last.empty()) continue;
+    last = rd_kafka_event_error_string(event.get());
+  }
+  return last;
+}
+
+Result<std::string> Connect(ConsumerHandle& consumer, const std::string& bootstrap, int64_t timeout_ms) {
+  const int timeout = static_cast<int>(std::clamp<int64_t>(timeout_ms, 1, 3'600'000));
+  const rd_kafka_metadata_t* metadata = nullptr;
+  rd_kafka_resp_err_t code = rd_kafka_metadata(consumer.client(), /*all_topics=*/0, nullptr, &metadata, timeout);
+  RdPtr<const rd_kafka_metadata_t> owned(metadata);
+  if (code != RD_KAFKA_RESP_ERR_NO_ERROR) {
+    return std::unexpected<Error>(
+        ToError(code, fmt::format("no Kafka broker answers at '{}'; check source.bootstrap, the network and the "
+                                  "security properties", bootstrap), LastError(consumer)));
+  }
+  char* id = rd_kafka_clusterid(consumer.client(), timeout);
+  if (id == nullptr) {
+    return Fail(ErrorCode::kUnsupported,
+                fmt::format("the brokers give no cluster id (Kafka before 0.10.1), so positions have no identity: '{}'",
+                            bootstrap));
+  }
+  std::string cluster_id(id);
+  rd_kafka_mem_free(consumer.client(), id);
+  return cluster_id;
+}
+
+Status CheckTopics(const KafkaSourceOptions& options) {
+  if (options.topics.empty() == options.topics_regex.empty()) {
+    return Fail(ErrorCode::kInvalidInput, "give source.topics or source.topics_regex, one of the two");
+  }
+  for (const std::string& topic : options.topics) {
+    // A leading '^' would make it a regular expression behind our back.
+    if (topic.empty() || topic.front() == '^' || topic.find('\0') != std::string::npos) {
+      return Fail(ErrorCode::kInvalidInput,
+                  fmt::format("not a topic's name; use source.topics_regex for patterns: '{}'", topic));
+    }
+  }
+  if (options.chunk_records_max < 1) {
+    return Fail(ErrorCode::kInvalidInput,
+                fmt::format("chunk_records_max must be at least 1: {}", options.chunk_records_max));
+  }
+  return {};
+}
+
+bool UsesOauth(const Properties& properties) {
+  for (const char* name : {"sasl.mechanism", "sasl.mechanisms"}) {
+    auto given = properties.find(name);
+    if (given != properties.end() && given->second == "OAUTHBEARER") return true;
+  }
+  return false;
+}
+
+}  // namespace
+
+struct KafkaSource::Impl {
+  KafkaSourceOptions options;
+  std::optional<TopicPattern> pattern;
+  std::string cluster_id;
+  PartitionTable table;
+  std::shared_ptr<ConsumerHandle> consumer;
+  std::unique_ptr<ConsumerSession> session;
+
+  // The subscription's topics of this moment.
+  Result<std::vector<std::string>> TopicNames(int64_t timeout_ms) const {
+    if (!pattern.has_value()) return options.topics;
+    FIRN_ASSIGN(std::vector<std::string> names, ListTopics(consumer->client(), timeout_ms));
+    std::erase_if(names, [&](const std::string& name) { return !pattern->Matches(name); });
+    return names;
+  }
+
+  Status Subscribe() const {
+    TopicPartitionList list = MakeTopicPartitionList();
+    if (pattern.has_value()) {
+      AddTopicPartition(list, pattern->subscription(), RD_KAFKA_PARTITION_UA);
+    } else {
+      for (const std::string& topic : options.topics) AddTopicPartition(list, topic, RD_KAFKA_PARTITION_UA);
+    }
+    rd_kafka_resp_err_t code = rd_kafka_subscribe(consumer->client(), list.get());
+    if (code != RD_KAFKA_RESP_ERR_NO_ERROR) return std::unexpected<Error>(ToError(code, "subscribing"));
+    return {};
+  }
+};
+
+KafkaSource::KafkaSource(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
+
+Result<std::unique_ptr<KafkaSource>> KafkaSource::Create(KafkaSourceOptions options) {
+  FIRN_TRY(CheckTopics(options));
+  auto impl = std::make_unique<Impl>();
+  if (!options.topics_regex.empty()) {
+    FIRN_ASSIGN(TopicPattern pattern, TopicPattern::Create(options.topics_regex));
+    impl->pattern.emplace(std::move(pattern));
+  }
+  FIRN_ASSIGN(Conf conf, MakeConsumerConf({.bootstrap = options.bootstrap,
+                                           .group_id = options.group_id,
+                                           .read_committed = options.read_committed,
+                                           .topics_by_regex = impl->pattern.has_value(),
+                                           .properties = options.properties}));
+  FIRN_ASSIGN(impl->consumer, ConsumerHandle::Create(std::move(conf), UsesOauth(options.properties)));
+  impl->options = std::move(options);
+  FIRN_ASSIGN(impl->cluster_id,
+              Connect(*impl->consumer, impl->options.bootstrap, impl->options.connect_timeout_ms));
+  impl->session = std::make_unique<ConsumerSession>(
+      impl->consumer, impl->table,
+      SessionOptions{.cluster_id = impl->cluster_id,
+                     .topic_identity_by_name = impl->options.topic_identity_by_name,
+                     .chunk_records_max = impl->options.chunk_records_max,
+                     .on_statistics = impl->options.on_statistics});
+  std::unique_ptr<KafkaSource> source(new KafkaSource(std::move(impl)));
+  // Brokers without topic ids are refused here, not in the middle of the night.
+  FIRN_ASSIGN(auto topics, source->DescribeTopics(source->impl_->options.connect_timeout_ms));
+  FIRN_TRY(source->impl_->Subscribe());
+  LogInfo("Kafka source is connected", {{"cluster", source->impl_->cluster_id},
+                                        {"group", source->impl_->options.group_id},
+                                        {"topics", topics.size()}});
+  return source;
+}
+
+KafkaSource::~KafkaSource() {
+  if (impl_->session == nullptr) return;
+  impl_->session.reset();
+  impl_->consumer->LeaveGroup(impl_->options.leave_timeout_ms);
+}
+
+Result<stream::SourceEvent> KafkaSource::Poll(int64_t timeout_ms, bool want_records) {
+  return impl_->session->Poll(timeout_ms, want_records);
+}
+
+Status KafkaSource::Assign(std::span<const stream::PartitionPosition> start) { return impl_->session->Assign(start); }
+
+Status KafkaSource::Release(std::span<const stream::PartitionIndex> partitions) {
+  return impl_->session->Release(partitions);
+}
+
+Status KafkaSource::Seek(std::span<const stream::PartitionPosition> positions) {
+  return impl_->session->Seek(positions);
+}
+
+Status KafkaSource::CommitGroupOffsets(std::span<const stream::PartitionPosition> positions) {
+  if (positions.empty()) return {};
+  TopicPartitionList list = MakeTopicPartitionList(positions.size());
+  for (const stream::PartitionPosition& one : positions) {
+    stream::SourcePartition name = impl_->table.At(one.partition);
+    AddTopicPartition(list, name.topic, name.partition, one.position.offset, one.position.leader_epoch);
+  }
+  rd_kafka_resp_err_t code = rd_kafka_commit(impl_->consumer->client(), list.get(), /*async=*/1);
+  if (code != RD_KAFKA_RESP_ERR_NO_ERROR) return std::unexpected<Error>(ToError(code, "committing group offsets"));
+  return {};
+}
+
+Result<stream::Watermarks> KafkaSource::QueryWatermarks(const stream::SourcePartition& partition, int64_t timeout_ms) {
+  rd_kafka_t* client = impl_->consumer->client();
+  const bool committed = impl_->options.read_committed;
+  FIRN_ASSIGN(std::optional<int64_t> start,
+              ListOffset(client, partition.topic, partition.partition, kEarliestOffset, committed, timeout_ms));
+  FIRN_ASSIGN(std::optional<int64_t> end,
+              ListOffset(client, partition.topic, partition.partition, kLatestOffset, committed, timeout_ms));
+  if (!start.has_value() || !end.has_value()) {
+    return Fail(ErrorCode::kUnavailable, fmt::format("the brokers do not know the log's ends now: '{}/{}'",
+                                                     partition.topic, partition.partition));
+  }
+  return stream::Watermarks{.start = *start, .end = *end};
+}
+
+Result<int64_t> KafkaSource::OffsetForTimestamp(const stream::SourcePartition& partition, int64_t timestamp_ms,
+                                                int64_t timeout_ms) {
+  if (timestamp_ms < 0) {
+    return Fail(ErrorCode::kInvalidInput, fmt::format("a timestamp before 1970 names no record: {}", timestamp_ms));
+  }
+  FIRN_ASSIGN(std::optional<int64_t> offset,
+              ListOffset(impl_->consumer->client(), partition.topic, partition.partition, timestamp_ms,
+                         impl_->options.read_committed, timeout_ms));
+  if (offset.has_value()) return *offset;
+  FIRN_ASSIGN(stream::Watermarks watermarks, QueryWatermarks(partition, timeout_ms));
+  return watermarks.end;
+}
+
+Result<std::vector<stream::TopicDescription>> KafkaSource::DescribeTopics(int64_t timeout_ms) {
+  FIRN_ASSIGN(std::vector<std::string> names, impl_->TopicNames(timeout_ms));
+  FIRN_ASSIGN(std::vector<TopicInfo> infos, kafka::DescribeTopics(impl_->consumer->client(), names, timeout_ms));
+  std::vector<stream::TopicDescription> described;
+  for (TopicInfo& info : infos) {
+    if (info.error.has_value()) {
+      if (info.error->code() != ErrorCode::kNotFound) return std::unexpected<Error>(std::move(*info.error));
+      LogWarning("a topic that is subscribed to does not exist", {{"topic", info.topic}});
+      continue;
+    }
+    FIRN_ASSIGN(std::string id, TopicIdentity(info, impl_->options.topic_identity_by_name));
+    described.push_back({.topic = info.topic, .topic_id = std::move(id), .partition_count = info.partition_count});
+  }
+  return described;
+}
+
+std::string KafkaSource::cluster_id() const { return impl_->cluster_id; }
+
+stream::SourcePartition KafkaSource::partition(stream::PartitionIndex index) const { return impl_->table.At(index); }
+
+stream::PartitionIndex KafkaSource::IndexOf(const stream::SourcePartition& partition) {
+  return impl_->table.IndexOf(partition);
+}
+
+}  // namespace firn::kafka

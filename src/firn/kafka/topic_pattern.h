@@ -1,0 +1,32 @@
+// TopicPattern: a regular expression over whole topic names, in librdkafka's dialect (POSIX extended), so that Firn's
+// list of matching topics is the one that the subscription yields. Immutable after Create; any thread.
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include "firn/base/error.h"
+
+namespace firn::kafka {
+
+class TopicPattern {
+ public:
+  // kInvalidInput when `regex` does not compile. It must match the whole name; anchors in it do no harm.
+  static Result<TopicPattern> Create(const std::string& regex);
+  TopicPattern(TopicPattern&&) noexcept;
+  TopicPattern& operator=(TopicPattern&&) noexcept;
+  ~TopicPattern();
+
+  bool Matches(const std::string& topic) const;
+  // What rd_kafka_subscribe wants: begins with '^'.
+  const std::string& subscription() const { return subscription_; }
+
+ private:
+  struct Compiled;
+  TopicPattern(std::string subscription, std::unique_ptr<Compiled> compiled);
+
+  std::string subscription_;
+  std::unique_ptr<Compiled> compiled_;
+};
+
+}  // namespace firn::kafka
