@@ -1,0 +1,323 @@
+#include "firn/columnar/partitioner.h"
+
+#include <arrow/array.h>
+#include <arrow/array/array_primitive.h>
+#include <arrow/buffer.h>
+#include <arrow/compute/api_vector.h>
+#include <arrow/datum.h>
+#include <arrow/record_batch.h>
+#include <arrow/util/byte_size.h>
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <bit>
+#include <limits>
+#include <numeric>
+#include <span>
+#include <utility>
+
+#include "firn/columnar/key_column.h"
+
+namespace firn::columnar {
+namespace {
+
+using Batch = std::shared_ptr<arrow::RecordBatch>;
+using Batches = std::vector<Batch>;
+
+// Sorted groups come out in batches of about so many bytes at most: strings of one batch have 32-bit offsets.
+constexpr int64_t kSortedBatchBytesMax = 512 << 20;
+constexpr int64_t kRowsMax = std::numeric_limits<int32_t>::max();
+
+struct SortColumn {
+  KeyColumn keys;
+  bool descending;
+  bool nulls_first;
+};
+
+struct Grouping {
+  std::vector<uint32_t> group_of_row;
+  std::vector<uint32_t> first_rows;  // of each group
+};
+
+std::unexpected<Error> Failed(const arrow::Status& status) {
+  auto code = status.IsOutOfMemory() || status.IsCapacityError() ? ErrorCode::kResourceExhausted : ErrorCode::kInternal;
+  return Fail(code, fmt::format("grouping rows: {}", status.message()));
+}
+
+// Numbers the distinct key tuples in order of their first row.
+class GroupFinder {
+ public:
+  GroupFinder(const std::vector<KeyColumn>& keys, uint32_t rows) : keys_(keys), rows_(rows), slots_(64, kFree) {}
+
+  Grouping Run() && {
+    grouping_.group_of_row.resize(rows_);
+    for (uint32_t row = 0; row < rows_; ++row) {
+      // Partitions come in runs: a day, a host's burst.
+      bool repeats = row > 0 && Equal(row - 1, row);
+      grouping_.group_of_row[row] = repeats ? grouping_.group_of_row[row - 1] : FindOrAdd(row);
+    }
+    return std::move(grouping_);
+  }
+
+ private:
+  static constexpr uint32_t kFree = std::numeric_limits<uint32_t>::max();
+
+  bool Equal(uint32_t a, uint32_t b) const {
+    return std::all_of(keys_.begin(), keys_.end(), [&](const KeyColumn& key) { return key.Equal(a, b); });
+  }
+
+  uint64_t Hash(uint32_t row) const {
+    uint64_t hash = 0;
+    for (const auto& key : keys_) hash = std::rotl(hash, 23) * 0x9E3779B97F4A7C15ULL ^ key.Hash(row);
+    return hash ^ hash >> 32;
+  }
+
+  uint32_t FindOrAdd(uint32_t row) {
+    size_t slot = Hash(row) & (slots_.size() - 1);
+    for (; slots_[slot] != kFree; slot = (slot + 1) & (slots_.size() - 1)) {
+      if (Equal(grouping_.first_rows[slots_[slot]], row)) return slots_[slot];
+    }
+    auto group = static_cast<uint32_t>(grouping_.first_rows.size());
+    slots_[slot] = group;
+    grouping_.first_rows.push_back(row);
+    if (grouping_.first_rows.size() * 2 > slots_.size()) Grow();
+    return group;
+  }
+
+  void Grow() {
+    slots_.assign(slots_.size() * 2, kFree);
+    for (uint32_t group = 0; group < grouping_.first_rows.size(); ++group) {
+      size_t slot = Hash(grouping_.first_rows[group]) & (slots_.size() - 1);
+      while (slots_[slot] != kFree) slot = (slot + 1) & (slots_.size() - 1);
+      slots_[slot] = group;
+    }
+  }
+
+  const std::vector<KeyColumn>& keys_;
+  uint32_t rows_;
+  std::vector<uint32_t> slots_;  // open addressing, a power of two of them, at most half full
+  Grouping grouping_;
+};
+
+class RowOrder {
+ public:
+  explicit RowOrder(const std::vector<SortColumn>& columns) : columns_(columns) {}
+
+  // False when the rows were in order already.
+  bool Sort(std::span<uint32_t> rows) const {
+    if (columns_.empty()) return false;
+    auto before = [this](uint32_t a, uint32_t b) { return Compare(a, b, 0) < 0; };
+    if (std::is_sorted(rows.begin(), rows.end(), before)) return false;
+    const SortColumn& first = columns_[0];
+    if (first.keys.ordered_numbers() != nullptr && !first.keys.has_nulls()) {
+      SortByNumber(rows, first);
+    } else {
+      std::stable_sort(rows.begin(), rows.end(), before);
+    }
+    return true;
+  }
+
+ private:
+  int Compare(uint32_t a, uint32_t b, size_t from) const {
+    for (size_t i = from; i < columns_.size(); ++i) {
+      const SortColumn& column = columns_[i];
+      bool a_null = column.keys.IsNull(a), b_null = column.keys.IsNull(b);
+      if (a_null || b_null) {
+        if (a_null == b_null) continue;
+        return a_null == column.nulls_first ? -1 : 1;
+      }
+      int order = column.keys.CompareValid(a, b);
+      if (order != 0) return column.descending ? -order : order;
+    }
+    return 0;
+  }
+
+  // Rows beside their first key, so that most comparisons touch no other memory; ties go by the other columns, then by
+  // the order that the rows had (they come in ascending order).
+  void SortByNumber(std::span<uint32_t> rows, const SortColumn& first) const {
+    struct Keyed { int64_t key; uint32_t row; };
+    std::vector<Keyed> keyed(rows.size());
+    const int64_t* numbers = first.keys.ordered_numbers();
+    for (size_t i = 0; i < rows.size(); ++i) {
+      keyed[i] = {first.descending ? ~numbers[rows[i]] : numbers[rows[i]], rows[i]};
+    }
+    std::sort(keyed.begin(), keyed.end(), [this](const Keyed& a, const Keyed& b) {
+      if (a.key != b.key) return a.key < b.key;
+      int order = Compare(a.row, b.row, 1);
+      return order != 0 ? order < 0 : a.row < b.row;
+    });
+    for (size_t i = 0; i < rows.size(); ++i) rows[i] = keyed[i].row;
+  }
+
+  const std::vector<SortColumn>& columns_;
+};
+
+// Copies chosen rows out of the batches.
+class Gatherer {
+ public:
+  explicit Gatherer(const Batches& batches) : batches_(batches) {
+    int64_t bytes = 0, rows = 0;
+    for (const auto& batch : batches_) {
+      begins_.push_back(static_cast<uint32_t>(rows));
+      rows += batch->num_rows();
+      bytes += arrow::util::ReferencedBufferSize(*batch).ValueOr(arrow::util::TotalBufferSize(*batch));
+    }
+    begins_.push_back(static_cast<uint32_t>(rows));
+    row_bytes_ = std::max<int64_t>(1, bytes / std::max<int64_t>(1, rows));
+  }
+
+  // `rows` ascend: one batch out of every batch that has some of them.
+  Status InOrder(std::span<const uint32_t> rows, Batches& out) const {
+    for (size_t at = 0, batch = 0; at < rows.size(); ++batch) {
+      size_t end = at;
+      while (end < rows.size() && rows[end] < begins_[batch + 1]) ++end;
+      if (end == at) continue;
+      FIRN_ASSIGN(auto taken, TakeFrom(batch, rows.subspan(at, end - at)));
+      out.push_back(std::move(taken));
+      at = end;
+    }
+    return {};
+  }
+
+  // `rows` in any order.
+  Status Permuted(std::span<const uint32_t> rows, Batches& out) const {
+    auto piece_rows = static_cast<size_t>(std::max<int64_t>(1, kSortedBatchBytesMax / row_bytes_));
+    while (!rows.empty()) {
+      auto piece = rows.first(std::min(piece_rows, rows.size()));
+      rows = rows.subspan(piece.size());
+      if (batches_.size() == 1) {
+        FIRN_ASSIGN(auto taken, TakeFrom(0, piece));
+        out.push_back(std::move(taken));
+        continue;
+      }
+      FIRN_ASSIGN(auto taken, TakeAcross(piece));
+      out.push_back(std::move(taken));
+    }
+    return {};
+  }
+
+ private:
+  Result<Batch> TakeFrom(size_t index, std::span<const uint32_t> rows) const {
+    const Batch& batch = batches_[index];
+    uint32_t begin = begins_[index];
+    bool contiguous = true;
+    std::vector<uint32_t> local(rows.size());
+    for (size_t i = 0; i < rows.size(); ++i) {
+      local[i] = rows[i] - begin;
+      contiguous = contiguous && local[i] == local[0] + i;
+    }
+    if (contiguous) return batch->Slice(local[0], static_cast<int64_t>(local.size()));
+    return Take(batch, local);
+  }
+
+  // First the rows of each batch, then all of them into their order.
+  Result<Batch> TakeAcross(std::span<const uint32_t> rows) const {
+    std::vector<uint32_t> positions(rows.size());
+    std::iota(positions.begin(), positions.end(), 0U);
+    std::sort(positions.begin(), positions.end(), [&](uint32_t a, uint32_t b) { return rows[a] < rows[b]; });
+    std::vector<uint32_t> ascending(rows.size()), place_of(rows.size());
+    for (uint32_t i = 0; i < positions.size(); ++i) {
+      ascending[i] = rows[positions[i]];
+      place_of[positions[i]] = i;
+    }
+    Batches pieces;
+    FIRN_TRY(InOrder(ascending, pieces));
+    auto whole = arrow::ConcatenateRecordBatches(pieces);
+    if (!whole.ok()) return Failed(whole.status());
+    return Take(*whole, place_of);
+  }
+
+  static Result<Batch> Take(const Batch& batch, const std::vector<uint32_t>& rows) {
+    auto indexes = std::make_shared<arrow::UInt32Array>(static_cast<int64_t>(rows.size()), arrow::Buffer::Wrap(rows));
+    auto taken = arrow::compute::Take(batch, arrow::Datum(indexes), arrow::compute::TakeOptions::NoBoundsCheck());
+    if (!taken.ok()) return Failed(taken.status());
+    return taken->record_batch();
+  }
+
+  const Batches& batches_;
+  std::vector<uint32_t> begins_;  // the first row of each batch, and the number of rows
+  int64_t row_bytes_ = 1;
+};
+
+schema::PartitionTuple TupleAt(const std::vector<KeyColumn>& keys, uint32_t row) {
+  schema::PartitionTuple tuple;
+  for (const auto& key : keys) tuple.push_back(key.ValueAt(row));
+  return tuple;
+}
+
+// Row numbers by group, ascending inside each: a counting sort. `begins` gets one entry more than there are groups.
+std::vector<uint32_t> RowsByGroup(const Grouping& grouping, std::vector<uint32_t>& begins) {
+  begins.assign(grouping.first_rows.size() + 1, 0);
+  for (uint32_t group : grouping.group_of_row) ++begins[group + 1];
+  std::partial_sum(begins.begin(), begins.end(), begins.begin());
+  std::vector<uint32_t> next(begins.begin(), begins.end() - 1);
+  std::vector<uint32_t> rows(grouping.group_of_row.size());
+  for (uint32_t row = 0; row < rows.size(); ++row) rows[next[grouping.group_of_row[row]]++] = row;
+  return rows;
+}
+
+Result<std::vector<KeyColumn>> PartitionKeys(const Batches& batches, const schema::Schema& schema,
+                                             const schema::PartitionSpec& spec) {
+  std::vector<KeyColumn> keys;
+  for (const auto& field : spec.fields) {
+    auto key = KeyColumn::Compute(batches, schema, field.source_id, field.transform);
+    FIRN_ASSIGN(auto column, WithContext(std::move(key), fmt::format("partition field {}", field.name)));
+    keys.push_back(std::move(column));
+  }
+  return keys;
+}
+
+Result<std::vector<SortColumn>> SortColumns(const Batches& batches, const schema::Schema& schema,
+                                            const schema::SortOrder& order) {
+  std::vector<SortColumn> columns;
+  if (order.order_id == 0) return columns;
+  for (const auto& field : order.fields) {
+    auto key = KeyColumn::Compute(batches, schema, field.source_id, field.transform);
+    FIRN_ASSIGN(auto column, WithContext(std::move(key), fmt::format("sort order {}", order.order_id)));
+    columns.push_back({std::move(column), field.direction == schema::SortDirection::kDescending,
+                       field.null_order == schema::NullOrder::kNullsFirst});
+  }
+  return columns;
+}
+
+}  // namespace
+
+Result<std::vector<PartitionGroup>> GroupRows(const Batches& batches, const schema::Schema& schema,
+                                              const schema::PartitionSpec& spec, const schema::SortOrder& sort_order) {
+  Batches filled;
+  int64_t total = 0;
+  for (const auto& batch : batches) {
+    if (batch->num_rows() == 0) continue;
+    filled.push_back(batch);
+    total += batch->num_rows();
+  }
+  if (total > kRowsMax) {
+    return Fail(ErrorCode::kResourceExhausted, fmt::format("too many rows to group at once, at most {}: {}", kRowsMax,
+                                                           total));
+  }
+  std::vector<PartitionGroup> groups;
+  if (total == 0) return groups;
+
+  FIRN_ASSIGN(auto keys, PartitionKeys(filled, schema, spec));
+  FIRN_ASSIGN(auto sort_columns, SortColumns(filled, schema, sort_order));
+  RowOrder order(sort_columns);
+  auto grouping = GroupFinder(keys, static_cast<uint32_t>(total)).Run();
+  std::vector<uint32_t> begins;
+  auto rows = RowsByGroup(grouping, begins);
+  Gatherer gatherer(filled);
+  for (size_t i = 0; i < grouping.first_rows.size(); ++i) {
+    PartitionGroup group{TupleAt(keys, grouping.first_rows[i]), {}, begins[i + 1] - begins[i]};
+    auto members = std::span(rows).subspan(begins[i], begins[i + 1] - begins[i]);
+    if (order.Sort(members)) {
+      FIRN_TRY(gatherer.Permuted(members, group.batches));
+    } else if (grouping.first_rows.size() == 1) {
+      group.batches = filled;
+    } else {
+      FIRN_TRY(gatherer.InOrder(members, group.batches));
+    }
+    groups.push_back(std::move(group));
+  }
+  return groups;
+}
+
+}  // namespace firn::columnar
