@@ -171,6 +171,8 @@ TEST(AvroSchemaTest, RefusesHostileSchemas) {
   EXPECT_EQ(code(R"({"type":"record","name":"r","fields":[{"name":"a","type":["null","r"]}]})"),
             ErrorCode::kUnsupported);
   EXPECT_EQ(code(R"({"type":"array","items":"null"})"), ErrorCode::kUnsupported);
+  EXPECT_EQ(code(R"({"type":"array","items":{"type":"null"}})"), ErrorCode::kUnsupported);
+  EXPECT_EQ(code(R"({"type":"array","items":{"type":"record","name":"r","fields":[]}})"), ErrorCode::kUnsupported);
   std::string deep = "\"int\"";
   for (int i = 0; i < 40; ++i) deep = R"({"type":"array","items":)" + deep + "}";
   EXPECT_EQ(code(deep), ErrorCode::kResourceExhausted);

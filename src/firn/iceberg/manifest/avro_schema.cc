@@ -96,6 +96,7 @@ class SchemaParser {
   Result<AvroSchemaPtr> Complex(const Json& json, AvroKind kind, size_t depth) {
     auto schema = std::make_shared<AvroSchema>();
     schema->kind = kind;
+    schema->zero_width = kind == AvroKind::kNull;
     schema->logical_type = TextMember(json, "logicalType");
     const bool is_named = kind == AvroKind::kRecord || kind == AvroKind::kFixed || kind == AvroKind::kEnum;
     if (is_named) {

@@ -47,6 +47,12 @@ Status CheckEntry(const ManifestHeader& header, const ManifestEntry& entry) {
   return {};
 }
 
+// Some readers compare the name of the format letter by letter with Java's.
+std::string UpperCase(std::string text) {
+  for (char& c : text) c = c >= 'a' && c <= 'z' ? static_cast<char>(c - 'a' + 'A') : c;
+  return text;
+}
+
 // Arrays and maps: one block with all items, then the empty block that ends them.
 template <typename Items, typename Encode>
 void EncodeItems(const Items& items, ByteWriter& writer, Encode encode) {
@@ -81,7 +87,7 @@ void EncodeOptionalList(const std::vector<Integer>& list, ByteWriter& writer) {
 Status EncodeDataFile(const schema::Type& partition_type, const DataFile& file, ByteWriter& writer) {
   writer.PutZigZagVarint(static_cast<int32_t>(file.content));
   EncodeBytes(file.file_path, writer);
-  EncodeBytes(file.file_format, writer);
+  EncodeBytes(UpperCase(file.file_format), writer);
   for (size_t i = 0; i < file.partition.size(); ++i) {
     const schema::Type& type = *partition_type.fields()[i].type;
     FIRN_ASSIGN(const Value value, WithContext(PromoteValue(type, file.partition[i]), file.file_path));
