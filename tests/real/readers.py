@@ -1,0 +1,209 @@
+"""The readers that are not ours: DuckDB, PyIceberg, Spark. Each gives columns of Python values.
+
+A reader is asked for a table of a lake, some columns and perhaps a predicate. Spark is one session for all its checks.
+"""
+
+import importlib.util
+import os
+import pathlib
+import time
+
+import duckdb
+import pyarrow as pa
+from pyiceberg.catalog import load_catalog
+from pyiceberg.exceptions import NoSuchTableError
+
+import firn
+from servers import JAVA_OPTIONS, S3_KEY, S3_REGION, S3_SECRET
+from values import Checksums, checksums
+
+
+def catalog_of(lake: firn.Lake):
+    return load_catalog(f"{lake.name}", **lake.pyiceberg_properties())
+
+
+def load(lake: firn.Lake, table: str):
+    return catalog_of(lake).load_table(table)
+
+
+def exists(lake: firn.Lake, table: str) -> bool:
+    try:
+        load(lake, table)
+        return True
+    except NoSuchTableError:
+        return False
+
+
+def columns_of(arrow: pa.Table) -> dict:
+    return {name: arrow.column(name).to_pylist() for name in arrow.column_names}
+
+
+class PyIcebergReader:
+    name = "pyiceberg"
+
+    def __init__(self, lake: firn.Lake):
+        self.lake = lake
+
+    def read(self, table: str, names: list, predicate=None, kind=None) -> dict:
+        del kind
+        arguments = {"row_filter": predicate.expression()} if predicate else {}
+        scan = load(self.lake, table).scan(selected_fields=tuple(names) or ("*",), **arguments)
+        return columns_of(scan.to_arrow())
+
+    def takes(self, predicate) -> bool:
+        return "." not in predicate.column  # its scan filters by whole columns
+
+
+class DuckReader:
+    """`attach`: over the REST catalog; else the current metadata file is read by its path."""
+
+    name = "duckdb"
+
+    def __init__(self, lake: firn.Lake, attach: bool = False):
+        self.lake = lake
+        self.attach = attach
+        self.connection = duckdb.connect(config={"threads": 2})
+        # iceberg needs avro loaded first, else it would try to fetch it.
+        for extension in ("avro", "iceberg", "httpfs"):
+            self.connection.execute(f"LOAD '{extension_path(extension)}'")
+        self.connection.execute("SET TimeZone = 'UTC'")
+        if lake.store == "s3":
+            endpoint = lake.s3_endpoint.removeprefix("http://")
+            self.connection.execute(
+                f"CREATE SECRET (TYPE s3, KEY_ID '{S3_KEY}', SECRET '{S3_SECRET}', ENDPOINT '{endpoint}', "
+                f"URL_STYLE 'path', USE_SSL false, REGION '{S3_REGION}')")
+        if attach:
+            self.connection.execute(f"ATTACH '' AS lake (TYPE iceberg, ENDPOINT '{lake.uri}', "
+                                    "AUTHORIZATION_TYPE 'none')")
+
+    def source(self, table: str) -> str:
+        if self.attach:
+            return "lake." + ".".join(f'"{part}"' for part in table.split("."))
+        return f"iceberg_scan('{load(self.lake, table).metadata_location}')"
+
+    def read(self, table: str, names: list, predicate=None, kind=None) -> dict:
+        chosen = ", ".join(f'"{name}"' for name in names) or "*"
+        where = f" WHERE {predicate.sql(kind)}" if predicate else ""
+        return columns_of(self.query(f"SELECT {chosen} FROM {self.source(table)}{where}"))
+
+    def takes(self, predicate) -> bool:
+        del predicate
+        return True
+
+    def query(self, sql: str) -> pa.Table:
+        return self.connection.execute(sql).fetch_arrow_table()
+
+    def one(self, sql: str):
+        return self.connection.execute(sql).fetchone()
+
+
+def extension_path(name: str) -> pathlib.Path:
+    package = importlib.util.find_spec(f"duckdb_extension_{name}")
+    found = list(pathlib.Path(next(iter(package.submodule_search_locations))).rglob(f"{name}.duckdb_extension"))
+    assert len(found) == 1, f"DuckDB's extension {name} is not installed as expected: {found}"
+    return found[0]
+
+
+class SparkReader:
+    """Catalogs are added by lake; tables are named <catalog>.<namespace>.<table> in SQL."""
+
+    name = "spark"
+
+    def __init__(self, deps: pathlib.Path, work: pathlib.Path, lakes: list):
+        from pyspark.sql import SparkSession  # only here: --quick does without
+        os.environ.setdefault("SPARK_LOCAL_IP", "127.0.0.1")
+        os.environ.setdefault("SPARK_LOCAL_HOSTNAME", "localhost")
+        os.environ["AWS_REGION"] = S3_REGION
+        self.lake = None
+        jars = ",".join(str(jar) for jar in sorted((deps / "spark-runtime").glob("*.jar")))
+        builder = SparkSession.builder.master("local[2]").appName("firn-tests")
+        settings = {
+            "spark.jars": jars,
+            "spark.driver.bindAddress": "127.0.0.1",
+            "spark.driver.host": "127.0.0.1",
+            "spark.driver.memory": "1g",
+            "spark.driver.extraJavaOptions": " ".join(JAVA_OPTIONS),
+            "spark.ui.enabled": "false",
+            "spark.sql.session.timeZone": "UTC",
+            "spark.sql.shuffle.partitions": "2",
+            "spark.sql.ansi.enabled": "true",
+            "spark.sql.warehouse.dir": str(work / "spark-warehouse"),
+            "spark.sql.extensions": "org.apache.iceberg.spark.extensions.IcebergSparkSessionExtensions",
+        }
+        for lake in lakes:
+            settings |= self._catalog_settings(lake)
+        for key, value in settings.items():
+            builder = builder.config(key, value)
+        self.session = builder.getOrCreate()
+        self.session.sparkContext.setLogLevel("ERROR")
+
+    @staticmethod
+    def catalog_name(lake: firn.Lake) -> str:
+        return f"{lake.catalog}_{lake.store}"
+
+    def _catalog_settings(self, lake: firn.Lake) -> dict:
+        prefix = f"spark.sql.catalog.{self.catalog_name(lake)}"
+        settings = {prefix: "org.apache.iceberg.spark.SparkCatalog", f"{prefix}.cache-enabled": "false"}
+        if lake.catalog == "sqlite":
+            return settings | {f"{prefix}.type": "jdbc", f"{prefix}.uri": f"jdbc:sqlite:{lake.uri}",
+                               f"{prefix}.warehouse": lake.warehouse, f"{prefix}.jdbc.schema-version": "V1"}
+        return settings | {f"{prefix}.type": "rest", f"{prefix}.uri": lake.uri}
+
+    def of(self, lake: firn.Lake) -> "SparkReader":
+        self.lake = lake
+        return self
+
+    def table(self, table: str) -> str:
+        return f"{self.catalog_name(self.lake)}.{table}"
+
+    def sql(self, text: str):
+        return self.session.sql(text)
+
+    def read(self, table: str, names: list, predicate=None, kind=None) -> dict:
+        chosen = ", ".join(f"`{name}`" for name in names) or "*"
+        where = f" WHERE {predicate.sql(kind)}" if predicate else ""
+        return columns_of(self.sql(f"SELECT {chosen} FROM {self.table(table)}{where}").toArrow())
+
+    def stop(self):
+        self.session.stop()
+
+
+def read_checksums(reader, table: str, fields) -> Checksums:
+    return checksums(reader.read(table, [field.name for field in fields]), fields)
+
+
+def assert_same(reader, table: str, fields, expected: Checksums):
+    """The table has exactly the expected values, as this reader sees it."""
+    found = read_checksums(reader, table, fields)
+    assert found == expected, f"{reader.name} reads {table} differently (read != produced): {found.difference(expected)}"
+
+
+def ids(lake: firn.Lake, table: str, column: str = "id") -> list:
+    return sorted(load(lake, table).scan(selected_fields=(column,)).to_arrow().column(column).to_pylist())
+
+
+def assert_once(lake: firn.Lake, table: str, first: int, count: int, column: str = "id"):
+    """Every id of the range once, nothing else."""
+    found = ids(lake, table, column)
+    seen, doubled = set(), set()
+    for one in found:
+        (doubled if one in seen else seen).add(one)
+    missing = set(range(first, first + count)) - seen
+    strange = seen - set(range(first, first + count))
+    assert not (missing or doubled or strange), (
+        f"{table}: {len(found)} rows of {count}; {len(missing)} missing (first {sorted(missing)[:5]}), "
+        f"{len(doubled)} doubled (first {sorted(doubled)[:5]}), {len(strange)} that nobody sent")
+
+
+def wait_for_snapshot(lake: firn.Lake, table: str, after: int | None, timeout_s: float = 60) -> int:
+    """Id of the current snapshot once it is another one than `after`; polls as fast as the catalog answers."""
+    catalog = catalog_of(lake)
+    deadline = time.monotonic() + timeout_s
+    while time.monotonic() < deadline:
+        try:
+            snapshot = catalog.load_table(table).current_snapshot()
+            if snapshot and snapshot.snapshot_id != after:
+                return snapshot.snapshot_id
+        except NoSuchTableError:
+            time.sleep(0.05)
+    raise TimeoutError(f"{table} has no new snapshot after {timeout_s:.0f} s")
