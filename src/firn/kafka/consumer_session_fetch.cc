@@ -164,7 +164,9 @@ Status ConsumerSession::RestartFetching(std::span<const stream::PartitionPositio
       PartitionState& state = State(one.partition);
       if (state.fetching) AddTopicPartition(stopped, state.topic, state.partition);
     }
-    if (stopped->cnt > 0) FIRN_TRY(ToStatus(rd_kafka_incremental_unassign(client, stopped.get()), "restarting a fetch"));
+    if (stopped->cnt > 0) {
+      FIRN_TRY(ToStatus(rd_kafka_incremental_unassign(client, stopped.get()), "restarting a fetch"));
+    }
     return StartFetching(start);
   }
   // Eager: an assignment is whole, so every partition starts again where it stands.

@@ -218,7 +218,7 @@ void EventGenerator::Malform() {
   malformation_ = static_cast<Malformation>(1 + malformed_++ % kMalformationKinds);
   switch (malformation_) {
     case Malformation::kTruncated: value_.resize(1 + Random(value_.size() - 1)); break;
-    case Malformation::kNotJson: value_ = fmt::format("<134>1 {}Z fw-{} flow: accepted", time_text_, Random(100)); break;
+    case Malformation::kNotJson: value_ = fmt::format("<134>1 {}Z fw-{} flow: ok", time_text_, Random(100)); break;
     case Malformation::kInvalidUtf8: value_[host_at_] = static_cast<char>(0xff); break;
     case Malformation::kWrongType: replace_number(time_at_, R"("yesterday")"); break;
     case Malformation::kOutOfRange: replace_number(volume_at_, "99999999999999999999"); break;

@@ -2,10 +2,10 @@
 //
 // Threads as record_source.h says: one poll thread for Poll, Assign, Release and Seek; the rest from any thread.
 // Chunks may outlive the source. What goes beyond the interface's words:
-// - Only one rebalance event is open at a time; it may be answered much later, while Poll goes on. Until then librdkafka
-//   fetches nothing for this member, retained partitions included.
-// - Assign answers the oldest open PartitionsAssigned. A partition of it that `start` leaves out is held: ours, not read
-//   until Seek names it. Release may answer in several calls.
+// - Only one rebalance event is open at a time; it may be answered much later, while Poll goes on. Until then
+//   librdkafka fetches nothing for this member, retained partitions included.
+// - Assign answers the oldest open PartitionsAssigned. A partition of it that `start` leaves out is held: ours, not
+//   read until Seek names it. Release may answer in several calls.
 // - After PartitionTrouble a partition is held likewise. Codes: kNotFound (offset outside the log), kConflict (log
 //   truncated below the position, topic recreated), kUnauthorized, kCorruption (a batch does not check).
 // - SourceTrouble comes at most twice a minute for each kind of error. Poll fails only when the source is at its end.

@@ -128,7 +128,7 @@ TEST_F(KafkaSourceTest, ADeferredReleaseKeepsTheSessionAndLosesAndDoublesNothing
   ASSERT_TRUE(first.StepUntil([&] {
     second.Step();
     return first.revocations == 1;
-  }, 20'000, /*answer=*/false));
+  }, 60'000, /*answer=*/false));
   EXPECT_EQ(first.open_released.size(), 2u);
   const auto until = std::chrono::steady_clock::now() + milliseconds(2600);
   while (std::chrono::steady_clock::now() < until) {
@@ -160,7 +160,7 @@ TEST_F(KafkaSourceTest, ADeferredAssignKeepsTheSession) {
   CreateTopic("flows", 2);
   ProduceNumbered(*producer_, "flows", 2, 0, 10);
   TestReader reader(Options());
-  ASSERT_TRUE(reader.StepUntil([&] { return reader.assignments == 1; }, 20'000, /*answer=*/false));
+  ASSERT_TRUE(reader.StepUntil([&] { return reader.assignments == 1; }, 60'000, /*answer=*/false));
   reader.StepFor(4000, /*answer=*/false);  // longer than session and poll interval
   EXPECT_EQ(reader.losses + reader.revocations, 0);
   EXPECT_TRUE(reader.records.empty());
@@ -181,7 +181,7 @@ TEST_F(KafkaSourceTest, EagerRebalancingWorksToo) {
   ASSERT_TRUE(first.StepUntil([&] {
     second.Step();
     return first.revocations == 1;
-  }, 20'000, /*answer=*/false));
+  }, 60'000, /*answer=*/false));
   EXPECT_EQ(first.open_released.size(), 4u);
   for (const auto& [name, position] : first.positions) second.start[name] = position;
   first.AnswerReleased();
@@ -227,7 +227,7 @@ TEST_F(KafkaSourceTest, NotWantingRecordsKeepsTheMembership) {
   CreateTopic("flows", 1);
   ProduceNumbered(*producer_, "flows", 1, 0, 10);
   TestReader reader(Options());
-  ASSERT_TRUE(reader.StepUntil([&] { return reader.assignments == 1; }, 20'000, true, /*want_records=*/false));
+  ASSERT_TRUE(reader.StepUntil([&] { return reader.assignments == 1; }, 60'000, true, /*want_records=*/false));
   reader.StepFor(4500, true, /*want_records=*/false);
   EXPECT_TRUE(reader.records.empty());
   EXPECT_EQ(reader.losses, 0);
@@ -424,7 +424,7 @@ TEST_F(KafkaSourceTest, AnswersWithoutAQuestionAreRefused) {
   TestReader reader(Options());
   EXPECT_EQ(reader.source->Assign({}).error().code(), ErrorCode::kInvalidInput);
   EXPECT_EQ(reader.source->Release({}).error().code(), ErrorCode::kInvalidInput);
-  ASSERT_TRUE(reader.StepUntil([&] { return reader.assignments == 1; }, 20'000, /*answer=*/false));
+  ASSERT_TRUE(reader.StepUntil([&] { return reader.assignments == 1; }, 60'000, /*answer=*/false));
   const stream::PartitionPosition unknown[] = {{77, {}}};
   EXPECT_EQ(reader.source->Assign(unknown).error().code(), ErrorCode::kInvalidInput);
   reader.AnswerAssigned();

@@ -101,7 +101,7 @@ class TestReader {
     open_released.clear();
   }
 
-  bool StepUntil(const std::function<bool()>& done, int64_t timeout_ms = 20'000, bool answer = true,
+  bool StepUntil(const std::function<bool()>& done, int64_t timeout_ms = 60'000, bool answer = true,
                  bool want_records = true) {
     const auto deadline = std::chrono::steady_clock::now() + std::chrono::milliseconds(timeout_ms);
     while (!done()) {

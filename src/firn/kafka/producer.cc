@@ -86,7 +86,8 @@ Status Producer::Produce(const std::string& topic, int32_t partition, const Prod
     if (!record.headers.empty()) {
       headers.reset(rd_kafka_headers_new(record.headers.size()));
       for (const stream::Header& header : record.headers) {
-        const char* value = !header.value.has_value() ? nullptr : header.value->empty() ? &kEmpty : header.value->data();
+        const char* value = nullptr;
+        if (header.value.has_value()) value = header.value->empty() ? &kEmpty : header.value->data();
         rd_kafka_header_add(headers.get(), header.name.data(), static_cast<ssize_t>(header.name.size()), value,
                             header.value.has_value() ? static_cast<ssize_t>(header.value->size()) : 0);
       }
