@@ -78,6 +78,15 @@ int64_t CountZeroBits(const uint8_t* bits, int64_t begin, int64_t end) {
   return zeros;
 }
 
+void ClearBits(uint8_t* bits, int64_t begin, int64_t end) {
+  for (; begin < end && (begin & 7) != 0; ++begin) bits[begin >> 3] &= static_cast<uint8_t>(~(1 << (begin & 7)));
+  if (begin == end) return;
+  std::memset(bits + (begin >> 3), 0, static_cast<size_t>((end >> 3) - (begin >> 3)));
+  for (begin = std::max(begin, end & ~int64_t{7}); begin < end; ++begin) {
+    bits[begin >> 3] &= static_cast<uint8_t>(~(1 << (begin & 7)));
+  }
+}
+
 }  // namespace
 
 PoolBlock::~PoolBlock() {
@@ -108,7 +117,10 @@ std::unique_ptr<ColumnBuilder> ColumnBuilder::Make(const schema::Field& field) {
 }
 
 ColumnBuilder::ColumnBuilder(const schema::Field& field)
-    : storage_(StorageOf(field.type->kind())), width_(WidthOf(*field.type)), type_(ToArrowField(field)->type()) {
+    : storage_(StorageOf(field.type->kind())),
+      required_(field.required),
+      width_(WidthOf(*field.type)),
+      type_(ToArrowField(field)->type()) {
   for (const schema::Field& child : field.type->fields()) children_.push_back(Make(child));
 }
 
@@ -127,8 +139,8 @@ int64_t ColumnBuilder::bytes() const {
   return total;
 }
 
-void ColumnBuilder::GrowRows() {
-  int64_t capacity = std::max({kRowsMin, row_capacity_ * 2, row_capacity_ == 0 ? row_hint_ : 0});
+void ColumnBuilder::GrowRows(int64_t rows) {
+  int64_t capacity = std::max({kRowsMin, rows, row_capacity_ * 2, row_capacity_ == 0 ? row_hint_ : 0});
   if (has_offsets()) {
     bool first = offsets_.data() == nullptr;
     offsets_.Grow((capacity + 1) * 4);
@@ -153,25 +165,27 @@ void ColumnBuilder::MakeValidity() {
   std::memset(validity_.data(), 0xff, static_cast<size_t>(BitmapBytes(length_)));
 }
 
-void ColumnBuilder::AppendNull() {
-  MakeRoom();
+void ColumnBuilder::AppendNulls(int64_t count) {
+  if (count <= 0) return;
+  const int64_t end = length_ + count;
+  if (end > row_capacity_) GrowRows(end);
   if (validity_.data() == nullptr) MakeValidity();
   if (has_offsets()) {
     // A list that was left open loses its elements: a null row has none.
     if (is_repeated()) {
       for (auto& child : children_) child->Truncate(byte_count_);
     }
-    offsets()[length_ + 1] = static_cast<int32_t>(byte_count_);
+    std::fill(offsets() + length_ + 1, offsets() + end + 1, static_cast<int32_t>(byte_count_));
   } else if (storage_ == Storage::kBool) {
-    WriteBit(values_.data(), length_, false);
+    ClearBits(values_.data(), length_, end);
   } else if (storage_ == Storage::kStruct) {
-    for (auto& child : children_) child->AppendNull();
+    for (auto& child : children_) child->FillNulls(end);
   } else {
-    std::memset(values_.data() + length_ * width_, 0, static_cast<size_t>(width_));
+    std::memset(values_.data() + length_ * width_, 0, static_cast<size_t>(count * width_));
   }
-  WriteBit(validity_.data(), length_, false);
-  ++null_count_;
-  ++length_;
+  ClearBits(validity_.data(), length_, end);
+  null_count_ += count;
+  length_ = end;
 }
 
 bool ColumnBuilder::AppendFixed(std::string_view value) {
@@ -208,7 +222,7 @@ void ColumnBuilder::Truncate(int64_t length) {
 }
 
 std::shared_ptr<arrow::ArrayData> ColumnBuilder::FinishData() {
-  if (row_capacity_ == 0) GrowRows();  // an empty column still has its first offset
+  if (row_capacity_ == 0) GrowRows(1);  // an empty column still has its first offset
   if (storage_ == Storage::kBytes && values_.data() == nullptr) values_.Grow(kBytesMin);
   std::shared_ptr<arrow::Buffer> validity = validity_.Release(BitmapBytes(length_));
   if (null_count_ == 0) validity = nullptr;
@@ -221,6 +235,7 @@ std::shared_ptr<arrow::ArrayData> ColumnBuilder::FinishData() {
   }
   std::vector<std::shared_ptr<arrow::ArrayData>> children;
   for (auto& child : children_) {
+    if (storage_ == Storage::kStruct) child->FillNulls(length_);
     FIRN_CHECK(child->length_ == (is_repeated() ? byte_count_ : length_), "a nested column of another length");
     children.push_back(child->FinishData());
   }
@@ -256,7 +271,10 @@ int64_t RowBuilder::bytes() const {
 void RowBuilder::CloseRow() {
   ++row_count_;
 #ifndef NDEBUG
-  for (const auto& column : columns_) FIRN_CHECK(column->length() == row_count_, "a column without its value");
+  for (const auto& column : columns_) {
+    FIRN_CHECK(column->length() == row_count_ || (column->length() < row_count_ && !column->required()),
+               "a required column without its value, or a column with two");
+  }
 #endif
 }
 
@@ -267,6 +285,7 @@ void RowBuilder::DiscardRow() {
 std::shared_ptr<arrow::RecordBatch> RowBuilder::Finish() {
   std::vector<std::shared_ptr<arrow::Array>> arrays;
   for (auto& column : columns_) {
+    if (!column->required()) column->FillNulls(row_count_);
     FIRN_CHECK(column->length() == row_count_, "a column of another length than its table");
     arrays.push_back(column->Finish());
   }

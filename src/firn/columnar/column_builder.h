@@ -80,7 +80,12 @@ class ColumnBuilder {
   // Bytes in use, children included; what the memory budget counts. Memory held is at most twice that.
   int64_t bytes() const;
 
-  void AppendNull();  // struct: its children get nulls too; list, map: an empty range
+  void AppendNull() { AppendNulls(1); }  // struct: its children get nulls too; list, map: an empty range
+  void AppendNulls(int64_t count);
+  // Nulls up to `length` rows; nothing when there are as many.
+  void FillNulls(int64_t length) {
+    if (length_ < length) AppendNulls(length - length_);
+  }
   void AppendBool(bool value) {
     Expect(Storage::kBool);
     MakeRoom();
@@ -109,7 +114,9 @@ class ColumnBuilder {
     }
     return CloseBytes(value.size());
   }
-  void AppendStruct() {  // after its children have been appended to
+  // After its children have been appended to. A child may be left out and is null there, if whoever appends to it next
+  // calls FillNulls before (Finish does it by itself): nulls in one go make a wide and sparsely filled table cheap.
+  void AppendStruct() {
     Expect(Storage::kStruct);
     MakeRoom();
     CloseValid();
@@ -120,6 +127,7 @@ class ColumnBuilder {
 
   ColumnBuilder& child(size_t index) { return *children_[index]; }
   size_t child_count() const { return children_.size(); }
+  bool required() const { return required_; }
   // Unclosed elements of a list or map: what AppendList would close over.
   int64_t open_elements() const { return children_[0]->length_ - byte_count_; }
 
@@ -149,7 +157,7 @@ class ColumnBuilder {
     byte = static_cast<uint8_t>((byte & ~(1 << shift)) | (static_cast<int>(value) << shift));
   }
   void MakeRoom() {
-    if (length_ == row_capacity_) [[unlikely]] GrowRows();
+    if (length_ == row_capacity_) [[unlikely]] GrowRows(length_ + 1);
   }
   bool MakeByteRoom(size_t size) {
     Expect(Storage::kBytes);
@@ -182,13 +190,14 @@ class ColumnBuilder {
   bool is_repeated() const { return storage_ == Storage::kList || storage_ == Storage::kMap; }
 
   bool AppendFixed(std::string_view value);
-  void GrowRows();
+  void GrowRows(int64_t rows);
   bool GrowBytes(size_t size);
   void MakeValidity();
   int64_t ValueBytes(int64_t rows) const;  // of fixed-width values
   std::shared_ptr<arrow::ArrayData> FinishData();
 
   Storage storage_;
+  bool required_ = false;
   int32_t width_ = 0;             // bytes a value: fixed-width kinds except kBool
   int64_t length_ = 0;
   int64_t null_count_ = 0;
@@ -212,7 +221,8 @@ class RowBuilder {
   int64_t bytes() const;
   ColumnBuilder& column(size_t index) { return *columns_[index]; }
   size_t column_count() const { return columns_.size(); }
-  // Every column has exactly one more row now.
+  // One more row. Every column has at most this many values. An optional one may be left out and is null there, if
+  // whoever appends to it next calls FillNulls before (Finish does it by itself); a required one must have its value.
   void CloseRow();
   // Takes back whatever was appended since the last CloseRow.
   void DiscardRow();

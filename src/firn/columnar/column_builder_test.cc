@@ -179,6 +179,53 @@ TEST(RowBuilder, DiscardLeavesNothing) {
   EXPECT_TRUE(batch->Equals(*expected.Finish()));
 }
 
+TEST(RowBuilder, ColumnsThatAreLeftOutCatchUpWithNulls) {
+  schema::Schema schema = EveryType();
+  RowBuilder lazy(schema);
+  RowBuilder eager(schema);
+  for (int i = 0; i < 500; ++i) {
+    bool whole = i % 97 == 13;
+    if (whole) {
+      for (size_t c = 0; c < lazy.column_count(); ++c) lazy.column(c).FillNulls(i);
+      FillRow(lazy, i);
+      FillRow(eager, i);
+    } else {
+      for (size_t c = 0; c < eager.column_count(); ++c) eager.column(c).AppendNull();
+    }
+    lazy.CloseRow();
+    eager.CloseRow();
+    lazy.column(2).FillNulls(i + 1);
+    lazy.column(2).AppendInt64(1);  // and a discarded row in between
+    lazy.DiscardRow();
+  }
+  auto batch = lazy.Finish();
+  EXPECT_TRUE(batch->ValidateFull().ok()) << batch->ValidateFull().ToString();
+  EXPECT_TRUE(batch->Equals(*eager.Finish()));
+}
+
+TEST(ColumnBuilder, StructFieldsThatAreLeftOutAreNull) {
+  auto inner = Type::Struct({MakeField(4, "c", IntType())});
+  auto type = Type::Struct({MakeField(2, "a", IntType()), MakeField(3, "b", inner)});
+  auto column = ColumnBuilder::Make(MakeField(1, "s", type));
+  column->child(0).AppendInt32(1);
+  column->AppendStruct();
+  column->AppendStruct();
+  column->AppendNull();  // now every field has caught up
+  EXPECT_EQ(column->child(0).length(), 3);
+  EXPECT_EQ(column->child(1).child(0).length(), 3);
+  column->child(0).AppendInt32(4);
+  column->child(1).child(0).AppendInt32(5);
+  column->child(1).AppendStruct();
+  column->AppendStruct();
+  auto array = column->Finish();
+  ExpectValid(*array);
+  const auto& parts = static_cast<const arrow::StructArray&>(*array);
+  EXPECT_EQ(parts.null_count(), 1);
+  EXPECT_EQ(parts.field(0)->null_count(), 2);
+  EXPECT_EQ(static_cast<const arrow::Int32Array&>(*parts.field(0)).Value(3), 4);
+  EXPECT_EQ(parts.field(1)->null_count(), 3);
+}
+
 TEST(ColumnBuilder, NestedListsKeepTheirPlaces) {
   auto inner = Type::List(MakeField(3, "element", IntType()));
   auto column = ColumnBuilder::Make(MakeField(1, "a", Type::List(MakeField(2, "element", inner))));

@@ -131,8 +131,8 @@ Result<std::unique_ptr<ValuePlan>> Compiler::CompileValue(const schema::Field& f
       Target target;
       target.column = i;
       FIRN_ASSIGN(target.value, CompileValue(child, name + "." + child.name, path + "." + child.name));
-      plan->object->fields.push_back(target.value.get());
-      plan->object->members[plan->object->Add(child.name)].targets.push_back(std::move(target));
+      if (child.required) plan->object->required.push_back({i, target.value.get()});
+      plan->object->Add(child.name).targets.push_back(std::move(target));
     }
     plan->object->known_count = plan->object->members.size();
   } else if (type.kind() == TypeKind::kList) {
@@ -169,10 +169,10 @@ Target& Compiler::ObjectTarget(Member& member, const std::string& path) {
 ObjectPlan& Compiler::ObjectAt(ObjectPlan& root, const std::vector<std::string>& path, size_t length) {
   ObjectPlan* object = &root;
   for (size_t i = 0; i < length; ++i) {
-    uint32_t index = object->Find(path[i]);
-    if (index == kNoMember) index = object->Add(path[i]);
+    Member* member = object->Find(path[i]);
+    if (member == nullptr) member = &object->Add(path[i]);
     object->known_count = object->members.size();
-    object = ObjectTarget(object->members[index], object->path + path[i]).object.get();
+    object = ObjectTarget(*member, object->path + path[i]).object.get();
   }
   return *object;
 }
@@ -180,10 +180,9 @@ ObjectPlan& Compiler::ObjectAt(ObjectPlan& root, const std::vector<std::string>&
 Status Compiler::AddField(const schema::Field& field, const std::string& name, const std::vector<std::string>& path,
                           Way way, ObjectPlan& root, std::unique_ptr<AssembledStruct>& assembled) {
   ObjectPlan& object = ObjectAt(root, path, path.size() - 1);
-  uint32_t index = object.Find(path.back());
-  if (index == kNoMember) index = object.Add(path.back());
+  Member* found = object.Find(path.back());
+  Member& member = found != nullptr ? *found : object.Add(path.back());
   object.known_count = object.members.size();
-  Member& member = object.members[index];
   if (!HasPathBelow(*field.type)) {
     Target target;
     target.column = way.column;
@@ -214,12 +213,12 @@ Status Compiler::AddField(const schema::Field& field, const std::string& name, c
 
 Status Compiler::AddRootColumn(uint32_t index, DecodePlan& plan) {
   const schema::Field& field = schema_.fields[index];
-  RootColumn column;
+  CheckedColumn column;
   column.column = index;
   column.name = field.name;
   column.required = field.required;
   FIRN_TRY(AddField(field, field.name, PathOf(field, {}), {index, {}}, plan.root, column.assembled));
-  plan.columns.push_back(std::move(column));
+  if (column.required || column.assembled != nullptr) plan.checked.push_back(std::move(column));
   return {};
 }
 
@@ -236,32 +235,31 @@ uint64_t HashKey(std::string_view key) {
   return Mix(hash ^ Load(at, left), kFirst);
 }
 
-uint32_t ObjectPlan::Find(std::string_view key) const {
-  if (slots.empty()) return kNoMember;
+Member* ObjectPlan::Find(std::string_view key) {
+  if (slots.empty()) return nullptr;
   uint64_t hash = HashKey(key);
   size_t mask = slots.size() - 1;
   for (size_t slot = hash & mask; slots[slot] != 0; slot = (slot + 1) & mask) {
-    const Member& member = members[slots[slot] - 1];
-    if (member.hash == hash && member.key == key) return slots[slot] - 1;
+    Member& member = members[slots[slot] - 1];
+    if (member.hash == hash && member.key == key) return &member;
   }
-  return kNoMember;
+  return nullptr;
 }
 
-uint32_t ObjectPlan::Add(std::string_view key) {
+Member& ObjectPlan::Add(std::string_view key) {
   Member& member = members.emplace_back();
   member.key = key;
-  member.guessable = key.find('\\') == std::string_view::npos;
+  member.guess_size = key.find('\\') == std::string_view::npos ? key.size() : SIZE_MAX;
   member.hash = HashKey(key);
-  auto index = static_cast<uint32_t>(members.size() - 1);
   if (members.size() * 2 > slots.size()) {
     Rehash();
-    return index;
+    return member;
   }
   size_t mask = slots.size() - 1;
   size_t slot = member.hash & mask;
   while (slots[slot] != 0) slot = (slot + 1) & mask;
-  slots[slot] = index + 1;
-  return index;
+  slots[slot] = static_cast<uint32_t>(members.size());
+  return member;
 }
 
 void ObjectPlan::Rehash() {
@@ -278,10 +276,8 @@ void ObjectPlan::Rehash() {
 void ObjectPlan::ForgetUnknown() {
   if (members.size() == known_count) return;
   members.erase(members.begin() + static_cast<std::ptrdiff_t>(known_count), members.end());
-  if (first >= known_count) first = kNoMember;
-  for (Member& member : members) {
-    if (member.next >= known_count) member.next = kNoMember;
-  }
+  first = nullptr;
+  for (Member& member : members) member.next = nullptr;
   Rehash();
 }
 

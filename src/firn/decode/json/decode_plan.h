@@ -8,6 +8,7 @@
 #pragma once
 
 #include <cstdint>
+#include <deque>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -55,41 +56,44 @@ struct Target {
   std::unique_ptr<ValuePlan> value;     // fills a column; else:
   std::unique_ptr<ObjectPlan> object;   // an object on the way to columns
   AssembledStruct* assembled = nullptr; // with `object`: it is this struct's own object
+  uint64_t last_record = 0;             // with `object`: serial of the last record that had it
 };
 
 uint64_t HashKey(std::string_view key);
 
-inline constexpr uint32_t kNoMember = UINT32_MAX;
-
 // A key of one object. No targets: an unknown one that has been seen.
 struct Member {
   std::string key;                 // unescaped
-  bool guessable = true;           // no backslash in the key: its raw text is the same bytes
-  uint32_t next = kNoMember;       // what followed it last time
-  uint64_t hash = 0;
+  size_t guess_size = 0;           // the key's size; SIZE_MAX when it has a backslash, so that no raw text is equal
+  Member* next = nullptr;          // what followed it last time
   std::vector<Target> targets;
-  uint64_t last_record = 0;        // serial of the last record with it (kept for objects on the way to columns)
+  uint64_t hash = 0;
   uint64_t unknown_count = 0;
   std::string sample;
 };
 
 struct ObjectPlan {
-  std::vector<Member> members;     // known keys first
+  std::deque<Member> members;      // known keys first; members stay where they are
   size_t known_count = 0;
-  uint32_t first = kNoMember;      // what came first last time
+  Member* first = nullptr;         // what came first last time
   std::vector<uint32_t> slots;     // open addressing: member index + 1, or 0; a power of two of them
   std::string path;                // "src.", "resources[].": what stands before a key's name in counts
-  std::vector<const ValuePlan*> fields;  // struct: one a field, in order; filled with null when not seen
+  struct RequiredField {
+    uint32_t column = 0;
+    const ValuePlan* value = nullptr;
+  };
+  std::vector<RequiredField> required;  // struct: fields that must have been seen
 
-  uint32_t Find(std::string_view key) const;
-  uint32_t Add(std::string_view key);
+  Member* Find(std::string_view key);  // nullptr: none
+  Member& Add(std::string_view key);
   void ForgetUnknown();            // drops the members without targets
 
  private:
   void Rehash();
 };
 
-struct RootColumn {
+// A column that wants a look at the end of each record; optional ones that nothing was seen of become null by themselves.
+struct CheckedColumn {
   uint32_t column = 0;
   std::unique_ptr<AssembledStruct> assembled;  // else a value
   std::string name;
@@ -98,7 +102,7 @@ struct RootColumn {
 
 struct DecodePlan {
   ObjectPlan root;
-  std::vector<RootColumn> columns;  // those that JSON fills
+  std::vector<CheckedColumn> checked;
 };
 
 // Every column but those named in `taken_columns` (which the decoder fills otherwise). kInvalidInput: a source that

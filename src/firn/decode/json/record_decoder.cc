@@ -85,6 +85,8 @@ bool RecordDecoder::DecodeRoot() {
     if (!cursor_.AtEnd()) return Malformed();
     return Fail(RejectCode::kNotAnObject, fmt::format("the record is JSON but no object: {}", ValueText(0)));
   }
+  // Then every token inside has one behind it; see PeekInside.
+  if (!cursor_.EndsWithObject()) return Fail(RejectCode::kMalformedJson, "not JSON: the record's object has no end");
   if (!DecodeObject(plan_.root, nullptr, root)) return false;
   return cursor_.AtEnd() || Malformed();
 }
@@ -94,98 +96,90 @@ bool RecordDecoder::DecodeObject(ObjectPlan& plan, ColumnBuilder* parent, const 
   const int64_t length = parent != nullptr ? parent->length() : row_;
   const size_t hashes_begin = key_hashes_.size();
   cursor_.Advance();
-  if (cursor_.Peek() == '}') {
-    cursor_.Advance();
-  } else {
-    uint32_t previous = kNoMember;
-    for (;;) {
-      if (!DecodeMember(plan, previous, parent, length, place)) return false;
-      char separator = cursor_.Peek();
+  char separator = cursor_.PeekInside();
+  Member** guess = &plan.first;
+  Place here{&place, {}, -1};
+  while (separator != '}') {
+    if (!cursor_.TakeKey(here.key)) return Malformed();
+    Member* member = *guess;
+    if (member == nullptr || member->guess_size != here.key.size() ||
+        !SameBytes(member->key.data(), here.key.data(), here.key.size())) {
+      if (!FindMember(plan, here.key, member)) return Malformed();
+      if (member != nullptr) *guess = member;
+    }
+    if (member != nullptr) guess = &member->next;
+    if (member == nullptr || member->targets.empty()) {
+      if (!DecodeUnknown(member, here)) return false;
+    } else {
+      Target& target = member->targets.front();
+      bool good = parent != nullptr
+                      ? DecodeColumn(*target.value, parent->child(target.column), length, here)
+                      : DecodeTargets(*member, here);
+      if (!good) return false;
+    }
+    separator = cursor_.Peek();
+    if (separator == ',') {
       cursor_.Advance();
-      if (separator == '}') break;
-      if (separator != ',') return Malformed();
+    } else if (separator != '}') {
+      return Malformed();
     }
   }
+  cursor_.Advance();
   --depth_;
   return key_hashes_.size() == hashes_begin || CheckDuplicateHashes(hashes_begin, place);
 }
 
-bool RecordDecoder::DecodeMember(ObjectPlan& plan, uint32_t& previous, ColumnBuilder* parent, int64_t length,
-                                 const Place& place) {
-  if (cursor_.Peek() != '"') return Malformed();
-  Place here{&place, cursor_.StringBody(), -1};
-  cursor_.Advance();
-  if (cursor_.Peek() != ':') return Malformed();
-  cursor_.Advance();
-  bool good = true;
-  uint32_t index = FindMember(plan, previous, here.key, good);
-  if (!good) return Malformed();
-  if (index == kNoMember) return DecodeUnknown(plan, index, here.key, here);
-  previous = index;
-  Member& member = plan.members[index];
-  if (member.targets.empty()) return DecodeUnknown(plan, index, here.key, here);
-  const bool seen_before = member.last_record == record_serial_;
-  member.last_record = record_serial_;
-  const uint32_t begin = cursor_.at();
-  for (Target& target : member.targets) {
-    cursor_.Return(begin);
-    if (!DecodeTarget(target, seen_before, parent, length, here)) return false;
-  }
-  return true;
-}
-
-uint32_t RecordDecoder::FindMember(ObjectPlan& plan, uint32_t previous, std::string_view raw, bool& good) {
-  uint32_t& guess = previous == kNoMember ? plan.first : plan.members[previous].next;
-  if (guess != kNoMember) {
-    const Member& member = plan.members[guess];
-    if (member.key.size() == raw.size() && member.guessable && SameBytes(member.key.data(), raw.data(), raw.size())) {
-      return guess;
-    }
-  }
+// Finds the member by its key, or makes an unknown one of it; nullptr when no more names are kept. False: not JSON.
+bool RecordDecoder::FindMember(ObjectPlan& plan, std::string_view raw, Member*& member) {
   std::string_view key = raw;
   if (cursor_.HasEscape(raw)) {
     key_scratch_.clear();
     Escapes escapes = Unescape(raw, key_scratch_);
-    if (escapes == Escapes::kMalformed) {
-      good = false;
-      return kNoMember;
-    }
+    if (escapes == Escapes::kMalformed) return false;
     // A key with a lone surrogate is no column's name; its written form stands for it.
     if (escapes == Escapes::kOk) key = key_scratch_;
   }
-  uint32_t index = plan.Find(key);
-  if (index != kNoMember) {
-    guess = index;
-    return index;
+  member = plan.Find(key);
+  if (member == nullptr && unknown_names_ < kUnknownFieldNamesMax) {
+    ++unknown_names_;
+    member = &plan.Add(key);
   }
-  if (unknown_names_ == kUnknownFieldNamesMax) return kNoMember;
-  ++unknown_names_;
-  guess = static_cast<uint32_t>(plan.members.size());  // before Add, which may move the members
-  return plan.Add(key);
+  return true;
 }
 
-ColumnBuilder& RecordDecoder::Resolve(const Target& target, ColumnBuilder* parent) const {
-  if (parent != nullptr) return parent->child(target.column);
+ColumnBuilder& RecordDecoder::Resolve(const Target& target) const {
   ColumnBuilder* column = &rows_->column(target.column);
   for (uint32_t child : target.below) column = &column->child(child);
   return *column;
 }
 
-bool RecordDecoder::DecodeTarget(Target& target, bool seen_before, ColumnBuilder* parent, int64_t length,
-                                 const Place& place) {
-  if (target.value == nullptr) return DecodeWay(target, seen_before, place);
-  ColumnBuilder& column = Resolve(target, parent);
-  if (column.length() > length) [[unlikely]] {
-    if (options_.duplicate_keys == DuplicateKeys::kReject) return FailDuplicate(place);
-    if (options_.duplicate_keys == DuplicateKeys::kFirst) return SkipValue(place);
-    column.Truncate(length);
+// A member of an object on the way from the root: it may lead to several columns and further objects.
+bool RecordDecoder::DecodeTargets(Member& member, const Place& place) {
+  const uint32_t begin = cursor_.at();
+  for (Target& target : member.targets) {
+    cursor_.Return(begin);
+    bool good = target.value != nullptr ? DecodeColumn(*target.value, Resolve(target), row_, place)
+                                        : DecodeWay(target, place);
+    if (!good) return false;
   }
-  return DecodeValue(*target.value, column, place);
+  return true;
+}
+
+bool RecordDecoder::DecodeColumn(const ValuePlan& plan, ColumnBuilder& column, int64_t length, const Place& place) {
+  if (column.length() != length) {
+    if (column.length() > length) {  // the key was there before
+      if (options_.duplicate_keys == DuplicateKeys::kReject) return FailDuplicate(place);
+      if (options_.duplicate_keys == DuplicateKeys::kFirst) return SkipValue(place);
+      column.Truncate(length);
+    }
+    column.FillNulls(length);  // for the rows that had no such key
+  }
+  return DecodeValue(plan, column, place);
 }
 
 // An object on the way to columns.
-bool RecordDecoder::DecodeWay(Target& target, bool seen_before, const Place& place) {
-  if (seen_before) {
+bool RecordDecoder::DecodeWay(Target& target, const Place& place) {
+  if (std::exchange(target.last_record, record_serial_) == record_serial_) {
     if (options_.duplicate_keys == DuplicateKeys::kReject) return FailDuplicate(place);
     if (options_.duplicate_keys == DuplicateKeys::kFirst) return SkipValue(place);
     if (target.assembled != nullptr) target.assembled->object_record = 0;
@@ -204,7 +198,7 @@ bool RecordDecoder::DecodeWay(Target& target, bool seen_before, const Place& pla
 }
 
 bool RecordDecoder::DecodeValue(const ValuePlan& plan, ColumnBuilder& column, const Place& place) {
-  char first = cursor_.Peek();
+  char first = cursor_.PeekInside();
   if (first == 'n') return DecodeNull(plan, column, place);
   switch (plan.shape) {
     case Shape::kStruct: return first == '{' ? DecodeStruct(plan, column, place) : FailType(plan, place);
@@ -245,17 +239,19 @@ bool RecordDecoder::DecodeString(const ValuePlan& plan, ColumnBuilder& column, c
 bool RecordDecoder::DecodeNumber(const ValuePlan& plan, ColumnBuilder& column, const Place& place) {
   JsonNumber number;
   uint32_t token = cursor_.at();
-  if (cursor_.AtEnd() || !cursor_.TakeNumber(number)) return Malformed();
-  if (number.is_plain) {
-    if (plan.rule.kind == TypeKind::kLong) {
-      column.AppendInt64(number.plain);
-      return true;
-    }
-    if (plan.rule.kind == TypeKind::kInt && number.plain >= INT32_MIN && number.plain <= INT32_MAX) {
-      column.AppendInt32(static_cast<int32_t>(number.plain));
-      return true;
-    }
+  int64_t integer = 0;
+  if (plan.rule.kind == TypeKind::kLong && cursor_.TakePlainInteger(integer)) {
+    column.AppendInt64(integer);
+    return true;
   }
+  if (plan.rule.kind == TypeKind::kInt && cursor_.TakePlainInteger(integer)) {
+    if (integer == static_cast<int32_t>(integer)) {
+      column.AppendInt32(static_cast<int32_t>(integer));
+      return true;
+    }
+    cursor_.Return(token);
+  }
+  if (!cursor_.TakeNumber(number)) return Malformed();
   Conversion outcome = AppendNumber(plan.rule, number, column);
   return outcome == Conversion::kDone || FailConversion(outcome, plan, token, place);
 }
@@ -287,12 +283,8 @@ bool RecordDecoder::DecodeJsonText(const ValuePlan& plan, ColumnBuilder& column,
 bool RecordDecoder::DecodeStruct(const ValuePlan& plan, ColumnBuilder& column, const Place& place) {
   if (!DecodeObject(*plan.object, &column, place)) return false;
   const int64_t length = column.length();
-  const std::vector<const ValuePlan*>& fields = plan.object->fields;
-  for (size_t i = 0; i < fields.size(); ++i) {
-    ColumnBuilder& child = column.child(i);
-    if (child.length() > length) continue;
-    if (fields[i]->required) return FailMissing(fields[i]->name);
-    child.AppendNull();
+  for (const ObjectPlan::RequiredField& field : plan.object->required) {
+    if (column.child(field.column).length() <= length) return FailMissing(field.value->name);
   }
   column.AppendStruct();
   return true;
@@ -412,19 +404,18 @@ bool RecordDecoder::KeysAreDistinct(ColumnBuilder& column, const Place& place) {
   return true;
 }
 
-bool RecordDecoder::DecodeUnknown(ObjectPlan& plan, uint32_t index, std::string_view raw_key, const Place& place) {
+bool RecordDecoder::DecodeUnknown(Member* member, const Place& place) {
   uint32_t begin = cursor_.at();
   if (!SkipValue(place)) return false;
   std::string_view raw = cursor_.Raw(begin, cursor_.at());
-  if (index == kNoMember) {
+  if (member == nullptr) {
     ++unknown_beyond_;
-  } else {
-    Member& member = plan.members[index];
-    if (member.unknown_count++ == 0) member.sample = Shorten(raw, kSampleBytesMax);
+  } else if (member->unknown_count++ == 0) {
+    member->sample = Shorten(raw, kSampleBytesMax);
   }
   if (options_.duplicate_keys == DuplicateKeys::kReject) {
     key_scratch_.clear();
-    if (Unescape(raw_key, key_scratch_) != Escapes::kOk) key_scratch_ = raw_key;
+    if (Unescape(place.key, key_scratch_) != Escapes::kOk) key_scratch_ = place.key;
     key_hashes_.push_back(HashKey(key_scratch_));
   }
   if (options_.unknown_fields == UnknownFields::kReject) {
@@ -453,11 +444,11 @@ bool RecordDecoder::SkipValue(const Place& place) {
 // The object comes again and its later form holds: what the earlier one has filled is taken back.
 void RecordDecoder::Forget(ObjectPlan& plan) {
   for (Member& member : plan.members) {
-    member.last_record = 0;
     for (Target& target : member.targets) {
       if (target.value != nullptr) {
-        Resolve(target, nullptr).Truncate(row_);
+        Resolve(target).Truncate(row_);
       } else {
+        target.last_record = 0;
         if (target.assembled != nullptr) target.assembled->object_record = 0;
         Forget(*target.object);
       }
@@ -474,16 +465,12 @@ bool RecordDecoder::CheckDuplicateHashes(size_t begin, const Place& place) {
 }
 
 bool RecordDecoder::FillMissing() {
-  for (RootColumn& root : plan_.columns) {
-    ColumnBuilder& column = rows_->column(root.column);
+  for (CheckedColumn& checked : plan_.checked) {
+    ColumnBuilder& column = rows_->column(checked.column);
     if (column.length() > row_) continue;
-    if (root.assembled != nullptr) {
-      bool present = false;
-      if (!CloseAssembled(*root.assembled, column, present)) return false;
-      if (present) continue;
-    }
-    if (root.required) return FailMissing(root.name);
-    column.AppendNull();
+    bool present = false;
+    if (checked.assembled != nullptr && !CloseAssembled(*checked.assembled, column, present)) return false;
+    if (!present && checked.required) return FailMissing(checked.name);
   }
   return true;
 }
@@ -499,10 +486,9 @@ bool RecordDecoder::CloseAssembled(AssembledStruct& assembled, ColumnBuilder& co
   }
   if (!present) return true;
   for (size_t i = 0; i < assembled.parts.size(); ++i) {
-    if (column.child(i).length() > row_) continue;
-    if (assembled.parts[i].required) return FailMissing(assembled.parts[i].name);
-    column.child(i).AppendNull();
+    if (assembled.parts[i].required && column.child(i).length() <= row_) return FailMissing(assembled.parts[i].name);
   }
+  column.FillNulls(row_);
   column.AppendStruct();
   return true;
 }

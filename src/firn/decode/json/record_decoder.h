@@ -55,12 +55,10 @@ class RecordDecoder : public JsonDecoder {
   bool DecodeText(std::string_view text);
   bool DecodeRoot();
   bool DecodeObject(ObjectPlan& plan, columnar::ColumnBuilder* parent, const Place& place);
-  bool DecodeMember(ObjectPlan& plan, uint32_t& previous, columnar::ColumnBuilder* parent, int64_t length,
-                    const Place& place);
-  uint32_t FindMember(ObjectPlan& plan, uint32_t previous, std::string_view raw, bool& good);
-  bool DecodeTarget(Target& target, bool seen_before, columnar::ColumnBuilder* parent, int64_t length,
-                    const Place& place);
-  bool DecodeWay(Target& target, bool seen_before, const Place& place);
+  bool FindMember(ObjectPlan& plan, std::string_view raw, Member*& member);
+  bool DecodeTargets(Member& member, const Place& place);
+  bool DecodeColumn(const ValuePlan& plan, columnar::ColumnBuilder& column, int64_t length, const Place& place);
+  bool DecodeWay(Target& target, const Place& place);
   bool DecodeValue(const ValuePlan& plan, columnar::ColumnBuilder& column, const Place& place);
   bool DecodeString(const ValuePlan& plan, columnar::ColumnBuilder& column, const Place& place);
   bool DecodeNumber(const ValuePlan& plan, columnar::ColumnBuilder& column, const Place& place);
@@ -74,7 +72,7 @@ class RecordDecoder : public JsonDecoder {
   bool DropDuplicateEntries(size_t begin, const Place& place);
   bool AppendMapKey(const ValuePlan& plan, const MapEntry& entry, columnar::ColumnBuilder& column, const Place& place);
   bool KeysAreDistinct(columnar::ColumnBuilder& column, const Place& place);
-  bool DecodeUnknown(ObjectPlan& plan, uint32_t index, std::string_view raw_key, const Place& place);
+  bool DecodeUnknown(Member* member, const Place& place);
   void Keep(std::string_view value, const Place& place);
   bool SkipValue(const Place& place);
   void Forget(ObjectPlan& plan);
@@ -83,7 +81,7 @@ class RecordDecoder : public JsonDecoder {
   bool CloseAssembled(AssembledStruct& assembled, columnar::ColumnBuilder& column, bool& present);
   bool FillOwnColumns(const stream::Record& record, const stream::SourcePartition& partition);
 
-  columnar::ColumnBuilder& Resolve(const Target& target, columnar::ColumnBuilder* parent) const;
+  columnar::ColumnBuilder& Resolve(const Target& target) const;
 
   // All of these fill the reject and return false.
   bool Fail(RejectCode code, std::string message);

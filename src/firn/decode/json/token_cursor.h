@@ -26,6 +26,10 @@ class TokenCursor {
 
   // The token's first byte, or 0 behind the last one.
   char Peek() const { return at_ < count_ ? text_[positions_[at_]] : '\0'; }
+  // The same where the token at hand cannot be behind the last one: inside an object of a text that EndsWithObject,
+  // after any token but a closing one.
+  char PeekInside() const { return text_[positions_[at_]]; }
+  bool EndsWithObject() const { return count_ > 0 && text_[positions_[count_ - 1]] == '}'; }
   void Advance() { ++at_; }
   bool AtEnd() const { return at_ >= count_; }
   uint32_t at() const { return at_; }
@@ -44,6 +48,34 @@ class TokenCursor {
   }
   bool HasEscape(std::string_view body) const {
     return has_backslash_ && std::memchr(body.data(), '\\', body.size()) != nullptr;
+  }
+
+  // An object's key and its colon, inside as above; steps over both. False when they are not there.
+  bool TakeKey(std::string_view& key) {
+    if (PeekInside() != '"') return false;
+    key = StringBody();
+    ++at_;
+    if (PeekInside() != ':') return false;
+    ++at_;
+    return true;
+  }
+
+  // The number at hand when it is an integer of at most 18 digits, inside as above; else false and not moved.
+  bool TakePlainInteger(int64_t& value) {
+    const char* begin = text_ + positions_[at_];
+    const char* end = text_ + positions_[at_ + 1];
+    bool negative = *begin == '-';
+    const char* digits = begin + (negative ? 1 : 0);
+    if (end - digits > 18 || end == digits || (*digits == '0' && end - digits > 1)) return false;
+    int64_t result = 0;
+    for (const char* at = digits; at != end; ++at) {
+      auto digit = static_cast<unsigned char>(*at - '0');
+      if (digit > 9) return false;
+      result = result * 10 + digit;
+    }
+    value = negative ? -result : result;
+    ++at_;
+    return true;
   }
 
   // The number or word at hand; false when it is none, or something else is glued to its end. Steps over it.
