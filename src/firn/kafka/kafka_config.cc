@@ -55,8 +55,10 @@ struct OwnKey {
   std::string_view instead;
 };
 constexpr std::array kOwnKeys = {
-    OwnKey{"bootstrap.servers", "source.bootstrap"}, OwnKey{"metadata.broker.list", "source.bootstrap"},
-    OwnKey{"group.id", "source.group"},              OwnKey{"isolation.level", "source.read_committed"},
+    OwnKey{"bootstrap.servers", "kafka.bootstrap.servers"},
+    OwnKey{"metadata.broker.list", "kafka.bootstrap.servers"},
+    OwnKey{"group.id", "kafka.group.id"},
+    OwnKey{"isolation.level", "kafka.isolation.level"},
 };
 
 std::string LowerCase(std::string_view text) {
@@ -114,7 +116,7 @@ Status RefuseOwnKeys(const Properties& properties) {
   for (const OwnKey& own : kOwnKeys) {
     if (properties.contains(std::string(own.name))) {
       return Fail(ErrorCode::kInvalidInput,
-                  fmt::format("Kafka client property is set by another key; use '{}' and leave this out: '{}'",
+                  fmt::format("Kafka client property has an option of its own, which the key '{}' fills: '{}'",
                               own.instead, own.name));
     }
   }
@@ -147,10 +149,10 @@ Result<Properties> ConsumerProperties(const ConsumerSettings& settings) {
     }
   }
   if (settings.bootstrap.empty()) {
-    return Fail(ErrorCode::kInvalidInput, "no Kafka brokers given; set source.bootstrap to 'host:port'");
+    return Fail(ErrorCode::kInvalidInput, "no Kafka brokers given; set kafka.bootstrap.servers to 'host:port'");
   }
   if (settings.group_id.empty()) {
-    return Fail(ErrorCode::kInvalidInput, "no consumer group given; set source.group");
+    return Fail(ErrorCode::kInvalidInput, "no consumer group given; set kafka.group.id");
   }
 
   Properties merged = settings.properties;

@@ -36,7 +36,7 @@ Result<std::string> Connect(ConsumerHandle& consumer, const std::string& bootstr
   RdPtr<const rd_kafka_metadata_t> owned(metadata);
   if (code != RD_KAFKA_RESP_ERR_NO_ERROR) {
     return std::unexpected<Error>(
-        ToError(code, fmt::format("no Kafka broker answers at '{}'; check source.bootstrap, the network and the "
+        ToError(code, fmt::format("no Kafka broker answers at '{}'; check kafka.bootstrap.servers, the network and the "
                                   "security properties", bootstrap), LastError(consumer)));
   }
   char* id = rd_kafka_clusterid(consumer.client(), timeout);

@@ -6,8 +6,8 @@
 //   librdkafka fetches nothing for this member, retained partitions included.
 // - Assign answers the oldest open PartitionsAssigned. A partition of it that `start` leaves out is held: ours, not
 //   read until Seek names it. Release may answer in several calls.
-// - After PartitionTrouble a partition is held likewise. Codes: kNotFound (offset outside the log), kConflict (log
-//   truncated below the position, topic recreated), kUnauthorized, kCorruption (a batch does not check).
+// - After PartitionTrouble a partition is held likewise. Codes: kNotFound (offset outside the log, topic gone),
+//   kConflict (log truncated below the position, topic recreated), kUnauthorized, kCorruption (a damaged batch).
 // - SourceTrouble comes at most twice a minute for each kind of error. Poll fails only when the source is at its end.
 #pragma once
 

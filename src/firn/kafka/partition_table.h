@@ -5,6 +5,7 @@
 #include <map>
 #include <mutex>
 
+#include "firn/base/check.h"
 #include "firn/stream/record_source.h"
 
 namespace firn::kafka {
@@ -22,7 +23,8 @@ class PartitionTable {
   // Precondition: `index` was given out by IndexOf.
   stream::SourcePartition At(stream::PartitionIndex index) const {
     std::lock_guard lock(mutex_);
-    return partitions_.at(index);
+    FIRN_CHECK(index < partitions_.size(), "a partition index that no source gave out");
+    return partitions_[index];
   }
 
  private:
