@@ -89,6 +89,8 @@ void ConsumerHandle::Wait(bool records, int64_t timeout_ms) {
   if (records && watched[1].revents != 0) Drain(records_fd_);
 }
 
+constexpr int64_t kOwedAnswerAfterMs = 500;
+
 void ConsumerHandle::LeaveGroup(int64_t timeout_ms) {
   if (Status closing = ToStatus(rd_kafka_consumer_close_queue(client_.get(), group_queue_.get()), "leaving the group");
       !closing.has_value()) {
@@ -96,9 +98,15 @@ void ConsumerHandle::LeaveGroup(int64_t timeout_ms) {
     return;
   }
   const auto deadline = std::chrono::steady_clock::now() + std::chrono::milliseconds(timeout_ms);
-  // An answer that the caller still owed is given here; librdkafka takes any answer as "let go" now that it closes.
-  rd_kafka_assign(client_.get(), nullptr);
+  // An answer that the caller still owed is given here; librdkafka takes any answer as "let go" now that it closes. Not
+  // at once: a consumer without such a debt closes by itself, and an answer to a closed one is waited for without end.
+  const auto owed_after = std::chrono::steady_clock::now() + std::chrono::milliseconds(kOwedAnswerAfterMs);
+  bool answered = false;
   while (!rd_kafka_consumer_closed(client_.get())) {
+    if (!answered && std::chrono::steady_clock::now() >= owed_after) {
+      rd_kafka_assign(client_.get(), nullptr);
+      answered = true;
+    }
     if (std::chrono::steady_clock::now() >= deadline) {
       LogWarning("Kafka consumer did not leave its group in time; the group notices by itself",
                  {{"timeout_ms", timeout_ms}});
