@@ -18,10 +18,14 @@ constexpr int64_t kProgressEvery = 500'000;
 class GenerateCommand final : public Command {
  public:
   std::string_view name() const override { return "generate"; }
-  std::string_view summary() const override { return "Produce sample events into a topic, to try Firn and to measure it"; }
+  std::string_view summary() const override {
+    return "Produce sample events into a topic, to try Firn and to measure it";
+  }
   std::string_view details() const override {
-    return "Writes OCSF Network Activity events (nested JSON, about 950 bytes, realistic cardinalities) into an existing\n"
-           "topic, spread over --partitions in turn. The same seed gives the same events. With --malformed-every N each\n"
+    return "Writes OCSF Network Activity events (nested JSON, about 950 bytes, realistic cardinalities) into an "
+           "existing\n"
+           "topic, spread over --partitions in turn. The same seed gives the same events. With --malformed-every N "
+           "each\n"
            "Nth is broken in one of seven ways.";
   }
   std::string_view examples() const override {
@@ -48,7 +52,7 @@ class GenerateCommand final : public Command {
         ->default_val(0)
         ->check(CLI::NonNegativeNumber);
     app.add_option("--seed", options_.seed, "Seed of the generator")->type_name("N")->default_val(42);
-    app.add_option("--compression", compression_, "none, gzip, snappy, lz4 or zstd")
+    app.add_option("--compression", compression_, "Compression of batches")
         ->type_name("CODEC")
         ->default_val("lz4")
         ->check(CLI::IsMember({"none", "gzip", "snappy", "lz4", "zstd"}));
@@ -59,8 +63,8 @@ class GenerateCommand final : public Command {
     Result<int64_t> produced = Produce(invocation);
     if (!produced.has_value()) return ReportError(invocation, produced.error(), json_);
     if (json_) {
-      invocation.out << nlohmann::json({{"topic", topic_}, {"events", *produced}, {"malformed", malformed_},
-                                        {"bytes", bytes_}})
+      invocation.out << nlohmann::json(
+                            {{"topic", topic_}, {"events", *produced}, {"malformed", malformed_}, {"bytes", bytes_}})
                             .dump()
                      << "\n";
     } else {
@@ -107,6 +111,8 @@ class GenerateCommand final : public Command {
 
 }  // namespace
 
-std::unique_ptr<Command> MakeGenerateCommand() { return std::make_unique<GenerateCommand>(); }
+std::unique_ptr<Command> MakeGenerateCommand() {
+  return std::make_unique<GenerateCommand>();
+}
 
 }  // namespace firn::cli

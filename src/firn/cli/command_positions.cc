@@ -88,12 +88,15 @@ class PositionsCommand final : public Command {
   std::string_view summary() const override { return "Show, set, resume or rebuild a pipeline's positions"; }
   std::string_view details() const override {
     return "show     the home's low-water mark, each table's own positions, what is detached and why\n"
-           "set      moves the home (with --tables also every table) to --offset: forward skips records, backward reads\n"
+           "set      moves the home (with --tables also every table) to --offset: forward skips records, backward "
+           "reads\n"
            "         again; without --tables, tables that are ahead skip what they have\n"
-           "resume   gives a table on hold positions again: --continue takes what stands in it (or the home's, when it\n"
+           "resume   gives a table on hold positions again: --continue takes what stands in it (or the home's, when "
+           "it\n"
            "         has none), --rewind goes back to its newest surviving snapshot of this pipeline\n"
            "rebuild  makes a lost home out of the tables' own positions\n"
-           "set, resume and rebuild only print their plan unless --yes is given. Workers may run meanwhile; they notice.";
+           "set, resume and rebuild only print their plan unless --yes is given. Workers may run meanwhile; they "
+           "notice.";
   }
   std::string_view examples() const override {
     return "firn positions show -c firn.yaml\n"
@@ -119,7 +122,8 @@ class PositionsCommand final : public Command {
         ->check(CLI::NonNegativeNumber);
     app.add_option("--offset", offset_, "set: the next offset to read")->type_name("N")->check(CLI::NonNegativeNumber);
     app.add_flag("--tables", set_.tables_too, "set: every table's own positions too");
-    app.add_option("--cluster-id", set_.cluster_id, "set: for a partition that the home does not know")->type_name("ID");
+    app.add_option("--cluster-id", set_.cluster_id, "set: for a partition that the home does not know")
+        ->type_name("ID");
     app.add_option("--topic-id", set_.topic_id, "set: for a partition that the home does not know")->type_name("ID");
     app.add_option("--table", table_, "resume: which table")->type_name("NS.TABLE");
     CLI::Option* go_on = app.add_flag("--continue", continue_, "resume: go on from what stands");
@@ -183,8 +187,11 @@ class PositionsCommand final : public Command {
     if (json_) {
       json list = json::array();
       for (const ingest::AdminChange& change : changes) {
-        list.push_back({{"table", change.table}, {"partition", change.partition}, {"from", change.from},
-                        {"to", change.to}, {"note", change.note}});
+        list.push_back({{"table", change.table},
+                        {"partition", change.partition},
+                        {"from", change.from},
+                        {"to", change.to},
+                        {"note", change.note}});
       }
       invocation.out << json({{"done", yes_}, {"changes", std::move(list)}}).dump(2) << "\n";
       return {};
@@ -211,6 +218,8 @@ class PositionsCommand final : public Command {
 
 }  // namespace
 
-std::unique_ptr<Command> MakePositionsCommand() { return std::make_unique<PositionsCommand>(); }
+std::unique_ptr<Command> MakePositionsCommand() {
+  return std::make_unique<PositionsCommand>();
+}
 
 }  // namespace firn::cli

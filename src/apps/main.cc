@@ -1,0 +1,31 @@
+// The program `firn`. Everything it does is in firn/cli.
+#include <unistd.h>
+
+#include <cstdio>
+#include <exception>
+#include <iostream>
+
+#include "firn/cli/program.h"
+
+int main(int argc, char** argv) {
+  std::ios::sync_with_stdio(false);
+  firn::cli::Invocation invocation{.out = std::cout,
+                                   .err = std::cerr,
+                                   .out_is_terminal = isatty(STDOUT_FILENO) == 1,
+                                   .err_is_terminal = isatty(STDERR_FILENO) == 1,
+                                   .stop = {}};
+  try {
+    int code = firn::cli::RunProgram(std::vector<std::string>(argv + 1, argv + argc), invocation, true);
+    std::cout.flush();
+    // A full disk or a closed pipe must not look like success to a script.
+    if (!std::cout && code == firn::cli::kSuccess) {
+      std::fprintf(stderr, "firn: standard output cannot be written\n");
+      return firn::cli::kFailure;
+    }
+    return code;
+  } catch (const std::exception& exception) {
+    // Only a bug or a lack of memory gets here: modules do not throw.
+    std::fprintf(stderr, "firn: internal error: %s\n", exception.what());
+    return firn::cli::kFailure;
+  }
+}

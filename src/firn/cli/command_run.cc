@@ -1,0 +1,126 @@
+#include <fmt/format.h>
+
+#include <CLI/CLI.hpp>
+#include <csignal>
+#include <nlohmann/json.hpp>
+#include <ostream>
+
+#include "firn/base/log.h"
+#include "firn/cli/command_factories.h"
+#include "firn/cli/human_format.h"
+#include "firn/cli/pipeline_parts.h"
+#include "firn/cli/progress.h"
+#include "firn/cli/worker_health.h"
+#include "firn/config/config.h"
+#include "firn/ingest/worker.h"
+#include "firn/metrics/process_metrics.h"
+#include "firn/metrics/status_server.h"
+
+namespace firn::cli {
+namespace {
+
+class RunCommand final : public Command {
+ public:
+  std::string_view name() const override { return "run"; }
+  std::string_view summary() const override { return "Run a pipeline"; }
+  std::string_view details() const override {
+    return "Reads the topics of a pipeline and commits rows to its tables until it is stopped. The first SIGINT or\n"
+           "SIGTERM makes the last commit and ends (commit.shutdown_deadline bounds it); a second one ends at once.\n"
+           "Nothing is lost or doubled either way: the next start goes on where the tables stand. Several processes\n"
+           "with the same configuration share the partitions.";
+  }
+  std::string_view examples() const override {
+    return "firn run -c firn.yaml                           # until stopped\n"
+           "firn run -c firn.yaml --until-caught-up --json  # a batch job: what is there now, then a report";
+  }
+  std::string_view exit_codes() const override {
+    return "0    stopped in order, or caught up\n"
+           "1    failed; the message says why\n"
+           "2    the command line or the configuration is wrong\n"
+           "3    caught up, but tables are detached\n"
+           "130  stopped by a signal before it had caught up, or by a second signal";
+  }
+  bool handles_stop() const override { return true; }
+
+  void AddOptions(CLI::App& app) override {
+    app.add_option("-c,--config", config_path_, "Configuration file")->type_name("FILE")->default_str(config_path_);
+    app.add_flag("--until-caught-up", until_caught_up_, "End when what was readable at the start is committed");
+    app.add_flag("--json", json_, "At the end, print figures as one JSON document");
+  }
+
+  int Run(Invocation& invocation) override {
+    Result<config::Config> config = config::LoadConfig(config_path_);
+    if (!config.has_value()) return ReportError(invocation, config.error(), json_, kUsage);
+    ConfigureLogging(config->log.format, config->log.level);
+    std::signal(SIGPIPE, SIG_IGN);  // sockets of OpenSSL and the AWS SDK may raise it
+    Result<ingest::RunResult> result = RunPipeline(*config, invocation);
+    if (!result.has_value()) return ReportError(invocation, result.error(), json_);
+    Report(invocation, *result);
+    if (until_caught_up_ && !result->caught_up) return kInterrupted;
+    return until_caught_up_ && !result->status.detached.empty() ? kDetached : kSuccess;
+  }
+
+ private:
+  Result<ingest::RunResult> RunPipeline(config::Config& config, Invocation& invocation) {
+    if (config.pipeline.worker.empty()) config.pipeline.worker = WorkerName();
+    metrics::Registry registry;
+    metrics::AddProcessMetrics(registry);
+    FIRN_ASSIGN(Lakehouse lakehouse, OpenLakehouse(config));
+    FIRN_ASSIGN(std::unique_ptr<kafka::KafkaSource> source,
+                kafka::KafkaSource::Create(SourceOptions(config.kafka, config.pipeline.topic_identity_by_name)));
+    ingest::WorkerDependencies dependencies{*lakehouse.catalog, lakehouse.store(),   *source,
+                                            env::SystemClock(), env::SystemRandom(), registry};
+    FIRN_ASSIGN(std::unique_ptr<ingest::Worker> worker, ingest::Worker::Create(config.pipeline, dependencies));
+    WorkerHealth health(*worker);
+    std::unique_ptr<metrics::StatusServer> server;
+    if (config.http.enabled) {
+      FIRN_ASSIGN(server, StartServer(config.http, registry, health, *worker));
+    }
+    LogInfo("pipeline started", {{"pipeline", config.pipeline.pipeline},
+                                 {"catalog", lakehouse.catalog->description()},
+                                 {"cluster", source->cluster_id()},
+                                 {"http_port", server ? server->port() : 0}});
+    std::optional<ProgressLine> progress;
+    if (invocation.err_is_terminal) progress.emplace(invocation.err, [&] { return worker->status(); });
+    return worker->Run(invocation.stop, until_caught_up_);
+  }
+
+  static Result<std::unique_ptr<metrics::StatusServer>> StartServer(const config::HttpConfig& http,
+                                                                    metrics::Registry& registry, WorkerHealth& health,
+                                                                    const ingest::Worker& worker) {
+    bool is_ipv6 = http.host.find(':') != std::string::npos;
+    std::string listen =
+        is_ipv6 ? fmt::format("[{}]:{}", http.host, http.port) : fmt::format("{}:{}", http.host, http.port);
+    FIRN_ASSIGN(std::unique_ptr<metrics::StatusServer> server,
+                WithContext(metrics::StatusServer::Create(listen, registry, health), "http.listen"));
+    server->AddPage("/status", [&worker] { return StatusToJson(worker.status()).dump(2); });
+    return server;
+  }
+
+  void Report(Invocation& invocation, const ingest::RunResult& result) const {
+    if (json_) {
+      invocation.out << RunResultToJson(result).dump(2, ' ', false, nlohmann::json::error_handler_t::replace) << "\n";
+      return;
+    }
+    const ingest::WorkerStatus& status = result.status;
+    LogInfo(result.caught_up ? "caught up" : "stopped", {{"records", status.records},
+                                                         {"rows", status.rows_committed},
+                                                         {"rejects", status.rejects_committed},
+                                                         {"dropped", status.dropped},
+                                                         {"commits", status.commits},
+                                                         {"files", status.data_files},
+                                                         {"detached", status.detached.size()}});
+  }
+
+  std::string config_path_ = "firn.yaml";
+  bool until_caught_up_ = false;
+  bool json_ = false;
+};
+
+}  // namespace
+
+std::unique_ptr<Command> MakeRunCommand() {
+  return std::make_unique<RunCommand>();
+}
+
+}  // namespace firn::cli

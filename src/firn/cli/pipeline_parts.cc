@@ -1,0 +1,115 @@
+#include "firn/cli/pipeline_parts.h"
+
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include <array>
+
+#include "firn/cli/program.h"
+#include "firn/cli/vended_store.h"
+#include "firn/env/curl_http_client.h"
+#include "firn/env/store_router.h"
+#include "firn/iceberg/catalog/rest_catalog.h"
+#include "firn/iceberg/catalog/sqlite_catalog.h"
+
+namespace firn::cli {
+namespace {
+
+env::StoreOptions PlainStoreOptions(const config::S3Config& s3) {
+  env::StoreOptions options;
+  options.s3.endpoint = s3.endpoint;
+  options.s3.region = s3.region;
+  options.s3.path_style = s3.path_style;
+  options.s3.access_key_id = s3.access_key_id;
+  options.s3.secret_access_key = s3.secret_access_key.Reveal();
+  options.s3.session_token = s3.session_token.Reveal();
+  options.s3.ca_file = s3.ca_file;
+  return options;
+}
+
+// The tables whose storage the catalog may describe: those that the pipeline feeds, and its own two.
+std::vector<iceberg::TableIdentifier> NamedTables(const ingest::PipelineOptions& pipeline) {
+  std::vector<iceberg::TableIdentifier> tables;
+  auto add = [&](const std::string& name) {
+    Result<iceberg::TableIdentifier> identifier = iceberg::TableIdentifier::Parse(name);
+    if (identifier.has_value()) tables.push_back(std::move(identifier).value());
+  };
+  for (const ingest::TableRule& rule : pipeline.tables) {
+    if (!rule.is_template()) add(rule.name);
+  }
+  if (!pipeline.rejects_table.empty()) add(pipeline.rejects_table);
+  if (!pipeline.home_table.empty()) add(pipeline.home_table);
+  return tables;
+}
+
+Result<std::unique_ptr<iceberg::Catalog>> OpenRestCatalog(const config::CatalogConfig& catalog, env::HttpClient& http) {
+  iceberg::RestCatalogOptions options;
+  options.uri = catalog.uri;
+  options.warehouse = catalog.warehouse;
+  options.prefix = catalog.prefix;
+  options.timeout_ms = catalog.timeout_ms;
+  options.auth.credential = catalog.credential.Reveal();
+  options.auth.token = catalog.token.Reveal();
+  options.auth.scope = catalog.scope;
+  options.auth.oauth2_server_uri = catalog.oauth2_server_uri;
+  options.auth.timeout_ms = catalog.timeout_ms;
+  if (catalog.access_delegation != "none") options.access_delegation = catalog.access_delegation;
+  for (const auto& [name, value] : catalog.headers) options.headers.emplace_back(name, value.Reveal());
+  return iceberg::RestCatalog::Create(std::move(options), http, env::SystemClock());
+}
+
+Result<std::unique_ptr<iceberg::Catalog>> OpenSqliteCatalog(const config::CatalogConfig& catalog,
+                                                            env::ObjectStore& store) {
+  iceberg::SqliteCatalogOptions options;
+  options.path = catalog.uri;
+  options.catalog_name = catalog.name;
+  options.warehouse = catalog.warehouse;
+  options.busy_timeout_ms = catalog.timeout_ms;
+  return iceberg::SqliteCatalog::Create(std::move(options), store, env::SystemClock(), env::SystemRandom());
+}
+
+}  // namespace
+
+Result<Lakehouse> OpenLakehouse(const config::Config& config) {
+  Lakehouse lakehouse;
+  env::StoreOptions store_options = PlainStoreOptions(config.store.s3);
+  FIRN_ASSIGN(lakehouse.plain_store, env::StoreRouter::Create(store_options));
+  if (config.catalog.type == config::CatalogType::kSqlite) {
+    FIRN_ASSIGN(lakehouse.catalog, OpenSqliteCatalog(config.catalog, *lakehouse.plain_store));
+    return lakehouse;
+  }
+  FIRN_ASSIGN(lakehouse.http, env::CurlHttpClient::Create({.user_agent = fmt::format("firn/{}", FirnVersion())}));
+  FIRN_ASSIGN(lakehouse.catalog, OpenRestCatalog(config.catalog, *lakehouse.http));
+  if (config.store.s3.access_key_id.empty()) {
+    lakehouse.vended_store = std::make_unique<VendedStore>(store_options, *lakehouse.catalog,
+                                                           NamedTables(config.pipeline), env::SystemClock());
+  }
+  return lakehouse;
+}
+
+kafka::KafkaSourceOptions SourceOptions(const config::KafkaConfig& kafka, bool topic_identity_by_name) {
+  kafka::KafkaSourceOptions options;
+  options.topics = kafka.topics;
+  options.topics_regex = kafka.topics_regex;
+  options.topic_identity_by_name = topic_identity_by_name;
+  options.properties = kafka.properties;
+  auto take = [&](const char* name) {
+    auto found = options.properties.find(name);
+    if (found == options.properties.end()) return std::string();
+    std::string value = std::move(found->second);
+    options.properties.erase(found);
+    return value;
+  };
+  options.bootstrap = take("bootstrap.servers");
+  options.group_id = take("group.id");
+  options.read_committed = take("isolation.level") != "read_uncommitted";
+  return options;
+}
+
+std::string WorkerName() {
+  std::array<char, 256> host{};
+  if (gethostname(host.data(), host.size() - 1) != 0) host[0] = '\0';
+  return fmt::format("{}-{}", host[0] == '\0' ? "host" : host.data(), getpid());
+}
+
+}  // namespace firn::cli

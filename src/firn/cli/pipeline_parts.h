@@ -1,0 +1,39 @@
+// PipelineParts: from a configuration to the running program's parts; what `run`, `check` and `positions` share.
+//
+// Made and owned by one command; the parts are thread-safe as their own headers say.
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include "firn/base/error.h"
+#include "firn/config/config.h"
+#include "firn/env/http_client.h"
+#include "firn/env/object_store.h"
+#include "firn/iceberg/catalog/catalog.h"
+#include "firn/kafka/kafka_source.h"
+
+namespace firn::cli {
+
+// Members in the order in which they need each other.
+struct Lakehouse {
+  std::unique_ptr<env::HttpClient> http;  // null with a SQLite catalog
+  std::unique_ptr<env::ObjectStore> plain_store;
+  std::unique_ptr<iceberg::Catalog> catalog;
+  std::unique_ptr<env::ObjectStore> vended_store;  // null when the catalog has no word on the store
+
+  env::ObjectStore& store() { return vended_store ? *vended_store : *plain_store; }
+};
+
+// A REST catalog is asked for its configuration; a SQLite file is opened, and made if missing. With a REST catalog and
+// without keys in store.s3 the store takes endpoint and credentials from what the catalog says about the pipeline's
+// tables, and asks again when they are refused or about to expire.
+Result<Lakehouse> OpenLakehouse(const config::Config& config);
+
+// Options of the record source; properties that have an option of their own are moved there.
+kafka::KafkaSourceOptions SourceOptions(const config::KafkaConfig& kafka, bool topic_identity_by_name);
+
+// Host name and process id, for PipelineOptions::worker.
+std::string WorkerName();
+
+}  // namespace firn::cli

@@ -1,0 +1,68 @@
+#include "firn/cli/worker_health.h"
+
+#include <fmt/format.h>
+
+#include <nlohmann/json.hpp>
+
+namespace firn::cli {
+namespace {
+
+metrics::HealthReason DetachedReason(const ingest::DetachedTable& detached) {
+  return {"table_detached",
+          fmt::format("table '{}', partition '{}': {}", detached.table, detached.partition, detached.reason)};
+}
+
+}  // namespace
+
+metrics::HealthState WorkerHealth::Alive() {
+  return {};
+}
+
+metrics::HealthState WorkerHealth::Ready() {
+  ingest::WorkerStatus status = worker_.status();
+  metrics::HealthState state;
+  state.ok = status.ready;
+  if (!status.ready) {
+    state.reasons.push_back({"not_ready", status.not_ready_reason.empty() ? "starting" : status.not_ready_reason});
+  }
+  for (const ingest::DetachedTable& detached : status.detached) state.reasons.push_back(DetachedReason(detached));
+  return state;
+}
+
+nlohmann::json StatusToJson(const ingest::WorkerStatus& status) {
+  nlohmann::json detached = nlohmann::json::array();
+  for (const ingest::DetachedTable& table : status.detached) {
+    detached.push_back({{"table", table.table}, {"partition", table.partition}, {"reason", table.reason}});
+  }
+  nlohmann::json document = {
+      {"ready", status.ready},
+      {"not_ready_reason", status.not_ready_reason},
+      {"records", status.records},
+      {"bytes", status.bytes},
+      {"rows_committed", status.rows_committed},
+      {"rejects_committed", status.rejects_committed},
+      {"dropped", status.dropped},
+      {"skipped", status.skipped},
+      {"commits", status.commits},
+      {"commit_conflicts", status.commit_conflicts},
+      {"data_files", status.data_files},
+      {"data_file_bytes", status.data_file_bytes},
+      {"lag_records", nullptr},
+      {"buffered_bytes", status.buffered_bytes},
+      {"assigned_partitions", status.assigned_partitions},
+      {"detached", std::move(detached)},
+  };
+  if (status.lag_records >= 0) document["lag_records"] = status.lag_records;
+  return document;
+}
+
+nlohmann::json RunResultToJson(const ingest::RunResult& result) {
+  nlohmann::json document = StatusToJson(result.status);
+  document["caught_up"] = result.caught_up;
+  document["cpu_seconds"] = {{"fetch", result.stages.fetch},   {"parse", result.stages.parse},
+                             {"group", result.stages.group},   {"encode", result.stages.encode},
+                             {"upload", result.stages.upload}, {"commit", result.stages.commit}};
+  return document;
+}
+
+}  // namespace firn::cli
