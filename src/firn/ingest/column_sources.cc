@@ -45,6 +45,37 @@ class Resolver {
   ColumnSourcesById resolved_;
 };
 
+// Keeps only what the decoder would not do by itself.
+class DecoderSourcesBuilder {
+ public:
+  explicit DecoderSourcesBuilder(const ColumnSourcesById& resolved) : resolved_(resolved) {}
+
+  // `parent_path`: where the decoder looks for the parent; `in_element`: a list or map stands above the field.
+  void Visit(const schema::Field& field, std::vector<std::string> parent_path, bool in_element) {
+    std::vector<std::string> path = std::move(parent_path);
+    path.push_back(field.name);
+    auto found = resolved_.find(field.id);
+    if (found != resolved_.end()) {
+      decode::json::ColumnSource source = found->second;
+      if (in_element || source.path == path) {
+        source.path.clear();
+      } else if (!source.path.empty()) {
+        path = source.path;
+      }
+      bool needed = !source.path.empty() || source.epoch_unit.has_value() || source.binary_text.has_value();
+      if (needed) needed_[field.id] = std::move(source);
+    }
+    bool repeated = field.type->kind() == schema::TypeKind::kList || field.type->kind() == schema::TypeKind::kMap;
+    for (const schema::Field& child : field.type->fields()) Visit(child, path, in_element || repeated);
+  }
+
+  ColumnSourcesById Take() { return std::move(needed_); }
+
+ private:
+  const ColumnSourcesById& resolved_;
+  ColumnSourcesById needed_;
+};
+
 std::string_view UnitName(decode::json::EpochUnit unit) {
   using decode::json::EpochUnit;
   switch (unit) {
@@ -73,6 +104,17 @@ ColumnSourcesById ResolveSources(const schema::Schema& schema, const ColumnSourc
   Resolver resolver(configured, remembered);
   for (const schema::Field& field : schema.fields) resolver.Visit(field, field.name, {});
   return resolver.Take();
+}
+
+ColumnSourcesById DecoderSources(const schema::Schema& schema, const ColumnSourcesById& resolved,
+                                 const decode::json::JsonDecoderOptions& options) {
+  DecoderSourcesBuilder builder(resolved);
+  for (const schema::Field& field : schema.fields) {
+    bool own = field.name == options.unknown_column || field.name == options.raw_column ||
+               field.name == options.kafka_column;
+    if (!own) builder.Visit(field, {}, false);
+  }
+  return builder.Take();
 }
 
 std::string SerializeSources(const ColumnSourcesById& sources) {

@@ -126,8 +126,9 @@ Status Sinks::CompilePlan(Sink& sink, std::shared_ptr<const iceberg::LoadedTable
     FIRN_ASSIGN(ColumnSourcesById remembered,
                 WithContext(RememberedSources(table->metadata, options_.pipeline), context));
     decode::json::JsonDecoderOptions decode = sink.rule->decode;
-    decode.sources = ResolveSources(schema, sink.rule->sources, remembered);
-    std::string sources_text = SerializeSources(decode.sources);
+    ColumnSourcesById resolved = ResolveSources(schema, sink.rule->sources, remembered);
+    decode.sources = DecoderSources(schema, resolved, decode);
+    std::string sources_text = SerializeSources(resolved);
     sink.unremembered_sources.clear();
     if (table->metadata.Property(SourcesProperty(options_.pipeline)) != sources_text) {
       sink.unremembered_sources[SourcesProperty(options_.pipeline)] = std::move(sources_text);
