@@ -120,7 +120,7 @@ class Lakes:
 @pytest.fixture
 def name(request) -> str:
     """A word for this test: topics, pipelines and namespaces are called by it."""
-    return re.sub(r"[^a-z0-9]+", "_", request.node.name.lower()).strip("_")[:50]
+    return re.sub(r"[^a-z0-9]+", "_", request.node.name.lower().removeprefix("test_")).strip("_")[:50]
 
 
 @pytest.fixture

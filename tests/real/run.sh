@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # The end-to-end tests with real parts. usage: tests/real/run.sh [--quick] [pytest's arguments]
 #   --quick          leave out what takes long, and Spark
+#   --set-up-only    install, test nothing
 #   -k WORD, FILE…   as pytest takes them: tests/real/run.sh -k sigkill
 # Installs what it needs (system packages with apt, Python packages into .deps/real/venv, Java libraries into
 # .deps/real), only what is missing. FIRN_BIN is the program under test (build/release/bin/firn unless set);
@@ -15,9 +16,14 @@ started=$SECONDS
 say() { printf '\033[1m[real]\033[0m %s\n' "$*"; }
 
 quick=0
+set_up_only=0
 arguments=()
 for argument in "$@"; do
-  if [ "$argument" = --quick ]; then quick=1; else arguments+=("$argument"); fi
+  case $argument in
+    --quick) quick=1 ;;
+    --set-up-only) set_up_only=1 ;;
+    *) arguments+=("$argument") ;;
+  esac
 done
 
 apt_install() {
@@ -73,6 +79,7 @@ if [ $quick = 0 ]; then
     install_java "$deps/spark-runtime" "$here/maven/spark-runtime/pom.xml"
 fi
 say "set up after $((SECONDS - started)) s"
+[ $set_up_only = 0 ] || exit 0
 
 if [ ! -x "$binary" ]; then
   echo "the program under test is missing; build it with ./firn-dev build release, or set FIRN_BIN: $binary" >&2

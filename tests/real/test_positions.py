@@ -1,0 +1,145 @@
+"""`firn positions`: shown as they stand in the tables; set, resumed and rebuilt by hand."""
+
+import json
+
+from pyiceberg.expressions import GreaterThanOrEqual
+
+import firn
+from produce import SMALL_COLUMNS, small_events
+from readers import assert_once, catalog_of, ids, load
+
+
+def events_table(name: str) -> dict:
+    return {"name": f"{name}.events", "columns": SMALL_COLUMNS}
+
+
+def positions(pipeline: firn.Pipeline, *words, expect: int = firn.SUCCESS) -> dict:
+    run = pipeline.command("positions", *words, "--json")
+    assert run.process.popen.returncode == expect, run.process.tail()
+    return run.result()
+
+
+def offsets(marks: list) -> dict:
+    return {mark["partition"]: mark["offset"] for mark in marks}
+
+
+def test_show_is_what_the_properties_hold(lake, topics, pipelines, name):
+    topics.create(name, 2)
+    pipeline = pipelines(lake, [events_table(name)])
+    assert positions(pipeline, "show")["home"] is None
+    topics.send(name, small_events(0, 101).values, 2)
+    pipeline.catch_up()
+    shown = positions(pipeline, "show")
+    assert offsets(shown["home"]["positions"]) == {0: 51, 1: 50}
+    table, = [one for one in shown["tables"] if one["table"] == f"{name}.events"]
+    assert table["listed"] and not table["problem"] and offsets(table["positions"]) == {0: 51, 1: 50}
+
+    loaded = load(lake, f"{name}.events")
+    value = loaded.properties[f"firn.positions.{name}"]
+    document = json.loads(value)
+    assert document["v"] == 1 and document["min_v"] == 1 and document["table"] == f"{name}.events"
+    assert document["table_uuid"] == str(loaded.metadata.table_uuid)
+    assert document["snapshot_id"] == str(loaded.current_snapshot().snapshot_id)
+    assert document["sequence_number"] == loaded.current_snapshot().sequence_number
+    cluster, = document["clusters"].values()
+    topic, = cluster.values()
+    assert topic["topic"] == name and {int(p): mark[0] for p, mark in topic["partitions"].items()} == {0: 51, 1: 50}
+    assert " " not in value
+    # The same value stands in the header of that snapshot's manifest list.
+    with loaded.io.new_input(loaded.current_snapshot().manifest_list).open() as stream:
+        assert value.encode() in stream.read()
+    assert loaded.current_snapshot().summary.additional_properties["firn.pipeline"] == name
+
+
+def test_set_forward_skips_and_without_yes_changes_nothing(lake, topics, pipelines, name):
+    topics.create(name, 1)
+    topics.send(name, small_events(0, 100).values, 1)
+    pipeline = pipelines(lake, [events_table(name)])
+    pipeline.catch_up()
+    topics.send(name, small_events(100, 100).values, 1)
+    plan = positions(pipeline, "set", "--topic", name, "--offset", "150", "--tables")
+    assert not plan["done"] and plan["changes"]
+    assert offsets(positions(pipeline, "show")["home"]["positions"]) == {0: 100}
+    assert positions(pipeline, "set", "--topic", name, "--offset", "150", "--tables", "--yes")["done"]
+    pipeline.catch_up()
+    assert ids(lake, f"{name}.events") == [*range(100), *range(150, 200)]
+
+
+def test_set_backward_with_tables_reads_again_and_without_skips(lake, topics, pipelines, name):
+    topics.create(name, 1)
+    topics.send(name, small_events(0, 100).values, 1)
+    pipeline = pipelines(lake, [events_table(name)])
+    pipeline.catch_up()
+    positions(pipeline, "set", "--topic", name, "--offset", "40", "--yes")
+    pipeline.catch_up()
+    assert_once(lake, f"{name}.events", 0, 100)
+    # A person removes rows and has them read again.
+    load(lake, f"{name}.events").delete(GreaterThanOrEqual("id", 40))
+    positions(pipeline, "set", "--topic", name, "--offset", "40", "--tables", "--yes")
+    pipeline.catch_up()
+    assert_once(lake, f"{name}.events", 0, 100)
+
+
+def test_a_lost_home_stops_the_pipeline_until_it_is_rebuilt(lake, topics, pipelines, name):
+    topics.create(name, 2)
+    topics.send(name, small_events(0, 100).values, 2)
+    pipeline = pipelines(lake, [events_table(name)])
+    pipeline.catch_up()
+    catalog_of(lake).drop_table(pipeline.home)
+    topics.send(name, small_events(100, 100).values, 2)
+    pipeline.catch_up(expect=firn.FAILURE)
+    assert "positions rebuild" in pipeline.output()
+    assert_once(lake, f"{name}.events", 0, 100)
+    positions(pipeline, "rebuild", "--yes")
+    pipeline.catch_up()
+    assert_once(lake, f"{name}.events", 0, 200)
+
+
+def test_a_rolled_back_table_is_held_and_resumed(lake, topics, pipelines, name):
+    """Somebody sets the table back to an older snapshot: Firn waits for a person's word, others see why."""
+    topics.create(name, 1)
+    pipeline = pipelines(lake, [events_table(name)])
+    for start in (0, 100):
+        topics.send(name, small_events(start, 100).values, 1)
+        pipeline.catch_up()
+    table = load(lake, f"{name}.events")
+    with_rows = [one for one in table.metadata.snapshots
+                 if one.summary.additional_properties.get("total-records") == "100"]
+    table.manage_snapshots().rollback_to_snapshot(with_rows[-1].snapshot_id).commit()
+    topics.send(name, small_events(200, 100).values, 1)
+    result = pipeline.catch_up(expect=firn.DETACHED)
+    assert [one["table"] for one in result["detached"]] == [f"{name}.events"]
+    detached, = positions(pipeline, "show")["home"]["detached"]
+    assert detached["table"] == f"{name}.events" and detached["hold"]
+    positions(pipeline, "resume", "--table", f"{name}.events", "--rewind", "--yes")
+    pipeline.catch_up()
+    assert_once(lake, f"{name}.events", 0, 300)
+
+
+def test_a_dropped_and_remade_table_is_not_attached_afresh(lake, topics, pipelines, name):
+    topics.create(name, 1)
+    topics.send(name, small_events(0, 100).values, 1)
+    pipeline = pipelines(lake, [events_table(name)], changes={"commit": {"detach_after": "2s"}})
+    pipeline.catch_up()
+    catalog = catalog_of(lake)
+    schema = load(lake, f"{name}.events").schema()
+    catalog.drop_table(f"{name}.events")
+    catalog.create_table(f"{name}.events", schema)
+    topics.send(name, small_events(100, 100).values, 1)
+    pipeline.catch_up(expect=firn.DETACHED)
+    assert ids(lake, f"{name}.events") == []
+    positions(pipeline, "resume", "--table", f"{name}.events", "--continue", "--yes")
+    pipeline.catch_up()
+    assert ids(lake, f"{name}.events") == list(range(100, 200))
+
+
+def test_two_pipelines_of_one_topic_need_a_word(lake, topics, pipelines, name):
+    topics.create(name, 1)
+    topics.send(name, small_events(0, 50).values, 1)
+    pipelines(lake, [events_table(name)]).catch_up()
+    second = pipelines(lake, [events_table(name)], pipeline=f"{name}_2")
+    second.catch_up(expect=firn.FAILURE)
+    assert_once(lake, f"{name}.events", 0, 50)
+    second.change({"allow_shared_topic": True})
+    second.catch_up()
+    assert len(ids(lake, f"{name}.events")) == 100
