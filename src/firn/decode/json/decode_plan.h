@@ -92,7 +92,7 @@ struct ObjectPlan {
   void Rehash();
 };
 
-// A column that wants a look at the end of each record; optional ones that nothing was seen of become null by themselves.
+// A column that wants a look at the end of each record; optional ones that nothing was seen of turn null by themselves.
 struct CheckedColumn {
   uint32_t column = 0;
   std::unique_ptr<AssembledStruct> assembled;  // else a value
