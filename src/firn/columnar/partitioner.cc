@@ -24,7 +24,7 @@ namespace {
 using Batch = std::shared_ptr<arrow::RecordBatch>;
 using Batches = std::vector<Batch>;
 
-// Sorted groups come out in batches of about so many bytes at most: strings of one batch have 32-bit offsets.
+// Batches are put together into one, to be sorted, up to so many bytes: strings of one batch have 32-bit offsets.
 constexpr int64_t kSortedBatchBytesMax = 512 << 20;
 constexpr int64_t kRowsMax = std::numeric_limits<int32_t>::max();
 
@@ -152,91 +152,111 @@ class RowOrder {
   const std::vector<SortColumn>& columns_;
 };
 
-// Copies chosen rows out of the batches.
+// Copies the rows of all groups out of the batches. Column by column for all groups at once where it can: a group at a
+// time would read every column from memory as often as there are groups.
 class Gatherer {
  public:
-  explicit Gatherer(const Batches& batches) : batches_(batches) {
-    int64_t bytes = 0, rows = 0;
+  explicit Gatherer(Batches batches) : batches_(std::move(batches)) {
+    int64_t rows = 0;
     for (const auto& batch : batches_) {
       begins_.push_back(static_cast<uint32_t>(rows));
       rows += batch->num_rows();
-      bytes += arrow::util::ReferencedBufferSize(*batch).ValueOr(arrow::util::TotalBufferSize(*batch));
+      bytes_ += arrow::util::ReferencedBufferSize(*batch).ValueOr(arrow::util::TotalBufferSize(*batch));
     }
     begins_.push_back(static_cast<uint32_t>(rows));
-    row_bytes_ = std::max<int64_t>(1, bytes / std::max<int64_t>(1, rows));
   }
 
-  // `rows` ascend: one batch out of every batch that has some of them.
-  Status InOrder(std::span<const uint32_t> rows, Batches& out) const {
-    for (size_t at = 0, batch = 0; at < rows.size(); ++batch) {
-      size_t end = at;
-      while (end < rows.size() && rows[end] < begins_[batch + 1]) ++end;
-      if (end == at) continue;
-      FIRN_ASSIGN(auto taken, TakeFrom(batch, rows.subspan(at, end - at)));
-      out.push_back(std::move(taken));
-      at = end;
+  // `groups[i]` are the rows of the group whose batches go to `out[i]`. Ascending where `sorted` is false.
+  Status Gather(const std::vector<std::span<const uint32_t>>& groups, bool sorted, std::vector<Batches>& out) {
+    if (sorted && batches_.size() > 1 && bytes_ <= kSortedBatchBytesMax) FIRN_TRY(Concatenate());
+    if (sorted && batches_.size() > 1) {
+      for (size_t i = 0; i < groups.size(); ++i) FIRN_TRY(GatherPieces(groups[i], out[i]));
+      return {};
+    }
+    std::vector<size_t> next(groups.size(), 0);
+    for (size_t batch = 0; batch < batches_.size(); ++batch) FIRN_TRY(GatherBatch(batch, groups, next, out));
+    return {};
+  }
+
+ private:
+  Status Concatenate() {
+    auto whole = arrow::ConcatenateRecordBatches(batches_);
+    if (!whole.ok()) return Failed(whole.status());
+    batches_ = {*whole};
+    begins_ = {0, static_cast<uint32_t>((*whole)->num_rows())};
+    return {};
+  }
+
+  // The rows of one batch, group after group; `next` says how far each group is done. With one batch groups may be in
+  // any order, with several they ascend.
+  Status GatherBatch(size_t index, const std::vector<std::span<const uint32_t>>& groups, std::vector<size_t>& next,
+                     std::vector<Batches>& out) const {
+    std::vector<uint32_t> rows;
+    std::vector<std::pair<size_t, size_t>> parts;  // group, number of rows
+    rows.reserve(static_cast<size_t>(batches_[index]->num_rows()));
+    for (size_t i = 0; i < groups.size(); ++i) {
+      size_t before = rows.size();
+      for (; next[i] < groups[i].size() && groups[i][next[i]] < begins_[index + 1]; ++next[i]) {
+        rows.push_back(groups[i][next[i]] - begins_[index]);
+      }
+      if (rows.size() > before) parts.emplace_back(i, rows.size() - before);
+    }
+    FIRN_ASSIGN(auto taken, Take(batches_[index], rows));
+    int64_t begin = 0;
+    for (auto [group, count] : parts) {
+      out[group].push_back(taken->Slice(begin, static_cast<int64_t>(count)));
+      begin += static_cast<int64_t>(count);
     }
     return {};
   }
 
-  // `rows` in any order.
-  Status Permuted(std::span<const uint32_t> rows, Batches& out) const {
-    auto piece_rows = static_cast<size_t>(std::max<int64_t>(1, kSortedBatchBytesMax / row_bytes_));
+  // Sorted rows out of several batches that are too large to be one.
+  Status GatherPieces(std::span<const uint32_t> rows, Batches& out) const {
+    int64_t row_bytes = bytes_ / std::max<int64_t>(1, begins_.back()) + 1;
+    auto piece_rows = static_cast<size_t>(std::max<int64_t>(1, kSortedBatchBytesMax / row_bytes));
     while (!rows.empty()) {
       auto piece = rows.first(std::min(piece_rows, rows.size()));
       rows = rows.subspan(piece.size());
-      if (batches_.size() == 1) {
-        FIRN_ASSIGN(auto taken, TakeFrom(0, piece));
-        out.push_back(std::move(taken));
-        continue;
-      }
       FIRN_ASSIGN(auto taken, TakeAcross(piece));
       out.push_back(std::move(taken));
     }
     return {};
   }
 
- private:
-  Result<Batch> TakeFrom(size_t index, std::span<const uint32_t> rows) const {
-    const Batch& batch = batches_[index];
-    uint32_t begin = begins_[index];
-    bool contiguous = true;
-    std::vector<uint32_t> local(rows.size());
-    for (size_t i = 0; i < rows.size(); ++i) {
-      local[i] = rows[i] - begin;
-      contiguous = contiguous && local[i] == local[0] + i;
-    }
-    if (contiguous) return batch->Slice(local[0], static_cast<int64_t>(local.size()));
-    return Take(batch, local);
-  }
-
   // First the rows of each batch, then all of them into their order.
   Result<Batch> TakeAcross(std::span<const uint32_t> rows) const {
-    std::vector<uint32_t> positions(rows.size());
+    std::vector<uint32_t> positions(rows.size()), place_of(rows.size());
     std::iota(positions.begin(), positions.end(), 0U);
     std::sort(positions.begin(), positions.end(), [&](uint32_t a, uint32_t b) { return rows[a] < rows[b]; });
-    std::vector<uint32_t> ascending(rows.size()), place_of(rows.size());
-    for (uint32_t i = 0; i < positions.size(); ++i) {
-      ascending[i] = rows[positions[i]];
-      place_of[positions[i]] = i;
-    }
     Batches pieces;
-    FIRN_TRY(InOrder(ascending, pieces));
+    for (size_t at = 0, batch = 0; at < rows.size(); ++batch) {
+      std::vector<uint32_t> local;
+      for (; at < rows.size() && rows[positions[at]] < begins_[batch + 1]; ++at) {
+        place_of[positions[at]] = static_cast<uint32_t>(at);
+        local.push_back(rows[positions[at]] - begins_[batch]);
+      }
+      if (local.empty()) continue;
+      FIRN_ASSIGN(auto taken, Take(batches_[batch], local));
+      pieces.push_back(std::move(taken));
+    }
     auto whole = arrow::ConcatenateRecordBatches(pieces);
     if (!whole.ok()) return Failed(whole.status());
     return Take(*whole, place_of);
   }
 
   static Result<Batch> Take(const Batch& batch, const std::vector<uint32_t>& rows) {
+    bool contiguous = true;
+    for (size_t i = 0; i < rows.size() && contiguous; ++i) contiguous = rows[i] == rows[0] + i;
+    if (contiguous) return batch->Slice(rows.empty() ? 0 : rows[0], static_cast<int64_t>(rows.size()));
     auto indexes = std::make_shared<arrow::UInt32Array>(static_cast<int64_t>(rows.size()), arrow::Buffer::Wrap(rows));
     auto taken = arrow::compute::Take(batch, arrow::Datum(indexes), arrow::compute::TakeOptions::NoBoundsCheck());
     if (!taken.ok()) return Failed(taken.status());
     return taken->record_batch();
   }
 
-  const Batches& batches_;
+  Batches batches_;
   std::vector<uint32_t> begins_;  // the first row of each batch, and the number of rows
-  int64_t row_bytes_ = 1;
+  int64_t bytes_ = 0;
 };
 
 schema::PartitionTuple TupleAt(const std::vector<KeyColumn>& keys, uint32_t row) {
@@ -304,19 +324,21 @@ Result<std::vector<PartitionGroup>> GroupRows(const Batches& batches, const sche
   auto grouping = GroupFinder(keys, static_cast<uint32_t>(total)).Run();
   std::vector<uint32_t> begins;
   auto rows = RowsByGroup(grouping, begins);
-  Gatherer gatherer(filled);
+  bool sorted = false;
+  std::vector<std::span<const uint32_t>> members;
   for (size_t i = 0; i < grouping.first_rows.size(); ++i) {
-    PartitionGroup group{TupleAt(keys, grouping.first_rows[i]), {}, begins[i + 1] - begins[i]};
-    auto members = std::span(rows).subspan(begins[i], begins[i + 1] - begins[i]);
-    if (order.Sort(members)) {
-      FIRN_TRY(gatherer.Permuted(members, group.batches));
-    } else if (grouping.first_rows.size() == 1) {
-      group.batches = filled;
-    } else {
-      FIRN_TRY(gatherer.InOrder(members, group.batches));
-    }
-    groups.push_back(std::move(group));
+    groups.push_back({TupleAt(keys, grouping.first_rows[i]), {}, begins[i + 1] - begins[i]});
+    auto group_rows = std::span(rows).subspan(begins[i], begins[i + 1] - begins[i]);
+    sorted = order.Sort(group_rows) || sorted;
+    members.push_back(group_rows);
   }
+  if (groups.size() == 1 && !sorted) {
+    groups[0].batches = filled;
+    return groups;
+  }
+  std::vector<Batches> gathered(groups.size());
+  FIRN_TRY(Gatherer(filled).Gather(members, sorted, gathered));
+  for (size_t i = 0; i < groups.size(); ++i) groups[i].batches = std::move(gathered[i]);
   return groups;
 }
 

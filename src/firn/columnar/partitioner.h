@@ -25,8 +25,9 @@ struct PartitionGroup {
 
 // Groups the rows of `batches` (all of the Arrow schema of `schema`) by the spec's partition values, and sorts each
 // group by `sort_order` (order_id 0: not at all; equal rows keep their order). Rows that are one group already, in
-// order, come back as the batches that came in; what lies together is sliced, the rest copied. kUnsupported: a
-// transform that Firn cannot apply. kInvalidInput: a field whose source column is missing or not of a type for it.
+// order, come back as the batches that came in. What lies together is sliced; the rest is copied, all groups of a batch
+// into the same buffers, which live as long as any of them. kUnsupported: a transform that Firn cannot apply.
+// kInvalidInput: a field whose source column is missing or not of a type for it.
 Result<std::vector<PartitionGroup>> GroupRows(const std::vector<std::shared_ptr<arrow::RecordBatch>>& batches,
                                               const schema::Schema& schema, const schema::PartitionSpec& spec,
                                               const schema::SortOrder& sort_order);

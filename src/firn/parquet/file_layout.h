@@ -42,7 +42,9 @@ struct FileLayoutOptions {
   bool page_checksum = false;
   bool modern_encodings = true;            // else only dictionary and PLAIN; see column_encoding.h
   int64_t bloom_filter_bytes_max = 1 << 20;
-  std::map<int32_t, double> bloom_filter_fpp;            // by leaf field id; the columns that have a bloom filter
+  // By leaf field id; the columns that have a bloom filter. DuckDB up to 1.5.5 asks such a filter of a binary or fixed
+  // column for the wrong bytes, and then finds no rows (duckdb#23829).
+  std::map<int32_t, double> bloom_filter_fpp;
   std::map<int32_t, int64_t> bloom_filter_ndv;           // by leaf field id; missing: as many as rows in a row group
   std::map<int32_t, ColumnMetricsOptions> metrics;       // by leaf field id; missing: the default below
   ColumnMetricsOptions default_metrics;

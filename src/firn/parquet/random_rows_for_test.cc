@@ -78,8 +78,8 @@ schema::Value RandomRows::RandomValue(const Type& type, int32_t variety) {
   int64_t draw = Below(variety);
   switch (type.kind()) {
     case TypeKind::kBoolean: return draw % 2 == 1;
-    case TypeKind::kInt:
-    case TypeKind::kDate: return static_cast<int32_t>(draw * 37 - 500);
+    case TypeKind::kInt: return static_cast<int32_t>(draw * 37 - 500);
+    case TypeKind::kDate: return static_cast<int32_t>(draw % 2'900'000 - 500);  // up to the year 9909
     case TypeKind::kTime: return draw * 1'000'003 % 86'400'000'000;
     case TypeKind::kFloat: return RandomFloat<float>(draw);
     case TypeKind::kDouble: return RandomFloat<double>(draw);
