@@ -24,7 +24,7 @@ done
 bash -n "$tree/share/bash-completion/completions/firn" || fail "the bash completion is no bash"
 
 # Every library comes out of the tree, or is one that each system has.
-base='^(linux-vdso|ld-linux|libc|libm|libdl|libpthread|librt|libresolv|libstdc\+\+|libgcc_s)\b'
+base='^(linux-vdso|ld-linux|libc|libm|libdl|libpthread|librt|libresolv|libgcc_s)\b|^libstdc[+][+][.]so'
 env -i /usr/bin/ldd "$tree/bin/firn" >"$scratch/ldd"
 while read -r name rest; do
   case $(basename "$name") in *.so*) ;; *) continue ;; esac

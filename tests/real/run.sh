@@ -62,12 +62,16 @@ install_python() {
 
 install_java() {  # FOLDER POM
   say "Java libraries: $(basename "$1") (the first time about a minute)"
+  mvn -q -B -f "$2" dependency:copy-dependencies -DoutputDirectory="$1.new" </dev/null
   rm -rf "$1"
-  mkdir -p "$1"
-  mvn -q -B -f "$2" dependency:copy-dependencies -DoutputDirectory="$1" </dev/null
+  mv "$1.new" "$1"
 }
 
 apt_install
+# One set-up at a time; whoever comes second finds everything there.
+mkdir -p "$deps"
+exec 9>"$deps/.lock"
+flock 9
 mkdir -p "$deps"/kafka "$deps"/rest-fixture "$deps"/spark-runtime
 [ -x "$deps/venv/bin/python" ] || python3 -m venv "$deps/venv"
 stamped "$deps/venv" "$here/requirements.txt" install_python "$here/requirements.txt"
@@ -79,6 +83,7 @@ if [ $quick = 0 ]; then
   stamped "$deps/spark-runtime" "$here/maven/spark-runtime/pom.xml" \
     install_java "$deps/spark-runtime" "$here/maven/spark-runtime/pom.xml"
 fi
+exec 9>&-
 say "set up after $((SECONDS - started)) s"
 [ $set_up_only = 1 ] && exit 0
 [ $set_up_only = 0 ] || exit 0

@@ -13,16 +13,18 @@ namespace {
 constexpr std::string_view kPositionsPrefix = "firn.positions.";
 
 // Another pipeline that feeds this table from one of our topics would double every row.
-Status CheckTopicsNotShared(const iceberg::TableMetadata& metadata, const std::string& own_property, const Marks& ours) {
+Status CheckTopicsNotShared(const iceberg::TableMetadata& metadata, const std::string& own_property,
+                            const Marks& ours) {
   for (const auto& [key, value] : metadata.properties) {
     if (!key.starts_with(kPositionsPrefix) || key == own_property) continue;
     FIRN_ASSIGN(PositionsMap theirs, PositionsMap::Parse(value));
     for (const auto& [partition, mark] : theirs.marks) {
       if (!ours.contains(partition)) continue;
-      return Fail(ErrorCode::kInvalidInput,
-                  fmt::format("another pipeline feeds this table from the same topic, each record would come twice; stop "
-                              "it, or set 'allow_shared_topic: true' if that is meant: pipeline '{}', topic '{}'",
-                              key.substr(kPositionsPrefix.size()), mark.topic));
+      return Fail(
+          ErrorCode::kInvalidInput,
+          fmt::format("another pipeline feeds this table from the same topic, each record would come twice; stop "
+                      "it, or set 'allow_shared_topic: true' if that is meant: pipeline '{}', topic '{}'",
+                      key.substr(kPositionsPrefix.size()), mark.topic));
     }
   }
   return {};
@@ -98,8 +100,8 @@ Result<AttachResult> OpenAttached(MapCommitter& committer, TableState& table, co
                              : "the table was dropped and made again: it has another uuid and no positions";
     return result;
   }
-  FIRN_ASSIGN(HistoryVerdict history, JudgeHistory(loaded->metadata, table.name(), committer.identity().pipeline,
-                                                   *stands, committer.store()));
+  FIRN_ASSIGN(HistoryVerdict history,
+              JudgeHistory(loaded->metadata, table.name(), committer.identity().pipeline, *stands, committer.store()));
   if (!history.unchanged) {
     result.hold_reason = history.reason;
     return result;
@@ -125,12 +127,14 @@ Result<AttachResult> AttachTable(Home& home, MapCommitter& committer, TableState
     FIRN_TRY(WithContext(iceberg::CheckWritable(existing->metadata), context));
     FIRN_ASSIGN(std::optional<PositionsMap> stands, MapOf(existing->metadata, committer.identity().pipeline));
     if (stands.has_value() && listed == nullptr) {
-      return AttachResult{false, "the table has positions of this pipeline, but the home does not list it; if the home was "
-                                 "lost, run 'firn positions rebuild'"};
+      return AttachResult{false,
+                          "the table has positions of this pipeline, but the home does not list it; if the home was "
+                          "lost, run 'firn positions rebuild'"};
     }
     if (!request.allow_shared_topic) {
-      FIRN_TRY(WithContext(CheckTopicsNotShared(existing->metadata, PositionsProperty(committer.identity().pipeline),
-                                                home_map.marks), context));
+      FIRN_TRY(WithContext(
+          CheckTopicsNotShared(existing->metadata, PositionsProperty(committer.identity().pipeline), home_map.marks),
+          context));
     }
   } else if (existing.error().code() != ErrorCode::kNotFound || !request.may_create) {
     if (existing.error().code() != ErrorCode::kNotFound) {

@@ -15,10 +15,10 @@ namespace firn::ingest {
 
 struct AttachRequest {
   bool may_create = false;
-  iceberg::CreateTableRequest create;   // when may_create
+  iceberg::CreateTableRequest create;  // when may_create
   bool allow_shared_topic = false;
-  iceberg::Properties properties;       // set along with the first map (sources)
-  std::string remedy_when_missing;      // "give columns under tables[0].columns, or create it"
+  iceberg::Properties properties;   // set along with the first map (sources)
+  std::string remedy_when_missing;  // "give columns under tables[0].columns, or create it"
 };
 
 struct AttachResult {
@@ -27,8 +27,8 @@ struct AttachResult {
   std::string hold_reason;
 };
 
-// Errors: kNotFound (listed and gone, or missing and may not be created), kUnsupported (v3, ...), kInvalidInput (another
-// pipeline feeds it from the same topic), and what catalog and store report.
+// Errors: kNotFound (listed and gone, or missing and may not be created), kUnsupported (v3, ...), kInvalidInput
+// (another pipeline feeds it from the same topic), and what catalog and store report.
 Result<AttachResult> AttachTable(Home& home, MapCommitter& committer, TableState& table, const AttachRequest& request,
                                  std::stop_token stop);
 

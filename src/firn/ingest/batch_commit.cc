@@ -90,8 +90,8 @@ Result<MapDecision> BatchCommitter::Decide(const TableBatch& table, const iceber
                                   home_.rules_hash());
     return decision;
   }
-  FIRN_ASSIGN(HistoryVerdict history, JudgeHistory(fresh.metadata, table.table->name(), options_.pipeline, *stands,
-                                                   committer_.store()));
+  FIRN_ASSIGN(HistoryVerdict history,
+              JudgeHistory(fresh.metadata, table.table->name(), options_.pipeline, *stands, committer_.store()));
   if (!history.unchanged) {
     decision.outcome = CommitOutcome::kHistoryChanged;
     decision.reason = history.reason;
@@ -188,9 +188,7 @@ void BatchCommitter::CommitTable(TableBatch& table, const Batch& batch, BatchRes
                                              "workers the same configuration: {}",
                                              committed->reason));
             return;
-          case CommitOutcome::kHistoryChanged:
-            Detach(table, batch, committed->reason, true, result, stop);
-            return;
+          case CommitOutcome::kHistoryChanged: Detach(table, batch, committed->reason, true, result, stop); return;
         }
       }
       failure = std::move(committed.error());
@@ -277,10 +275,11 @@ void BatchCommitter::Checkpoint(const Batch& batch, BatchResult& result, std::st
         case CommitOutcome::kForeignRules:
         case CommitOutcome::kHistoryChanged:
           result.kind = BatchResult::Kind::kStop;
-          result.error = Error(ErrorCode::kInvalidInput,
-                               fmt::format("the home table was changed by somebody else; stop all workers, look at 'firn "
-                                           "positions show', then 'firn positions rebuild': {}",
-                                           edited->reason));
+          result.error =
+              Error(ErrorCode::kInvalidInput,
+                    fmt::format("the home table was changed by somebody else; stop all workers, look at 'firn "
+                                "positions show', then 'firn positions rebuild': {}",
+                                edited->reason));
           return;
         default: Forget(result, home_.name(), *edited); return;
       }

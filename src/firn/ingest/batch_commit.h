@@ -1,7 +1,7 @@
 // BatchCommitter: puts one frozen batch into its tables, rejects last, then moves the home (DESIGN 4, "Commit").
 //
-// Runs on the commit thread, one batch at a time. It tries again through outages; it gives up only when it is told to stop,
-// when the batch must be forgotten, or when going on would be wrong.
+// Runs on the commit thread, one batch at a time. It tries again through outages; it gives up only when it is told to
+// stop, when the batch must be forgotten, or when going on would be wrong.
 #pragma once
 
 #include <cstdint>
@@ -40,7 +40,7 @@ struct Batch {
   std::map<std::string, uint64_t> dropped;  // by reject code, since the last checkpoint
   int64_t watermark_ms = -1;                // completeness of the owned partitions at the batch's end; -1: unknown
   std::vector<std::pair<std::string, PartitionKey>> caught_up;  // detached entries to take off the home
-  bool adopt_rules = false;                 // after the checkpoint no record is in doubt any more
+  bool adopt_rules = false;                                     // after the checkpoint no record is in doubt any more
 };
 
 struct BatchResult {
@@ -61,7 +61,11 @@ struct BatchResult {
   double commit_cpu_s = 0;
   double commit_wall_s = 0;
   DataFileStageTimes times;
-  struct Detached { TableState* table; std::string reason; bool hold; };
+  struct Detached {
+    TableState* table;
+    std::string reason;
+    bool hold;
+  };
   std::vector<Detached> detached;
 };
 

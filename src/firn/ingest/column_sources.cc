@@ -90,8 +90,8 @@ std::string_view UnitName(decode::json::EpochUnit unit) {
 
 std::optional<decode::json::EpochUnit> UnitFromName(std::string_view name) {
   using decode::json::EpochUnit;
-  for (EpochUnit unit : {EpochUnit::kAuto, EpochUnit::kSeconds, EpochUnit::kMillis, EpochUnit::kMicros,
-                         EpochUnit::kNanos}) {
+  for (EpochUnit unit :
+       {EpochUnit::kAuto, EpochUnit::kSeconds, EpochUnit::kMillis, EpochUnit::kMicros, EpochUnit::kNanos}) {
     if (UnitName(unit) == name) return unit;
   }
   return std::nullopt;
@@ -110,8 +110,8 @@ ColumnSourcesById DecoderSources(const schema::Schema& schema, const ColumnSourc
                                  const decode::json::JsonDecoderOptions& options) {
   DecoderSourcesBuilder builder(resolved);
   for (const schema::Field& field : schema.fields) {
-    bool own = field.name == options.unknown_column || field.name == options.raw_column ||
-               field.name == options.kafka_column;
+    bool own =
+        field.name == options.unknown_column || field.name == options.raw_column || field.name == options.kafka_column;
     if (!own) builder.Visit(field, {}, false);
   }
   return builder.Take();
@@ -138,14 +138,15 @@ Result<ColumnSourcesById> ParseSources(std::string_view json_text) {
       int32_t id = 0;
       auto [end, error] = std::from_chars(id_text.data(), id_text.data() + id_text.size(), id);
       if (error != std::errc() || end != id_text.data() + id_text.size()) {
-        return Fail(ErrorCode::kCorruption, fmt::format("column sources name a field id that is no number: '{}'", id_text));
+        return Fail(ErrorCode::kCorruption,
+                    fmt::format("column sources name a field id that is no number: '{}'", id_text));
       }
       decode::json::ColumnSource source;
       source.path = entry.at("path").get<std::vector<std::string>>();
       if (entry.contains("epoch_unit")) source.epoch_unit = UnitFromName(entry.at("epoch_unit").get<std::string>());
       if (entry.contains("binary")) {
-        source.binary_text = entry.at("binary") == "hex" ? decode::json::BinaryText::kHex
-                                                         : decode::json::BinaryText::kBase64;
+        source.binary_text =
+            entry.at("binary") == "hex" ? decode::json::BinaryText::kHex : decode::json::BinaryText::kBase64;
       }
       sources[FieldId{id}] = std::move(source);
     }

@@ -20,9 +20,9 @@ using ColumnSourcesById = std::map<FieldId, decode::json::ColumnSource>;
 ColumnSourcesById ResolveSources(const schema::Schema& schema, const ColumnSourcesByName& configured,
                                  const ColumnSourcesById& remembered);
 
-// What of the resolved sources the decoder has to be told: paths that are not "the parent's path, then the field's name",
-// and units. Fields below a list or map have no path of their own (they lie in the element), and the columns that the
-// decoder fills itself (unknown_column, raw_column, kafka_column) have no source.
+// What of the resolved sources the decoder has to be told: paths that are not "the parent's path, then the field's
+// name", and units. Fields below a list or map have no path of their own (they lie in the element), and the columns
+// that the decoder fills itself (unknown_column, raw_column, kafka_column) have no source.
 ColumnSourcesById DecoderSources(const schema::Schema& schema, const ColumnSourcesById& resolved,
                                  const decode::json::JsonDecoderOptions& options);
 

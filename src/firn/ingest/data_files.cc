@@ -132,8 +132,8 @@ Result<FilePlan> MakePlan(const iceberg::LoadedTable& table, int32_t schema_id, 
   const iceberg::TableMetadata& metadata = table.metadata;
   const schema::Schema* schema = metadata.FindSchema(schema_id);
   if (schema == nullptr) {
-    return Fail(ErrorCode::kConflict, fmt::format("schema {} was removed from table '{}'", schema_id,
-                                                  table.identifier.ToString()));
+    return Fail(ErrorCode::kConflict,
+                fmt::format("schema {} was removed from table '{}'", schema_id, table.identifier.ToString()));
   }
   FIRN_ASSIGN(parquet::FileLayoutOptions layout,
               parquet::FileLayoutOptionsFromProperties(metadata.properties, *schema));

@@ -1,7 +1,7 @@
 // Data files of one table in one batch: group rows by partition, write Parquet, upload, describe for the manifest.
 //
-// Runs on the commit thread. Nothing is deleted when it fails: an unfinished object never becomes visible, a finished one
-// is an orphan.
+// Runs on the commit thread. Nothing is deleted when it fails: an unfinished object never becomes visible, a finished
+// one is an orphan.
 #pragma once
 
 #include <cstdint>

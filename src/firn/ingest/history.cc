@@ -62,17 +62,19 @@ Result<HistoryVerdict> JudgeHistory(const iceberg::TableMetadata& metadata, std:
   const iceberg::Snapshot* newest = NewestSnapshotOf(metadata, pipeline, chain_complete);
   if (newest != nullptr) {
     if (newest->snapshot_id == map.snapshot_id) return HistoryVerdict{};
-    return HistoryVerdict{false, fmt::format("the table was rolled back or its positions were restored: newest snapshot "
-                                             "of this pipeline is {}, the positions belong to {}",
-                                             newest->snapshot_id, map.snapshot_id)};
+    return HistoryVerdict{false,
+                          fmt::format("the table was rolled back or its positions were restored: newest snapshot "
+                                      "of this pipeline is {}, the positions belong to {}",
+                                      newest->snapshot_id, map.snapshot_id)};
   }
   if (!map.rows_snapshot_id.has_value()) return HistoryVerdict{};
   // Nessie and the like list one snapshot and no parents: property and data move together there.
   const iceberg::Snapshot* current = metadata.CurrentSnapshot();
   bool without_history = metadata.snapshots.size() == 1 && current != nullptr && metadata.snapshot_log.size() <= 1;
   if (chain_complete && !without_history) {
-    return HistoryVerdict{false, "no snapshot of this pipeline is left in a complete history: the table was rolled back "
-                                 "or its content replaced"};
+    return HistoryVerdict{false,
+                          "no snapshot of this pipeline is left in a complete history: the table was rolled back "
+                          "or its content replaced"};
   }
   FIRN_ASSIGN(bool live, RowsStillLive(metadata, map, store));
   if (live) return HistoryVerdict{};
@@ -84,7 +86,8 @@ Result<HistoryVerdict> JudgeHistory(const iceberg::TableMetadata& metadata, std:
       if (manifest.min_sequence_number <= map.sequence_number) return HistoryVerdict{};
     }
   }
-  return HistoryVerdict{false, "the history ends in expired snapshots and no file of this pipeline's last rows is live"};
+  return HistoryVerdict{false,
+                        "the history ends in expired snapshots and no file of this pipeline's last rows is live"};
 }
 
 }  // namespace firn::ingest

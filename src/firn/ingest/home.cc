@@ -71,16 +71,19 @@ Status Home::Reload() {
   FIRN_TRY(committer_.Reload(table_));
   FIRN_ASSIGN(std::optional<PositionsMap> stands, MapOf(table_.loaded()->metadata, committer_.identity().pipeline));
   if (!stands.has_value()) {
-    return Fail(ErrorCode::kInvalidInput,
-                fmt::format("the home table has lost the property {}; stop all workers and run 'firn positions rebuild': "
-                            "table '{}'",
-                            PositionsProperty(committer_.identity().pipeline), table_.name()));
+    return Fail(
+        ErrorCode::kInvalidInput,
+        fmt::format("the home table has lost the property {}; stop all workers and run 'firn positions rebuild': "
+                    "table '{}'",
+                    PositionsProperty(committer_.identity().pipeline), table_.name()));
   }
   table_.set_map(*stands);
   return {};
 }
 
-PositionsMap Home::map() const { return table_.map().value_or(PositionsMap()); }
+PositionsMap Home::map() const {
+  return table_.map().value_or(PositionsMap());
+}
 
 std::string Home::previous_rules_hash() const {
   std::lock_guard lock(hash_mutex_);
@@ -113,8 +116,8 @@ Result<MapDecision> Home::Decide(const iceberg::LoadedTable& fresh, const std::o
                  (believed.has_value() && stands->rules_hash == believed->rules_hash);
     if (!known) {
       decision.outcome = CommitOutcome::kForeignRules;
-      decision.reason = fmt::format("the home carries rules hash {}, this worker's rules have {}", stands->rules_hash,
-                                    rules_hash_);
+      decision.reason =
+          fmt::format("the home carries rules hash {}, this worker's rules have {}", stands->rules_hash, rules_hash_);
       return decision;
     }
     decision.next = *stands;

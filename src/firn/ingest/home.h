@@ -31,8 +31,8 @@ class Home {
   // The hash of other rules under which the pipeline ran before, while records may still be in doubt; empty: none.
   std::string previous_rules_hash() const;
 
-  // `edit` changes the fresh map (`home` is set) and returns false when nothing needs to change. A kConflict from it means
-  // that somebody else moved H (mismatch).
+  // `edit` changes the fresh map (`home` is set) and returns false when nothing needs to change. A kConflict from it
+  // means that somebody else moved H (mismatch).
   using EditFn = std::function<Result<bool>(PositionsMap& map)>;
   Result<MapCommitResult> Edit(const EditFn& edit, const std::map<std::string, std::string>& summary,
                                std::stop_token stop);

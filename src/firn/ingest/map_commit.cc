@@ -34,7 +34,8 @@ RetryLimits RetryLimitsOf(const iceberg::TableMetadata& metadata) {
   RetryLimits limits;
   limits.retries = PropertyOr(metadata, "commit.retry.num-retries", limits.retries);
   limits.wait_ms_min = PropertyOr(metadata, "commit.retry.min-wait-ms", limits.wait_ms_min);
-  limits.wait_ms_max = std::max(limits.wait_ms_min, PropertyOr(metadata, "commit.retry.max-wait-ms", limits.wait_ms_max));
+  limits.wait_ms_max =
+      std::max(limits.wait_ms_min, PropertyOr(metadata, "commit.retry.max-wait-ms", limits.wait_ms_max));
   return limits;
 }
 
@@ -136,8 +137,8 @@ Result<MapCommitResult> MapCommitter::Commit(TableState& table, const MapCommitR
     }
     RetryLimits limits = RetryLimitsOf(base->metadata);
     if (code == ErrorCode::kConflict) ++result.conflicts;
-    LogInfo("commit will be tried again", {{"table", table.name()}, {"attempt", result.attempts + 1},
-                                          {"error", committed.error()}});
+    LogInfo("commit will be tried again",
+            {{"table", table.name()}, {"attempt", result.attempts + 1}, {"error", committed.error()}});
     if (result.attempts >= limits.retries || !clock_.SleepMs(BackoffMs(limits, result.attempts, random_), stop)) {
       return std::unexpected<Error>(std::move(committed.error()).WithContext(context));
     }

@@ -23,18 +23,18 @@ namespace firn::ingest {
 
 enum class CommitOutcome : uint8_t {
   kCommitted,
-  kAlreadyDone,      // a lost answer, or nothing to do
-  kMismatch,         // somebody else moved what we claimed
-  kForeignRules,     // a worker with other routing rules is at work
-  kHistoryChanged,   // the table's history was changed by somebody (hold)
-  kTooOld,           // the batch is older than commit.max_age
+  kAlreadyDone,     // a lost answer, or nothing to do
+  kMismatch,        // somebody else moved what we claimed
+  kForeignRules,    // a worker with other routing rules is at work
+  kHistoryChanged,  // the table's history was changed by somebody (hold)
+  kTooOld,          // the batch is older than commit.max_age
 };
 std::string_view CommitOutcomeName(CommitOutcome outcome);
 
 struct MapDecision {
   CommitOutcome outcome = CommitOutcome::kCommitted;  // kCommitted: go on with `next`
   std::string reason;                                 // for the other outcomes
-  PositionsMap next;                                  // snapshot, sequence and table members are filled by the committer
+  PositionsMap next;  // snapshot, sequence and table members are filled by the committer
 };
 
 struct MapCommitRequest {

@@ -24,7 +24,7 @@ enum class RejectPolicy : uint8_t { kTable, kDrop, kStop };
 
 // A condition on a record. All members that are set must hold. Regular expressions are ECMAScript and must match whole.
 struct RouteMatch {
-  std::string topic;         // exact topic name
+  std::string topic;  // exact topic name
   std::string topic_regex;
   std::vector<std::string> field_path;  // a JSON path in the value, with field_equals or field_regex
   std::string header_name;              // with header_equals or header_regex
@@ -41,27 +41,27 @@ using ColumnSourcesByName = std::map<std::string, decode::json::ColumnSource>;
 // One rule: records that match go to the table; the first matching rule wins. The name may hold {topic}, {field:a.b}
 // and {header:x}; what they yield is made a valid name (lower case, [a-z0-9_]).
 struct TableRule {
-  std::string name;                       // "namespace.table", may be a template
-  std::vector<RouteMatch> match;          // any of them; empty: every record
+  std::string name;               // "namespace.table", may be a template
+  std::vector<RouteMatch> match;  // any of them; empty: every record
   // How to make the table when it is missing. Without columns a missing table is an error.
-  schema::Schema schema;                  // field ids are placeholders, unique
-  std::vector<std::string> partition;     // "day(time)", "bucket(16, src.ip)"
-  std::vector<std::string> sort_order;    // "time", "time desc"
+  schema::Schema schema;                // field ids are placeholders, unique
+  std::vector<std::string> partition;   // "day(time)", "bucket(16, src.ip)"
+  std::vector<std::string> sort_order;  // "time", "time desc"
   iceberg::Properties properties;
-  std::string location;                   // empty: the catalog chooses
+  std::string location;  // empty: the catalog chooses
   ColumnSourcesByName sources;
   decode::json::JsonDecoderOptions decode;  // `sources` in it is filled from the above when the table is known
 
   bool is_template() const { return name.find('{') != std::string::npos; }
 };
 
-inline constexpr int32_t kTablesMaxDefault = 2000;             // tables one pipeline may feed
-inline constexpr int32_t kSourcePartitionsMax = 20'000;        // source partitions in one map (DESIGN 4)
+inline constexpr int32_t kTablesMaxDefault = 2000;       // tables one pipeline may feed
+inline constexpr int32_t kSourcePartitionsMax = 20'000;  // source partitions in one map (DESIGN 4)
 
 struct PipelineOptions {
-  std::string pipeline;                   // [a-z0-9_-]{1,64}
-  std::string worker;                     // for summaries and logs; default host name and pid
-  std::string group_id;                   // for summaries
+  std::string pipeline;  // [a-z0-9_-]{1,64}
+  std::string worker;    // for summaries and logs; default host name and pid
+  std::string group_id;  // for summaries
 
   StartPolicy start;
   bool topic_identity_by_name = false;
@@ -69,17 +69,17 @@ struct PipelineOptions {
   std::vector<TableRule> tables;
   int32_t tables_max = kTablesMaxDefault;
   RejectPolicy reject_policy = RejectPolicy::kTable;
-  std::string rejects_table;              // "namespace.table"
-  std::string home_table;                 // "namespace.table"
-  bool allow_shared_topic = false;        // another pipeline may feed the same table from the same topic
+  std::string rejects_table;        // "namespace.table"
+  std::string home_table;           // "namespace.table"
+  bool allow_shared_topic = false;  // another pipeline may feed the same table from the same topic
 
   int64_t commit_interval_ms = 60'000;
   int64_t commit_rows_max = 10'000'000;
-  int64_t commit_bytes_max = 0;           // decoded bytes; 0: derived from memory_limit_bytes
+  int64_t commit_bytes_max = 0;  // decoded bytes; 0: derived from memory_limit_bytes
   int64_t commit_max_age_ms = 6 * 3'600'000;
   int64_t checkpoint_interval_ms = 60'000;
   int64_t shutdown_deadline_ms = 30'000;
-  int64_t detach_after_ms = 120'000;      // a table that fails this long is detached, the rest goes on
+  int64_t detach_after_ms = 120'000;  // a table that fails this long is detached, the rest goes on
   int64_t max_poll_interval_ms = 300'000;
   int64_t clock_skew_max_ms = 30'000;
   int64_t memory_limit_bytes = 512 << 20;

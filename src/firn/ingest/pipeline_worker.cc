@@ -41,8 +41,7 @@ Result<std::unique_ptr<Worker>> Worker::Create(PipelineOptions options, WorkerDe
   return std::make_unique<PipelineWorker>(std::move(options), dependencies, std::move(router));
 }
 
-PipelineWorker::PipelineWorker(PipelineOptions options, WorkerDependencies dependencies,
-                               std::unique_ptr<Router> router)
+PipelineWorker::PipelineWorker(PipelineOptions options, WorkerDependencies dependencies, std::unique_ptr<Router> router)
     : options_(std::move(options)),
       deps_(dependencies),
       router_(std::move(router)),
@@ -123,10 +122,11 @@ Status PipelineWorker::Loop() {
     }
     FIRN_TRY(CheckDeadlines());
     if (until_caught_up_ && !assigned_once_ && deps_.clock.BootMs() - loop_started_ms > kNoAssignmentMs) {
-      return Fail(ErrorCode::kTimeout,
-                  fmt::format("no partition was assigned within {} s; does the topic exist, may group '{}' read it, does "
-                              "another member of the group hold all partitions?",
-                              kNoAssignmentMs / 1000, options_.group_id));
+      return Fail(
+          ErrorCode::kTimeout,
+          fmt::format("no partition was assigned within {} s; does the topic exist, may group '{}' read it, does "
+                      "another member of the group hold all partitions?",
+                      kNoAssignmentMs / 1000, options_.group_id));
     }
   }
 }
@@ -165,9 +165,9 @@ Status PipelineWorker::HandleEvent(stream::SourceEvent event) {
           [&](stream::PartitionTrouble& trouble) -> Status {
             Partition& partition = Of(trouble.partition);
             partition.trouble = trouble.error.ToString();
-            LogError("partition is paused for all tables; the rest goes on",
-                     {{"topic", partition.name.topic}, {"partition", partition.name.partition},
-                      {"error", trouble.error}});
+            LogError(
+                "partition is paused for all tables; the rest goes on",
+                {{"topic", partition.name.topic}, {"partition", partition.name.partition}, {"error", trouble.error}});
             return {};
           },
           [&](stream::SourceTrouble& trouble) -> Status {
@@ -257,8 +257,8 @@ void PipelineWorker::MaybeFreeze() {
   bool flush = FlushWanted() && (!flushed_everything_ || !NothingToFlush());
   if (!releasing_.empty() && !release_flush_started_) flush = true;
   bool by_time = now_ms - batch_started_ms_ >= options_.commit_interval_ms;
-  bool by_size = sinks_.buffered_bytes() >= options_.commit_bytes_max ||
-                 sinks_.buffered_rows() >= options_.commit_rows_max;
+  bool by_size =
+      sinks_.buffered_bytes() >= options_.commit_bytes_max || sinks_.buffered_rows() >= options_.commit_rows_max;
   if (!flush && !by_time && !by_size) return;
   bool checkpoint = flush || now_ms - last_checkpoint_ms_ >= options_.checkpoint_interval_ms;
   if (!flush && sinks_.buffered_rows() == 0 && (!checkpoint || NothingToFlush())) {
@@ -284,8 +284,8 @@ Batch PipelineWorker::Freeze(bool checkpoint) {
   bool all_past_doubt = !home_.previous_rules_hash().empty();
   for (stream::PartitionIndex index : Owned()) {
     const Partition& partition = partitions_[index];
-    batch.home_claims[partition.key] = Claim{OffsetOf(home_map.marks, partition.key).value_or(0), partition.read,
-                                             partition.name.topic};
+    batch.home_claims[partition.key] =
+        Claim{OffsetOf(home_map.marks, partition.key).value_or(0), partition.read, partition.name.topic};
     // A partition that is catching up for a detached table does not move H back.
     Claim& claim = batch.home_claims[partition.key];
     auto mark = home_map.marks.find(partition.key);
@@ -399,9 +399,10 @@ Status PipelineWorker::AfterCommit(BatchResult result) {
     mismatch_times_ms_.push_back(now_ms);
     std::erase_if(mismatch_times_ms_, [&](int64_t at) { return now_ms - at > kMismatchWindowMs; });
     if (mismatch_times_ms_.size() >= kMismatchesMax) {
-      LogError("positions were moved by somebody else again and again; does another process run this pipeline outside of "
-               "the consumer group?",
-               {{"pipeline", options_.pipeline}, {"group", options_.group_id}, {"reason", result.reason}});
+      LogError(
+          "positions were moved by somebody else again and again; does another process run this pipeline outside of "
+          "the consumer group?",
+          {{"pipeline", options_.pipeline}, {"group", options_.group_id}, {"reason", result.reason}});
       deps_.clock.SleepMs(kMismatchBackoffMs, stop_);
       mismatch_times_ms_.clear();
     }
@@ -421,8 +422,11 @@ Status PipelineWorker::AfterCommit(BatchResult result) {
     }
   }
   if (result.rows + result.rejects > 0) {
-    LogInfo("committed", {{"rows", result.rows}, {"rejects", result.rejects}, {"files", result.files},
-                          {"bytes", result.file_bytes}, {"snapshots", result.commits},
+    LogInfo("committed", {{"rows", result.rows},
+                          {"rejects", result.rejects},
+                          {"files", result.files},
+                          {"bytes", result.file_bytes},
+                          {"snapshots", result.commits},
                           {"seconds", result.commit_wall_s}});
   }
   return {};
@@ -494,8 +498,8 @@ void PipelineWorker::PublishStatus() {
   for (stream::PartitionIndex index : Owned()) {
     const Partition& partition = partitions_[index];
     ++status.assigned_partitions;
-    if (!partition.trouble.empty()) trouble = fmt::format("{}/{}: {}", partition.name.topic, partition.name.partition,
-                                                          partition.trouble);
+    if (!partition.trouble.empty())
+      trouble = fmt::format("{}/{}: {}", partition.name.topic, partition.name.partition, partition.trouble);
     auto mark = home_map.marks.find(partition.key);
     std::optional<LagWatch::End> end = lag_.EndOf(index);
     if (mark == home_map.marks.end() || !end.has_value()) {
@@ -514,16 +518,16 @@ void PipelineWorker::PublishStatus() {
   status.buffered_bytes = sinks_.buffered_bytes();
   if (home_map.home.has_value()) {
     for (const DetachedEntry& entry : home_map.home->detached) {
-      status.detached.push_back({entry.table, fmt::format("{}/{}", entry.topic, entry.partition.partition),
-                                 entry.reason});
+      status.detached.push_back(
+          {entry.table, fmt::format("{}/{}", entry.topic, entry.partition.partition), entry.reason});
     }
   }
   status.ready = assigned_once_ && trouble.empty() && status.detached.empty();
   if (!assigned_once_) status.not_ready_reason = "no partition is assigned yet";
   if (!trouble.empty()) status.not_ready_reason = trouble;
   if (!status.detached.empty()) {
-    status.not_ready_reason = fmt::format("table '{}' is detached: {}", status.detached.front().table,
-                                          status.detached.front().reason);
+    status.not_ready_reason =
+        fmt::format("table '{}' is detached: {}", status.detached.front().table, status.detached.front().reason);
   }
   metrics_.SetGauges(status, known ? static_cast<double>(now_ms - oldest_ms) / 1000.0 : -1,
                      complete_known ? static_cast<double>(now_ms - complete_ms) / 1000.0 : -1, poller_.queued_bytes());

@@ -1,5 +1,5 @@
-// PipelineWorker: the Worker's state machine. worker.h says what it does for callers; docs/formats/positions.md gives the
-// rules that it follows.
+// PipelineWorker: the Worker's state machine. worker.h says what it does for callers; docs/formats/positions.md gives
+// the rules that it follows.
 //
 // Three threads: the poll thread (Poller), the ingest thread (the caller of Run: events, routing, decoding, freezing of
 // batches) and the commit thread (BatchCommitter). They meet in the Poller's queues and in the hand-over slot below.
@@ -36,10 +36,10 @@ class PipelineWorker : public Worker {
     PartitionKey key;
     bool owned = false;
     bool releasing = false;
-    std::string trouble;        // not empty: paused, and why
-    stream::Position read;      // everything below is decoded or skipped
-    int64_t in_doubt_below = 0; // after a change of the rules
-    int64_t target_end = -1;    // what was readable when it was assigned (until_caught_up)
+    std::string trouble;         // not empty: paused, and why
+    stream::Position read;       // everything below is decoded or skipped
+    int64_t in_doubt_below = 0;  // after a change of the rules
+    int64_t target_end = -1;     // what was readable when it was assigned (until_caught_up)
   };
 
   // Assignment (pipeline_worker_assignment.cc)
@@ -111,13 +111,13 @@ class PipelineWorker : public Worker {
   std::stop_token stop_;
   bool reset_wanted_ = false;
   std::string reset_reason_;
-  std::optional<Error> fatal_;             // stop after what is decoded is committed (rejects: stop)
+  std::optional<Error> fatal_;               // stop after what is decoded is committed (rejects: stop)
   std::map<std::string, uint64_t> dropped_;  // since the last checkpoint
   int64_t batch_started_ms_ = 0;
   int64_t last_checkpoint_ms_ = 0;
   int64_t last_detached_retry_ms_ = 0;
   std::vector<int64_t> mismatch_times_ms_;
-  bool flushed_everything_ = false;        // the last finished batch held all there was, home included
+  bool flushed_everything_ = false;  // the last finished batch held all there was, home included
   uint64_t rows_decoded_since_check_ = 0;
   StageTimes stages_;
 

@@ -61,15 +61,17 @@ Status PipelineWorker::OpenHome() {
   if (!catalog_ms.has_value()) return {};
   int64_t skew_ms = deps_.clock.WallMs() - *catalog_ms;
   if (std::abs(skew_ms) <= options_.clock_skew_max_ms) return {};
-  return Fail(ErrorCode::kInvalidInput,
-              fmt::format("this machine's clock and the catalog's differ too much; synchronise them (limits.clock_skew_max "
-                          "{} ms): {} ms",
-                          options_.clock_skew_max_ms, skew_ms));
+  return Fail(
+      ErrorCode::kInvalidInput,
+      fmt::format("this machine's clock and the catalog's differ too much; synchronise them (limits.clock_skew_max "
+                  "{} ms): {} ms",
+                  options_.clock_skew_max_ms, skew_ms));
 }
 
 Status PipelineWorker::DetachSink(const Sink& sink, const std::string& reason, bool hold) {
   LogError("table is detached; the rest of the pipeline goes on without it",
-           {{"table", sink.state.name()}, {"reason", reason},
+           {{"table", sink.state.name()},
+            {"reason", reason},
             {"remedy", hold ? "firn positions resume decides how it goes on" : "mend the cause; it is tried again"}});
   const int64_t now_ms = deps_.clock.WallMs();
   return RetryTransient("detaching a table", [&]() -> Status {
@@ -96,7 +98,10 @@ Status PipelineWorker::DetachSink(const Sink& sink, const std::string& reason, b
 
 // Opens what the configuration names, the rejects table, and what the home lists; each at most once a call.
 Status PipelineWorker::OpenSinks() {
-  struct Wanted { std::string table; const TableRule* rule; };
+  struct Wanted {
+    std::string table;
+    const TableRule* rule;
+  };
   std::vector<Wanted> wanted;
   for (const TableRule& rule : options_.tables) {
     if (!rule.is_template()) wanted.push_back({rule.name, &rule});
@@ -104,7 +109,8 @@ Status PipelineWorker::OpenSinks() {
   if (options_.reject_policy == RejectPolicy::kTable) wanted.push_back({options_.rejects_table, nullptr});
   // Tables of templates that this worker has met: their positions may have been moved as well.
   for (auto& sink : sinks_.all()) {
-    if (sink->rule != nullptr && sink->rule->is_template() && !sink->hold) wanted.push_back({sink->state.name(), sink->rule});
+    if (sink->rule != nullptr && sink->rule->is_template() && !sink->hold)
+      wanted.push_back({sink->state.name(), sink->rule});
   }
   for (const Wanted& want : wanted) {
     FIRN_ASSIGN(Sink * sink, sinks_.FindOrMake(want.table, want.rule));
@@ -119,7 +125,8 @@ Status PipelineWorker::OpenSinks() {
       sink->closed_reason = opened.error().ToString();
       FIRN_TRY(DetachSink(*sink, sink->closed_reason, false));
     } else if (sink->hold) {
-      if (!listed) return Fail(ErrorCode::kInvalidInput, fmt::format("table '{}': {}", want.table, sink->closed_reason));
+      if (!listed)
+        return Fail(ErrorCode::kInvalidInput, fmt::format("table '{}': {}", want.table, sink->closed_reason));
       FIRN_TRY(DetachSink(*sink, sink->closed_reason, true));
     }
   }
@@ -140,8 +147,7 @@ void PipelineWorker::PrepareInDoubt(const std::vector<stream::PartitionIndex>& p
     if (!map.has_value() || !map->has_value()) continue;
     for (stream::PartitionIndex index : partitions) {
       Partition& partition = partitions_[index];
-      partition.in_doubt_below =
-          std::max(partition.in_doubt_below, OffsetOf((*map)->marks, partition.key).value_or(0));
+      partition.in_doubt_below = std::max(partition.in_doubt_below, OffsetOf((*map)->marks, partition.key).value_or(0));
     }
   }
   LogWarning("routing rules have changed; records that may have gone elsewhere under the old ones go to the rejects",
@@ -171,8 +177,10 @@ stream::Position PipelineWorker::StartOf(stream::PartitionIndex index, const Pos
     const Marks marks = sink->state.map()->marks;
     auto own = marks.find(partition.key);
     stream::Position stands = own == marks.end() ? stream::Position{} : own->second.position;
-    LogInfo("table catches up", {{"table", sink->state.name()}, {"topic", partition.name.topic},
-                                 {"partition", partition.name.partition}, {"from", stands.offset},
+    LogInfo("table catches up", {{"table", sink->state.name()},
+                                 {"topic", partition.name.topic},
+                                 {"partition", partition.name.partition},
+                                 {"from", stands.offset},
                                  {"to", start.offset}});
     start = stands;
   }
@@ -203,8 +211,9 @@ Status PipelineWorker::StartPartitions(const std::vector<stream::PartitionIndex>
         return {};
       }));
     }
-    LogDebug("partition starts", {{"topic", partition.name.topic}, {"partition", partition.name.partition},
-                                  {"offset", partition.read.offset}});
+    LogDebug(
+        "partition starts",
+        {{"topic", partition.name.topic}, {"partition", partition.name.partition}, {"offset", partition.read.offset}});
   }
   if (seek) {
     poller_.Seek(std::move(start));

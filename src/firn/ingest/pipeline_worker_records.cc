@@ -61,8 +61,9 @@ void PipelineWorker::HandleRecord(const stream::Record& record, Partition& parti
     bool detached = sink->skip_below[record.partition] == INT64_MAX;
     if (!detached && record.offset < partition.in_doubt_below) {
       reject.code = decode::RejectCode::kRulesChanged;
-      reject.message = "the routing rules were changed across a restart; under the old rules this record may have gone to "
-                       "another table";
+      reject.message =
+          "the routing rules were changed across a restart; under the old rules this record may have gone to "
+          "another table";
       RejectRecord(record, partition, reject, sink->state.name());
       return;
     }
@@ -156,10 +157,9 @@ void PipelineWorker::RejectRecord(const stream::Record& record, const Partition&
     return;
   }
   if (options_.reject_policy == RejectPolicy::kStop) {
-    fatal_ = Error(ErrorCode::kInvalidInput,
-                   fmt::format("stopped by 'rejects.policy: stop' at {}/{} offset {}: {}: {}", partition.name.topic,
-                               partition.name.partition, record.offset, decode::RejectCodeName(reject.code),
-                               reject.message));
+    fatal_ = Error(ErrorCode::kInvalidInput, fmt::format("stopped by 'rejects.policy: stop' at {}/{} offset {}: {}: {}",
+                                                         partition.name.topic, partition.name.partition, record.offset,
+                                                         decode::RejectCodeName(reject.code), reject.message));
     return;
   }
   Sink* sink = sinks_.Find(options_.rejects_table);

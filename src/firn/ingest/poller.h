@@ -1,8 +1,8 @@
 // Poller: the thread that only polls the record source, so that the group's session outlives any outage downstream.
 //
-// The ingest thread takes events with Next and gives orders with Assign, Release and Seek, which the poll thread carries
-// out between two polls. Chunks wait in a queue bounded by bytes; when it is full the source is polled without taking
-// records (backpressure). After Seek no chunk that was fetched before it comes out of Next.
+// The ingest thread takes events with Next and gives orders with Assign, Release and Seek, which the poll thread
+// carries out between two polls. Chunks wait in a queue bounded by bytes; when it is full the source is polled without
+// taking records (backpressure). After Seek no chunk that was fetched before it comes out of Next.
 #pragma once
 
 #include <atomic>

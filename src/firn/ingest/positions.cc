@@ -36,8 +36,8 @@ Status ReadTopic(const std::string& cluster_id, const std::string& topic_id, con
   for (const auto& [number, triple] : topic.at("partitions").items()) {
     FIRN_ASSIGN(int32_t partition, ParseInteger<int32_t>(number, "partition number"));
     if (!triple.is_array() || triple.size() != 3 || partition < 0 || triple[0].get<int64_t>() < 0) {
-      return Fail(ErrorCode::kCorruption, fmt::format("position of {}/{} is not [offset, epoch, timestamp]: {}", name,
-                                                      number, triple.dump()));
+      return Fail(ErrorCode::kCorruption,
+                  fmt::format("position of {}/{} is not [offset, epoch, timestamp]: {}", name, number, triple.dump()));
     }
     marks[PartitionKey{cluster_id, topic_id, partition}] =
         Mark{name, stream::Position{triple[0].get<int64_t>(), triple[1].get<int32_t>(), triple[2].get<int64_t>()}};
@@ -89,12 +89,12 @@ Result<HomeRecord> HomeFromJson(const json& home_json) {
     home.tables.push_back(std::move(table));
   }
   for (const json& entry : home_json.at("detached")) {
-    home.detached.push_back(DetachedEntry{
-        entry.at("table").get<std::string>(),
-        PartitionKey{entry.at("cluster").get<std::string>(), entry.at("topic_id").get<std::string>(),
-                     entry.at("partition").get<int32_t>()},
-        entry.value("topic", std::string()), entry.at("reason").get<std::string>(),
-        entry.at("since_ms").get<int64_t>(), entry.at("hold").get<bool>()});
+    home.detached.push_back(
+        DetachedEntry{entry.at("table").get<std::string>(),
+                      PartitionKey{entry.at("cluster").get<std::string>(), entry.at("topic_id").get<std::string>(),
+                                   entry.at("partition").get<int32_t>()},
+                      entry.value("topic", std::string()), entry.at("reason").get<std::string>(),
+                      entry.at("since_ms").get<int64_t>(), entry.at("hold").get<bool>()});
   }
   return home;
 }
@@ -182,8 +182,12 @@ Result<PositionsMap> PositionsMap::Parse(std::string_view json_text) {
   }
 }
 
-std::string PositionsProperty(std::string_view pipeline) { return fmt::format("firn.positions.{}", pipeline); }
-std::string SourcesProperty(std::string_view pipeline) { return fmt::format("firn.sources.{}", pipeline); }
+std::string PositionsProperty(std::string_view pipeline) {
+  return fmt::format("firn.positions.{}", pipeline);
+}
+std::string SourcesProperty(std::string_view pipeline) {
+  return fmt::format("firn.sources.{}", pipeline);
+}
 
 ClaimVerdict CompareClaims(const Marks& marks, const Claims& claims) {
   bool all_done = !claims.empty();

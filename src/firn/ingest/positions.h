@@ -92,7 +92,8 @@ struct Claim {
 using Claims = std::map<PartitionKey, Claim>;
 
 enum class ClaimVerdict : uint8_t { kGo, kAlreadyDone, kMismatch };
-// Step 4 of section 5. No claims: kGo. A partition that the map does not have counts as offset 0... from must be 0 then.
+// Step 4 of section 5. No claims: kGo. A partition that the map does not have counts as offset 0... from must be 0
+// then.
 ClaimVerdict CompareClaims(const Marks& marks, const Claims& claims);
 
 // `marks` with the claimed partitions replaced.

@@ -148,13 +148,15 @@ Result<std::vector<AdminChange>> PositionsAdmin::Set(const SetRequest& request, 
   FIRN_ASSIGN(iceberg::TableIdentifier home_identifier, iceberg::TableIdentifier::Parse(options_.home_table));
   FIRN_ASSIGN(PipelinePositions shown, Show());
   if (!shown.home.has_value()) {
-    return Fail(ErrorCode::kNotFound, fmt::format("there is no home table yet; start the pipeline once, or 'firn positions "
-                                                  "rebuild': '{}'",
-                                                  options_.home_table));
+    return Fail(ErrorCode::kNotFound,
+                fmt::format("there is no home table yet; start the pipeline once, or 'firn positions "
+                            "rebuild': '{}'",
+                            options_.home_table));
   }
   Marks wanted;
   for (const auto& [key, mark] : shown.home->marks) {
-    bool named = mark.topic == request.topic && (!request.partition.has_value() || *request.partition == key.partition) &&
+    bool named = mark.topic == request.topic &&
+                 (!request.partition.has_value() || *request.partition == key.partition) &&
                  (request.cluster_id.empty() || request.cluster_id == key.cluster_id) &&
                  (request.topic_id.empty() || request.topic_id == key.topic_id);
     if (named) wanted[key] = Mark{mark.topic, stream::Position{request.offset, -1, -1}};
@@ -172,7 +174,8 @@ Result<std::vector<AdminChange>> PositionsAdmin::Set(const SetRequest& request, 
   std::vector<AdminChange> changes;
   auto plan = [&](const std::string& table, const Marks& stands, const std::string& note) {
     for (const auto& [key, mark] : wanted) {
-      changes.push_back({table, PartitionText(key, mark), OffsetOf(stands, key).value_or(-1), mark.position.offset, note});
+      changes.push_back(
+          {table, PartitionText(key, mark), OffsetOf(stands, key).value_or(-1), mark.position.offset, note});
     }
   };
   plan(options_.home_table, shown.home->marks, "H");
@@ -182,7 +185,8 @@ Result<std::vector<AdminChange>> PositionsAdmin::Set(const SetRequest& request, 
     }
   }
   if (dry_run) return changes;
-  // Tables first: a worker that reads from an H that was moved back must not find a table that is still ahead by mistake.
+  // Tables first: a worker that reads from an H that was moved back must not find a table that is still ahead by
+  // mistake.
   if (request.tables_too) {
     for (const TablePositions& table : shown.tables) {
       if (!table.map.has_value()) continue;
@@ -216,9 +220,10 @@ Result<std::vector<AdminChange>> PositionsAdmin::Resume(const std::string& table
                                                         std::stop_token stop) {
   FIRN_ASSIGN(PipelinePositions shown, Show());
   if (!shown.home.has_value() || !shown.home->home.has_value() || shown.home->home->Find(table) == nullptr) {
-    return Fail(ErrorCode::kNotFound, fmt::format("the pipeline does not feed such a table; 'firn positions show' lists "
-                                                  "them: '{}'",
-                                                  table));
+    return Fail(ErrorCode::kNotFound,
+                fmt::format("the pipeline does not feed such a table; 'firn positions show' lists "
+                            "them: '{}'",
+                            table));
   }
   FIRN_ASSIGN(iceberg::TableIdentifier identifier, iceberg::TableIdentifier::Parse(table));
   TableState state(identifier);
@@ -292,7 +297,8 @@ Result<std::vector<AdminChange>> PositionsAdmin::Rebuild(bool dry_run, std::stop
   }
   std::vector<AdminChange> changes;
   for (const auto& [key, mark] : marks) {
-    changes.push_back({options_.home_table, PartitionText(key, mark), -1, mark.position.offset, "H, smallest of all tables"});
+    changes.push_back(
+        {options_.home_table, PartitionText(key, mark), -1, mark.position.offset, "H, smallest of all tables"});
   }
   if (dry_run) return changes;
   Home home(committer_, home_identifier, rules_hash_);

@@ -30,10 +30,10 @@ struct PipelinePositions {
 };
 
 struct SetRequest {
-  std::string topic;                  // name as the home knows it
-  std::optional<int32_t> partition;   // all when absent
+  std::string topic;                 // name as the home knows it
+  std::optional<int32_t> partition;  // all when absent
   int64_t offset = 0;
-  bool tables_too = false;            // also T of every listed table, not only H
+  bool tables_too = false;  // also T of every listed table, not only H
   // For partitions that the home does not know yet (a cluster move).
   std::string cluster_id;
   std::string topic_id;
@@ -57,8 +57,10 @@ class PositionsAdmin {
   Result<PipelinePositions> Show();
   // kNotFound: the home does not know the topic and the request gives no ids.
   Result<std::vector<AdminChange>> Set(const SetRequest& request, bool dry_run, std::stop_token stop);
-  // Gives a held table positions again and lets the next assignment catch up. kNotFound: rewind without a snapshot left.
-  Result<std::vector<AdminChange>> Resume(const std::string& table, ResumeMode mode, bool dry_run, std::stop_token stop);
+  // Gives a held table positions again and lets the next assignment catch up. kNotFound: rewind without a snapshot
+  // left.
+  Result<std::vector<AdminChange>> Resume(const std::string& table, ResumeMode mode, bool dry_run,
+                                          std::stop_token stop);
   // A lost home: H[p] = the smallest T[p] of all tables with this pipeline's positions, found in the namespaces of the
   // configured tables. kAlreadyExists: the home is there and readable.
   Result<std::vector<AdminChange>> Rebuild(bool dry_run, std::stop_token stop);

@@ -8,7 +8,9 @@
 namespace firn::ingest {
 namespace {
 
-PartitionKey Key(int32_t partition) { return PartitionKey{"c", "t", partition}; }
+PartitionKey Key(int32_t partition) {
+  return PartitionKey{"c", "t", partition};
+}
 
 PositionsMap MakeMap() {
   PositionsMap map;
@@ -117,7 +119,7 @@ TEST(RouterTest, FirstRuleThatMatchesWins) {
     Route route;
     decode::Reject reject;
     bool routed = (*router)->RouteRecord(record, "t", route, reject);
-    std::string got = !routed                   ? "<" + std::string(decode::RejectCodeName(reject.code)) + ">"
+    std::string got = !routed                  ? "<" + std::string(decode::RejectCodeName(reject.code)) + ">"
                       : rules[0].is_template() ? route.table
                                                : rules[0].name;
     EXPECT_EQ(got, each.expected) << each.name;

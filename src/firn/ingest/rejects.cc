@@ -87,9 +87,9 @@ Result<std::unique_ptr<RejectsAppender>> RejectsAppender::Create(const schema::S
     Column column = Column::kOther;
     for (size_t i = 0; i < known.size(); ++i) {
       if (known[i].name != field.name) continue;
-      bool headers_differ = field.type->kind() == TypeKind::kList &&
-                            (field.type->element().type->kind() != TypeKind::kStruct ||
-                             field.type->element().type->fields().size() != 2);
+      bool headers_differ =
+          field.type->kind() == TypeKind::kList &&
+          (field.type->element().type->kind() != TypeKind::kStruct || field.type->element().type->fields().size() != 2);
       if (known[i].type->kind() != field.type->kind() || headers_differ) {
         return Fail(ErrorCode::kInvalidInput,
                     fmt::format("column '{}' of the rejects table must be {}, it is {}", field.name,

@@ -30,8 +30,20 @@ class RejectsAppender {
 
  private:
   enum class Column : uint8_t {
-    kRejectedAt, kCode, kMessage, kIntendedTable, kClusterId, kTopic, kTopicId, kPartition, kOffset, kTimestamp, kKey,
-    kValue, kHeaders, kOther,
+    kRejectedAt,
+    kCode,
+    kMessage,
+    kIntendedTable,
+    kClusterId,
+    kTopic,
+    kTopicId,
+    kPartition,
+    kOffset,
+    kTimestamp,
+    kKey,
+    kValue,
+    kHeaders,
+    kOther,
   };
   std::vector<Column> columns_;  // in the schema's order
 };

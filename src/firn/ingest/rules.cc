@@ -33,8 +33,9 @@ Result<std::optional<std::regex>> CompileRegex(const std::string& text) {
   try {
     return std::optional<std::regex>(std::regex(text, std::regex::ECMAScript | std::regex::optimize));
   } catch (const std::regex_error& error) {
-    return Fail(ErrorCode::kInvalidInput,
-                fmt::format("regular expression cannot be read ({}); ECMAScript syntax is wanted: '{}'", error.what(), text));
+    return Fail(
+        ErrorCode::kInvalidInput,
+        fmt::format("regular expression cannot be read ({}); ECMAScript syntax is wanted: '{}'", error.what(), text));
   }
 }
 
@@ -84,8 +85,8 @@ Result<std::vector<TemplatePart>> ParseTemplate(const std::string& name) {
       parts.push_back({Kind::kHeader, inside.substr(7), {}});
     } else {
       return Fail(ErrorCode::kInvalidInput,
-                  fmt::format("table name knows {{topic}}, {{field:a.b}} and {{header:x}}, not '{{{}}}' in '{}'", inside,
-                              name));
+                  fmt::format("table name knows {{topic}}, {{field:a.b}} and {{header:x}}, not '{{{}}}' in '{}'",
+                              inside, name));
     }
     at = close + 1;
   }

@@ -50,9 +50,10 @@ Sinks::Sinks(const PipelineOptions& options, Home& home, MapCommitter& committer
 Result<Sink*> Sinks::FindOrMake(const std::string& table, const TableRule* rule) {
   if (Sink* found = Find(table)) return found;
   if (static_cast<int64_t>(sinks_.size()) >= options_.tables_max) {
-    return Fail(ErrorCode::kResourceExhausted,
-                fmt::format("the pipeline feeds {} tables already; raise limits.tables_max if that is meant; table '{}'",
-                            sinks_.size(), table));
+    return Fail(
+        ErrorCode::kResourceExhausted,
+        fmt::format("the pipeline feeds {} tables already; raise limits.tables_max if that is meant; table '{}'",
+                    sinks_.size(), table));
   }
   FIRN_ASSIGN(iceberg::TableIdentifier identifier, iceberg::TableIdentifier::Parse(table));
   auto sink = std::make_unique<Sink>(std::move(identifier));
@@ -66,7 +67,9 @@ Result<Sink*> Sinks::FindOrMake(const std::string& table, const TableRule* rule)
   return made;
 }
 
-Result<Sink*> Sinks::Rejects() { return FindOrMake(options_.rejects_table, nullptr); }
+Result<Sink*> Sinks::Rejects() {
+  return FindOrMake(options_.rejects_table, nullptr);
+}
 
 Sink* Sinks::Find(const std::string& table) {
   auto found = by_name_.find(table);

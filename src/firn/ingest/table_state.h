@@ -1,7 +1,7 @@
 // TableState: one Iceberg table as one worker knows it; the newest loaded metadata and the believed map.
 //
-// Shared by the ingest thread (reads schema, T) and the commit thread (commits, reloads): members behind a mutex, values
-// handed out whole.
+// Shared by the ingest thread (reads schema, T) and the commit thread (commits, reloads): members behind a mutex,
+// values handed out whole.
 #pragma once
 
 #include <memory>

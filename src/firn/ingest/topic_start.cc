@@ -87,9 +87,10 @@ Status EnsureTopicsStarted(Home& home, stream::RecordSource& source, const Start
   FIRN_ASSIGN(Marks fresh, ResolveNewMarks(source, policy, known, partitions));
   if (fresh.empty()) return {};
   if (known.size() + fresh.size() > static_cast<size_t>(kSourcePartitionsMax)) {
-    return Fail(ErrorCode::kInvalidInput,
-                fmt::format("a pipeline reads at most {} source partitions; split the topics over several pipelines: {}",
-                            kSourcePartitionsMax, known.size() + fresh.size()));
+    return Fail(
+        ErrorCode::kInvalidInput,
+        fmt::format("a pipeline reads at most {} source partitions; split the topics over several pipelines: {}",
+                    kSourcePartitionsMax, known.size() + fresh.size()));
   }
   FIRN_ASSIGN(MapCommitResult edited, home.Edit(
                                           [&](PositionsMap& map) -> Result<bool> {

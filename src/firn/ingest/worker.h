@@ -37,19 +37,19 @@ struct DetachedTable {
 
 // A look at a running worker, cheap enough to take ten times a second.
 struct WorkerStatus {
-  bool ready = false;                 // assigned, home known, nothing is failing
-  std::string not_ready_reason;       // and the remedy
-  uint64_t records = 0;               // decoded or rejected since start
-  uint64_t bytes = 0;                 // of their values
+  bool ready = false;            // assigned, home known, nothing is failing
+  std::string not_ready_reason;  // and the remedy
+  uint64_t records = 0;          // decoded or rejected since start
+  uint64_t bytes = 0;            // of their values
   uint64_t rows_committed = 0;
   uint64_t rejects_committed = 0;
-  uint64_t dropped = 0;               // by policy
-  uint64_t skipped = 0;               // already in their table: read again after a restart
+  uint64_t dropped = 0;  // by policy
+  uint64_t skipped = 0;  // already in their table: read again after a restart
   uint64_t commits = 0;
   uint64_t commit_conflicts = 0;
   uint64_t data_files = 0;
   uint64_t data_file_bytes = 0;
-  int64_t lag_records = -1;           // over the assigned partitions, against what is readable now; -1: not known yet
+  int64_t lag_records = -1;  // over the assigned partitions, against what is readable now; -1: not known yet
   int64_t buffered_bytes = 0;
   int32_t assigned_partitions = 0;
   std::vector<DetachedTable> detached;

@@ -39,8 +39,9 @@ void WorkerMetrics::CountRecords(uint64_t records, uint64_t bytes) {
 
 void WorkerMetrics::CountReject(decode::RejectCode code, bool dropped) {
   metrics::Labels labels = With(labels_, "code", std::string(decode::RejectCodeName(code)));
-  registry_.counter(dropped ? "firn_dropped_records_total" : "firn_rejects_total",
-                    dropped ? "Records dropped by policy" : "Records sent to the rejects table", labels)
+  registry_
+      .counter(dropped ? "firn_dropped_records_total" : "firn_rejects_total",
+               dropped ? "Records dropped by policy" : "Records sent to the rejects table", labels)
       .Add();
 }
 
@@ -48,8 +49,9 @@ void WorkerMetrics::CountUnknownFields(const std::string& table, const decode::j
   uint64_t total = counts.beyond_the_limit;
   for (const auto& [path, count] : counts.by_path) total += count;
   if (total == 0) return;
-  registry_.counter("firn_unknown_fields_total", "Values of JSON fields that the table has no column for",
-                    With(labels_, "table", table))
+  registry_
+      .counter("firn_unknown_fields_total", "Values of JSON fields that the table has no column for",
+               With(labels_, "table", table))
       .Add(static_cast<double>(total));
 }
 
@@ -63,7 +65,9 @@ void WorkerMetrics::CountBatch(const BatchResult& result) {
   if (result.commits > 0) commit_seconds_.Observe(result.commit_wall_s);
 }
 
-void WorkerMetrics::CountMismatch() { mismatches_.Add(); }
+void WorkerMetrics::CountMismatch() {
+  mismatches_.Add();
+}
 
 void WorkerMetrics::SetGauges(const WorkerStatus& status, double lag_seconds, double freshness_seconds,
                               size_t queued_bytes) {
@@ -73,15 +77,18 @@ void WorkerMetrics::SetGauges(const WorkerStatus& status, double lag_seconds, do
         static_cast<double>(status.lag_records));
   }
   if (lag_seconds >= 0) {
-    set("firn_lag_seconds", "Age of the oldest record that is readable and not committed; 0 when caught up", lag_seconds);
+    set("firn_lag_seconds", "Age of the oldest record that is readable and not committed; 0 when caught up",
+        lag_seconds);
   }
   if (freshness_seconds >= 0) {
     set("firn_freshness_seconds", "Now minus the completeness watermark of the assigned partitions", freshness_seconds);
   }
-  set("firn_buffered_bytes", "Decoded columns that wait for the next commit", static_cast<double>(status.buffered_bytes));
+  set("firn_buffered_bytes", "Decoded columns that wait for the next commit",
+      static_cast<double>(status.buffered_bytes));
   set("firn_queued_bytes", "Fetched records that wait to be decoded", static_cast<double>(queued_bytes));
   set("firn_assigned_partitions", "Source partitions of this worker", status.assigned_partitions);
-  set("firn_detached_entries", "Pairs of table and partition that are detached", static_cast<double>(status.detached.size()));
+  set("firn_detached_entries", "Pairs of table and partition that are detached",
+      static_cast<double>(status.detached.size()));
   set("firn_ready", "1 when the worker is assigned and nothing fails", status.ready ? 1 : 0);
 }
 

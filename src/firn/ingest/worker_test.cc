@@ -71,8 +71,8 @@ class WorkerTest : public testing::Test {
   }
 
   std::unique_ptr<Worker> MakeWorker(stream::MemorySource& source, PipelineOptions options) {
-    auto worker = Worker::Create(std::move(options), {catalog_, faulty_, source, env::SystemClock(),
-                                                      env::SystemRandom(), registry_});
+    auto worker = Worker::Create(std::move(options),
+                                 {catalog_, faulty_, source, env::SystemClock(), env::SystemRandom(), registry_});
     EXPECT_TRUE(worker.has_value()) << worker.error().ToString();
     return std::move(*worker);
   }

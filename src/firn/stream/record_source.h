@@ -78,7 +78,7 @@ struct NothingYet {};
 struct PartitionsAssigned { std::vector<PartitionIndex> partitions; };   // answer with Assign
 struct PartitionsRevoked { std::vector<PartitionIndex> partitions; };    // answer with Release when done with them
 struct PartitionsLost { std::vector<PartitionIndex> partitions; };       // already somebody else's; answer with Release
-struct PartitionTrouble { PartitionIndex partition; Error error; };      // truncated, out of range, recreated, forbidden
+struct PartitionTrouble { PartitionIndex partition; Error error; };      // truncated, recreated, forbidden, ...
 struct SourceTrouble { Error error; };                                   // brokers down etc.; goes on by itself
 using SourceEvent = std::variant<NothingYet, std::unique_ptr<RecordChunk>, PartitionsAssigned, PartitionsRevoked,
                                  PartitionsLost, PartitionTrouble, SourceTrouble>;

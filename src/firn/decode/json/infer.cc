@@ -17,7 +17,9 @@ using schema::TypeKind;
 constexpr int64_t kIntMagnitudeMax = 1'000'000;
 constexpr uint64_t kFewValues = 5;
 
-char LowerCase(char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c; }
+char LowerCase(char c) {
+  return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c;
+}
 
 std::string LowerCase(std::string_view text) {
   std::string lower(text);
@@ -179,8 +181,7 @@ class Proposer {
     }
     field.type = decision.type;
     InferredColumn& column = result_.columns[index];
-    column = {field.id, full_name, decision.confidence, decision.note, seen.present(), seen.nulls,
-              decision.epoch_unit};
+    column = {field.id, full_name, decision.confidence, decision.note, seen.present(), seen.nulls, decision.epoch_unit};
     if (decision.epoch_unit.has_value()) result_.sources[field.id].epoch_unit = decision.epoch_unit;
     return field;
   }
@@ -232,19 +233,20 @@ Result<InferredSchema> InferSchema(std::span<const std::string> samples, const I
   ObservedValue root;
   uint64_t dropped_members = 0;
   for (const std::string& sample : samples) {
-    bool usable = ObserveRecord(sample, options.distinct_keys_max, kInferredColumnsMax, options.depth_max, root,
-                                dropped_members);
+    bool usable =
+        ObserveRecord(sample, options.distinct_keys_max, kInferredColumnsMax, options.depth_max, root, dropped_members);
     ++(usable ? result.record_count : result.unusable_count);
   }
   if (result.record_count == 0) {
-    return Fail(ErrorCode::kInvalidInput,
-                fmt::format("none of the samples is a JSON object; check topic and format: {} samples", samples.size()));
+    return Fail(
+        ErrorCode::kInvalidInput,
+        fmt::format("none of the samples is a JSON object; check topic and format: {} samples", samples.size()));
   }
   Proposer proposer(result);
   result.schema.fields = proposer.Fields(root, "");
   if (dropped_members > 0) {
-    result.notes.push_back(fmt::format("more than {} keys; no column for the rest, seen {} times", kInferredColumnsMax,
-                                       dropped_members));
+    result.notes.push_back(
+        fmt::format("more than {} keys; no column for the rest, seen {} times", kInferredColumnsMax, dropped_members));
   }
   return result;
 }

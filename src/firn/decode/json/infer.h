@@ -1,5 +1,5 @@
-// Schema inference: proposes columns for a topic out of sample records. A proposal for people (`firn infer`), never taken
-// without them: samples show what was, not what is allowed.
+// Schema inference: proposes columns for a topic out of sample records. A proposal for people (`firn infer`), never
+// taken without them: samples show what was, not what is allowed.
 //
 // Pure functions, any thread. Bounded: distinct keys, depth and columns have limits, whatever the samples hold.
 #pragma once
@@ -31,22 +31,22 @@ struct InferOptions {
 enum class Confidence : uint8_t { kHigh, kMedium, kLow };
 
 struct InferredColumn {
-  FieldId id;                           // in InferredSchema::schema
-  std::string name;                     // dotted: "src.port", "resources.element.arn"
+  FieldId id;        // in InferredSchema::schema
+  std::string name;  // dotted: "src.port", "resources.element.arn"
   Confidence confidence = Confidence::kHigh;
-  std::string note;                     // why this type, for people
-  uint64_t present = 0;                 // values seen, nulls included
+  std::string note;      // why this type, for people
+  uint64_t present = 0;  // values seen, nulls included
   uint64_t nulls = 0;
   std::optional<EpochUnit> epoch_unit;  // of a timestamptz that comes as numbers
 };
 
 struct InferredSchema {
-  schema::Schema schema;                // every column optional; ids count from 1
-  std::vector<InferredColumn> columns;  // every field, nested ones too, parents before children
-  std::vector<std::string> notes;       // about keys that got no column
+  schema::Schema schema;                    // every column optional; ids count from 1
+  std::vector<InferredColumn> columns;      // every field, nested ones too, parents before children
+  std::vector<std::string> notes;           // about keys that got no column
   std::map<FieldId, ColumnSource> sources;  // the epoch units, as the decoder wants them
-  uint64_t record_count = 0;            // samples that are JSON objects
-  uint64_t unusable_count = 0;          // samples that are not
+  uint64_t record_count = 0;                // samples that are JSON objects
+  uint64_t unusable_count = 0;              // samples that are not
 };
 
 // kInvalidInput: no sample is a JSON object.

@@ -25,11 +25,13 @@ struct LoggedRecord {
 class MemoryLog {
  public:
   MemoryLog(std::string cluster_id, std::string topic, std::string topic_id, int32_t partitions)
-      : cluster_id_(std::move(cluster_id)), topic_(std::move(topic)), topic_id_(std::move(topic_id)),
+      : cluster_id_(std::move(cluster_id)),
+        topic_(std::move(topic)),
+        topic_id_(std::move(topic_id)),
         partitions_(static_cast<size_t>(partitions)) {}
 
   int64_t Append(int32_t partition, std::optional<std::string> value, int64_t timestamp_ms = 1'700'000'000'000);
-  void AppendMarker(int32_t partition);              // a control record: takes an offset, is never seen
+  void AppendMarker(int32_t partition);                    // a control record: takes an offset, is never seen
   void TruncateBefore(int32_t partition, int64_t offset);  // retention
   Watermarks WatermarksOf(int32_t partition) const;
   std::vector<LoggedRecord> Read(int32_t partition, int64_t from, size_t records_max, int64_t& next) const;

@@ -24,8 +24,10 @@ Result<LoadedTable> MemoryCatalog::LoadLocked(const TableIdentifier& identifier)
     return Fail(ErrorCode::kNotFound, fmt::format("no such table: '{}'", identifier.ToString()));
   }
   FIRN_ASSIGN(TableMetadata metadata, TableMetadata::Parse(found->second));
-  return LoadedTable{identifier, fmt::format("memory:///{}/{}", identifier.ToString(), versions_[identifier]),
-                     std::move(metadata), {}};
+  return LoadedTable{identifier,
+                     fmt::format("memory:///{}/{}", identifier.ToString(), versions_[identifier]),
+                     std::move(metadata),
+                     {}};
 }
 
 Result<LoadedTable> MemoryCatalog::LoadTable(const TableIdentifier& identifier) {

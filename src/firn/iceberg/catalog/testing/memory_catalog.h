@@ -1,5 +1,5 @@
-// MemoryCatalog: a Catalog in memory with the same rules as a server, and faults that a server cannot produce on demand:
-// conflicts, refusals, and answers lost before or after the effect.
+// MemoryCatalog: a Catalog in memory with the same rules as a server, and faults that a server cannot produce on
+// demand: conflicts, refusals, and answers lost before or after the effect.
 //
 // Thread-safe. The clock must outlive it.
 #pragma once
