@@ -75,7 +75,8 @@ class AppendTest : public ::testing::Test {
 
   std::vector<std::string> LivePaths() {
     std::vector<std::string> paths;
-    for (const ManifestEntry& entry : ReadLiveEntries(table_, store_).value()) {
+    const std::vector<ManifestEntry> live = ReadLiveEntries(table_, store_).value();
+    for (const ManifestEntry& entry : live) {
       paths.push_back(entry.data_file.file_path.substr(sizeof("file:///lake/events/data/") - 1));
     }
     std::sort(paths.begin(), paths.end());
@@ -417,6 +418,9 @@ TEST_F(AppendTest, CheckWritableSaysNo) {
   changed = table_;
   changed.partition_specs[0].fields[0].transform = schema::Transform::Parse("zorder[3]").value();
   EXPECT_EQ(code(changed), ErrorCode::kUnsupported);
+  TableMetadata fixed = table_;
+  fixed.schemas[0].fields[1].type = Type::Fixed(6);
+  EXPECT_EQ(code(fixed), ErrorCode::kUnsupported);
   EXPECT_EQ(PrepareAppend(changed, {}, store_, clock_, random_, cache_).error().code(), ErrorCode::kUnsupported);
 }
 

@@ -10,6 +10,22 @@ std::string LowerCase(std::string text) {
   return text;
 }
 
+// Java (seen in 1.11.0) writes and expects a length before a partition value of type fixed that the manifest's Avro
+// schema does not have; a manifest that follows the schema makes Java fail, one that follows Java everybody else.
+Status CheckNoFixedPartition(const schema::PartitionSpec& spec, const schema::Schema& schema) {
+  FIRN_ASSIGN(const schema::TypePtr type, schema::PartitionType(spec, schema));
+  for (const schema::Field& field : type->fields()) {
+    if (field.type->kind() == schema::TypeKind::kFixed) {
+      return Fail(
+          ErrorCode::kUnsupported,
+          fmt::format("readers disagree on manifests partitioned by a column of type fixed; partition by another "
+                      "column or by bucket: '{}'",
+                      field.name));
+    }
+  }
+  return {};
+}
+
 }  // namespace
 
 Status CheckWritable(const TableMetadata& metadata) {
@@ -46,7 +62,8 @@ Status CheckWritable(const TableMetadata& metadata) {
                 "the table's schema has column types of format v3; drop them or write into "
                 "another table");
   }
-  return WithContext(schema::CheckWritable(metadata.DefaultSpec(), schema), "default partition spec");
+  FIRN_TRY(WithContext(schema::CheckWritable(metadata.DefaultSpec(), schema), "default partition spec"));
+  return CheckNoFixedPartition(metadata.DefaultSpec(), schema);
 }
 
 }  // namespace firn::iceberg

@@ -1,5 +1,6 @@
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <bitset>
 
 #include "firn/iceberg/commit/append.h"
@@ -44,6 +45,40 @@ std::string HashFolders(std::string_view name) {
   return fmt::format("{}/{}/{}/{}", bits.substr(0, 4), bits.substr(4, 4), bits.substr(8, 4), bits.substr(12, 8));
 }
 
+// File systems take names of 255 bytes and object stores keys of 1,024, while a partition value may be any text of a
+// record: a long part keeps its beginning and ends in its hash. Readers see the value in the manifest, never here; two
+// values that share a folder do no harm, because file names are unique.
+constexpr size_t kPartitionPathBytesMax = 600;
+constexpr size_t kPartitionPartBytesMax = 180;
+constexpr size_t kPartitionPartBytesMin = 32;
+
+std::string ShortenedPart(std::string_view part, size_t bytes_max) {
+  if (part.size() <= bytes_max) return std::string(part);
+  size_t kept = bytes_max - 9;
+  // Not inside of an escape such as "%2F".
+  for (size_t back = 1; back <= 2; ++back) {
+    if (part[kept - back] == '%') {
+      kept -= back;
+      break;
+    }
+  }
+  return fmt::format("{}-{:08x}", part.substr(0, kept), static_cast<uint32_t>(schema::Murmur3(part)));
+}
+
+std::string ShortenedPath(std::string_view path) {
+  const auto parts = static_cast<size_t>(std::ranges::count(path, '/')) + 1;
+  if (path.size() <= kPartitionPartBytesMax) return std::string(path);
+  const size_t bytes_max = std::clamp(kPartitionPathBytesMax / parts, kPartitionPartBytesMin, kPartitionPartBytesMax);
+  std::string shortened;
+  for (size_t start = 0; start <= path.size();) {
+    const size_t end = std::min(path.find('/', start), path.size());
+    if (start > 0) shortened += '/';
+    shortened += ShortenedPart(path.substr(start, end - start), bytes_max);
+    start = end + 1;
+  }
+  return shortened;
+}
+
 }  // namespace
 
 LocationProvider LocationProvider::For(const TableMetadata& metadata) {
@@ -64,7 +99,7 @@ LocationProvider LocationProvider::For(const TableMetadata& metadata) {
 
 std::string LocationProvider::DataLocation(const std::string& partition_path, const std::string& file_name) const {
   const bool in_partition = !partition_path.empty() && (!object_storage_ || partitioned_paths_);
-  const std::string name = in_partition ? partition_path + "/" + file_name : file_name;
+  const std::string name = in_partition ? ShortenedPath(partition_path) + "/" + file_name : file_name;
   if (!object_storage_) return fmt::format("{}/{}", data_root_, name);
   const std::string folders = HashFolders(name);
   if (!object_storage_context_.empty()) {

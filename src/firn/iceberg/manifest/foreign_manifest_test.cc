@@ -2,8 +2,8 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <random>
 
-#include "firn/env/testing/manual_clock.h"
 #include "firn/iceberg/manifest/manifest_avro.h"
 #include "firn/iceberg/manifest/test_data.h"
 
@@ -190,13 +190,13 @@ TEST(ForeignManifestTest, AFileThatEndsEarlyIsCorruption) {
 
 // Damage may go unseen (a path's letter) but never ends in anything else than a value or an error.
 TEST(ForeignManifestTest, AnyFlippedByteIsAValueOrAnError) {
-  env::SeededRandom random(20240115);
+  std::mt19937_64 random(20240115);
   size_t refused = 0;
   for (const char* name : kAllFiles) {
     const std::string bytes = ReadManifestTestData(name);
     for (int i = 0; i < 200; ++i) {
       std::string damaged = bytes;
-      damaged[random.Next64() % damaged.size()] ^= static_cast<char>(1 + random.Next64() % 255);
+      damaged[random() % damaged.size()] ^= static_cast<char>(1 + random() % 255);
       refused += ReadManifest(damaged).has_value() ? 0 : 1;
       refused += ReadManifestList(damaged).has_value() ? 0 : 1;
     }
