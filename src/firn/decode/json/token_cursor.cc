@@ -4,6 +4,17 @@
 
 namespace firn::decode::json {
 
+bool TokenCursor::FindEscape(const char* begin, const char* end) {
+  if (begin < clear_from_) {  // the walk has gone back
+    return std::memchr(begin, '\\', static_cast<size_t>(end - begin)) != nullptr;
+  }
+  if (next_backslash_ < begin) {
+    clear_from_ = begin;
+    next_backslash_ = FindBackslash(begin);
+  }
+  return next_backslash_ < end;
+}
+
 bool TokenCursor::SkipString() {
   std::string_view body = StringBody();
   Advance();

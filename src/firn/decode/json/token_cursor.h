@@ -22,7 +22,9 @@ class TokenCursor {
         size_(text.size()),
         positions_(index.positions()),
         count_(index.count()),
-        has_backslash_(std::memchr(text.data(), '\\', text.size()) != nullptr) {}
+        clear_from_(text.data()) {
+    next_backslash_ = FindBackslash(text.data());
+  }
 
   // The token's first byte, or 0 behind the last one.
   char Peek() const { return at_ < count_ ? text_[positions_[at_]] : '\0'; }
@@ -46,8 +48,11 @@ class TokenCursor {
     while (*end != '"') --end;
     return {begin, static_cast<size_t>(end - begin)};
   }
-  bool HasEscape(std::string_view body) const {
-    return has_backslash_ && std::memchr(body.data(), '\\', body.size()) != nullptr;
+  // Whether it has any. Remembers how far the text is free of backslashes, so that most strings need no look.
+  bool HasEscape(std::string_view body) {
+    const char* end = body.data() + body.size();
+    if (body.data() >= clear_from_ && end <= next_backslash_) return false;
+    return FindEscape(body.data(), end);
   }
 
   // An object's key and its colon, inside as above; steps over both. False when they are not there.
@@ -110,6 +115,12 @@ class TokenCursor {
     ++at_;
     return at == next_token || IsSpace(*at);
   }
+  // The first backslash from there on, or the text's end.
+  const char* FindBackslash(const char* from) const {
+    const void* found = std::memchr(from, '\\', static_cast<size_t>(text_end() - from));
+    return found == nullptr ? text_end() : static_cast<const char*>(found);
+  }
+  bool FindEscape(const char* begin, const char* end);
   std::string_view TokenText(uint32_t token) const;
   bool SkipString();
   Step SkipObject(int32_t depth_left);
@@ -120,7 +131,8 @@ class TokenCursor {
   const uint32_t* positions_ = nullptr;
   uint32_t count_ = 0;
   uint32_t at_ = 0;
-  bool has_backslash_ = false;
+  const char* clear_from_ = nullptr;      // no backslash from here
+  const char* next_backslash_ = nullptr;  // to here
 };
 
 }  // namespace firn::decode::json
