@@ -181,7 +181,7 @@ inline void ProduceNumbered(Producer& producer, const std::string& topic, int pa
       ASSERT_TRUE(producer.Produce(topic, partition, {.value = value}).has_value());
     }
   }
-  Status flushed = producer.Flush(30'000);
+  Status flushed = producer.Flush(60'000);
   ASSERT_TRUE(flushed.has_value()) << flushed.error().ToString();
 }
 
