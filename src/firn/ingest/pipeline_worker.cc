@@ -320,7 +320,7 @@ Batch PipelineWorker::Freeze(bool checkpoint) {
     }
     sink->CutSlab();
     if (sink->slab_rows == 0) continue;
-    FIRN_CHECK(!claims.empty(), "rows without a claim on the positions they came from");
+    FIRN_CHECK(!claims.empty() || sink->is_rejects(), "rows without a claim on the positions they came from");
     TableBatch table;
     table.table = &sink->state;
     table.is_rejects = sink->is_rejects();

@@ -38,6 +38,7 @@ class PipelineWorker : public Worker {
     bool releasing = false;
     std::string trouble;         // not empty: paused, and why
     stream::Position read;       // everything below is decoded or skipped
+    int64_t home_offset = 0;     // H when it was started
     int64_t in_doubt_below = 0;  // after a change of the rules
     int64_t target_end = -1;     // what was readable when it was assigned (until_caught_up)
   };
@@ -78,8 +79,12 @@ class PipelineWorker : public Worker {
   void HandleChunk(const stream::RecordChunk& chunk);
   void HandleRecord(const stream::Record& record, Partition& partition);
   Sink* SinkFor(const stream::Record& record, Partition& partition, decode::Reject& reject);
+  bool DecodeRow(const stream::Record& record, const Partition& partition, Sink& sink, columnar::RowBuilder& rows,
+                 decode::Reject& reject);
+  bool RejectStillOwed(const stream::Record& record, const Partition& partition);
+  // `catching_up`: written even where the rejects table is ahead already.
   void RejectRecord(const stream::Record& record, const Partition& partition, const decode::Reject& reject,
-                    const std::string& intended_table);
+                    const std::string& intended_table, bool catching_up);
   Sink* OpenedSink(const std::string& table, const TableRule* rule, decode::Reject& reject);
 
   // Commit thread

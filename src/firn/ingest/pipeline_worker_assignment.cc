@@ -202,6 +202,7 @@ Status PipelineWorker::StartPartitions(const std::vector<stream::PartitionIndex>
   for (stream::PartitionIndex index : partitions) {
     Partition& partition = partitions_[index];
     partition.trouble.clear();
+    partition.home_offset = OffsetOf(home_map.marks, partition.key).value_or(0);
     partition.read = StartOf(index, home_map);
     start.push_back({index, partition.read});
     if (until_caught_up_ && partition.target_end < 0) {

@@ -54,7 +54,7 @@ void PipelineWorker::HandleRecord(const stream::Record& record, Partition& parti
   Sink* sink = SinkFor(record, partition, reject);
   if (fatal_.has_value()) return;
   if (sink == nullptr) {
-    RejectRecord(record, partition, reject, "");
+    RejectRecord(record, partition, reject, "", false);
     return;
   }
   if (record.partition < sink->skip_below.size() && record.offset < sink->skip_below[record.partition]) {
@@ -64,26 +64,49 @@ void PipelineWorker::HandleRecord(const stream::Record& record, Partition& parti
       reject.message =
           "the routing rules were changed across a restart; under the old rules this record may have gone to "
           "another table";
-      RejectRecord(record, partition, reject, sink->state.name());
+      RejectRecord(record, partition, reject, sink->state.name(), false);
       return;
     }
     ++counters_.skipped;
+    // The table has its row; but the worker that gave it may have died before the rejects of that batch were committed.
+    bool owed = !detached && RejectStillOwed(record, partition);
+    if (owed && !DecodeRow(record, partition, *sink, sink->ScratchRows(), reject)) {
+      RejectRecord(record, partition, reject, sink->state.name(), false);
+    }
     return;
   }
-  if (!record.value.has_value()) {
-    reject.code = decode::RejectCode::kTombstone;
-    reject.message = "a tombstone has no row to make; upserts are not built";
-  } else if (record.value->empty()) {
-    reject.code = decode::RejectCode::kEmptyValue;
-    reject.message = "the value has no bytes";
-  } else if (sink->decoder->Decode(record, partition.name, *sink->rows, reject)) {
+  if (DecodeRow(record, partition, *sink, *sink->rows, reject)) {
     if (++rows_decoded_since_check_ % kSlabCheckRows == 0 &&
         (sink->rows->row_count() >= kSlabRowsMax || sink->rows->bytes() >= kSlabBytesMax)) {
       sink->CutSlab();
     }
     return;
   }
-  RejectRecord(record, partition, reject, sink->state.name());
+  // Below the home's mark only a table that catches up takes part; its rejects were not written when main passed by.
+  RejectRecord(record, partition, reject, sink->state.name(), record.offset < partition.home_offset);
+}
+
+bool PipelineWorker::DecodeRow(const stream::Record& record, const Partition& partition, Sink& sink,
+                               columnar::RowBuilder& rows, decode::Reject& reject) {
+  if (!record.value.has_value()) {
+    reject.code = decode::RejectCode::kTombstone;
+    reject.message = "a tombstone has no row to make; upserts are not built";
+    return false;
+  }
+  if (record.value->empty()) {
+    reject.code = decode::RejectCode::kEmptyValue;
+    reject.message = "the value has no bytes";
+    return false;
+  }
+  return sink.decoder->Decode(record, partition.name, rows, reject);
+}
+
+// Of a record whose table is ahead: would its reject, if it is one, still have to be written or counted?
+bool PipelineWorker::RejectStillOwed(const stream::Record& record, const Partition& partition) {
+  if (options_.reject_policy != RejectPolicy::kTable) return record.offset >= partition.home_offset;
+  Sink* rejects = sinks_.Find(options_.rejects_table);
+  return rejects != nullptr && rejects->open && record.partition < rejects->skip_below.size() &&
+         record.offset >= rejects->skip_below[record.partition];
 }
 
 Sink* PipelineWorker::SinkFor(const stream::Record& record, Partition& partition, decode::Reject& reject) {
@@ -149,7 +172,7 @@ Sink* PipelineWorker::OpenedSink(const std::string& table, const TableRule* rule
 }
 
 void PipelineWorker::RejectRecord(const stream::Record& record, const Partition& partition,
-                                  const decode::Reject& reject, const std::string& intended_table) {
+                                  const decode::Reject& reject, const std::string& intended_table, bool catching_up) {
   if (options_.reject_policy == RejectPolicy::kDrop) {
     ++counters_.dropped;
     ++dropped_[std::string(decode::RejectCodeName(reject.code))];
@@ -170,7 +193,8 @@ void PipelineWorker::RejectRecord(const stream::Record& record, const Partition&
                                partition.name.topic, partition.name.partition, record.offset, options_.rejects_table));
     return;
   }
-  if (record.partition < sink->skip_below.size() && record.offset < sink->skip_below[record.partition]) {
+  if (!catching_up && record.partition < sink->skip_below.size() &&
+      record.offset < sink->skip_below[record.partition]) {
     ++counters_.skipped;
     return;
   }

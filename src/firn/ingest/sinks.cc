@@ -34,6 +34,13 @@ void Sink::Discard() {
   if (rows != nullptr && rows->row_count() > 0) rows->Finish();
 }
 
+columnar::RowBuilder& Sink::ScratchRows() {
+  constexpr int64_t kScratchRowsMax = 1024;
+  if (scratch == nullptr) scratch = std::make_unique<columnar::RowBuilder>(plan_table->metadata.CurrentSchema());
+  if (scratch->row_count() >= kScratchRowsMax) scratch->Finish();
+  return *scratch;
+}
+
 Result<iceberg::CreateTableRequest> CreateRequestOf(const TableRule& rule) {
   iceberg::CreateTableRequest request;
   request.location = rule.location;
@@ -139,6 +146,7 @@ Status Sinks::CompilePlan(Sink& sink, std::shared_ptr<const iceberg::LoadedTable
     FIRN_ASSIGN(sink.decoder, WithContext(decode::json::JsonDecoder::Create(schema, std::move(decode)), context));
   }
   sink.rows = std::make_unique<columnar::RowBuilder>(schema);
+  sink.scratch.reset();
   sink.schema_id = schema.schema_id;
   sink.plan_table = std::move(table);
   return {};

@@ -39,7 +39,8 @@ struct Sink {
   std::unique_ptr<decode::json::JsonDecoder> decoder;
   std::unique_ptr<RejectsAppender> rejects;
   std::unique_ptr<columnar::RowBuilder> rows;
-  iceberg::Properties unremembered_sources;  // to be set along with the next rows
+  std::unique_ptr<columnar::RowBuilder> scratch;  // rows that are decoded only to see whether they are rejects
+  iceberg::Properties unremembered_sources;       // to be set along with the next rows
   std::vector<std::shared_ptr<arrow::RecordBatch>> slabs;
   int64_t slab_rows = 0;
   int64_t slab_bytes = 0;
@@ -53,6 +54,7 @@ struct Sink {
   // Moves the decoded rows into `slabs`.
   void CutSlab();
   void Discard();
+  columnar::RowBuilder& ScratchRows();
 };
 
 class Sinks {

@@ -333,6 +333,41 @@ TEST_F(WorkerTest, RoutingRulesChangedAcrossACrashLoseNothing) {
   EXPECT_EQ(rejected, 90);
 }
 
+TEST_F(WorkerTest, DeathBetweenTheTablesCommitAndTheRejectsLosesNoReject) {
+  Produce(0, 40);
+  for (int32_t p = 0; p < 4; ++p) log_->Append(p, "broken");
+  Produce(40, 40);
+  // The rejects table can be attached, but not be given rows, from the moment that the main table has its rows.
+  std::atomic<int> commits_of_events{0};
+  std::atomic<bool> dying{false};
+  catalog_.SetFaults([&](CatalogCall call, const TableIdentifier& table) {
+    if (call == CatalogCall::kCommit && table.name == "events" && ++commits_of_events == 2) dying = true;
+    return dying && call == CatalogCall::kCommit && table.name != "events" ? CatalogFault::kUnavailable
+                                                                           : CatalogFault::kNone;
+  });
+  {
+    stream::MemorySource source(log_);
+    source.GiveAll();
+    PipelineOptions impatient = MakeOptions();
+    impatient.shutdown_deadline_ms = 200;
+    auto worker = MakeWorker(source, impatient);
+    std::stop_source stop;
+    std::jthread stopper([&] {
+      while (!dying) std::this_thread::sleep_for(std::chrono::milliseconds(5));
+      std::this_thread::sleep_for(std::chrono::milliseconds(200));
+      stop.request_stop();
+    });
+    (void)worker->Run(stop.get_token(), false);
+  }
+  catalog_.SetFaults(nullptr);
+  ExpectExactly(80);
+  ExpectCaughtUp(RunOnce());
+  ExpectExactly(80);
+  int rejects = 0;
+  for (const auto& [offset, times] : CountValues("lake.p__rejects", "offset")) rejects += times;
+  EXPECT_EQ(rejects, 4);
+}
+
 TEST_F(WorkerTest, TwoWorkersWithARebalanceInBetween) {
   Produce(0, 400);
   stream::MemorySource first_source(log_);
