@@ -166,29 +166,30 @@ class Pipeline:
         path.write_text(yaml.safe_dump(config, sort_keys=False, allow_unicode=True))
         return path
 
-    def command(self, *words, timeout_s: float = 60, name: str | None = None) -> Run:
+    def command(self, *words, timeout_s: float = 60) -> Run:
         """Any subcommand with this configuration, run to its end."""
-        run = self._start(list(words))
+        run = self.begin(*words)
         run.process.wait(timeout_s)
         return run
 
-    def _start(self, words: list, extra_env: dict | None = None) -> Run:
+    def begin(self, *words) -> Run:
+        """The same, without waiting for it."""
         number, http_port = len(self.runs) + 1, free_port()
         config = self._write(number, http_port)
         log = self.folder / f"{words[0]}-{number}.log"
         process = Process(f"firn {' '.join(words)}", [binary(), *words, "-c", config], log,
-                          env={**self.env, **(extra_env or {})}, separate_output=True, prefix=self.prefix)
+                          env=self.env, separate_output=True, prefix=self.prefix)
         run = Run(process.start(), http_port)
         self.runs.append(run)
         return run
 
     def start(self) -> Run:
         """Runs until stopped."""
-        return self._start(["run", "--json"])
+        return self.begin("run", "--json")
 
     def catch_up(self, timeout_s: float = 120, expect: int = SUCCESS) -> dict:
         """Runs until everything that is readable now is committed; the final figures."""
-        run = self._start(["run", "--until-caught-up", "--json"])
+        run = self.begin("run", "--until-caught-up", "--json")
         code = run.process.wait(timeout_s)
         assert code == expect, f"firn run gave {code}, expected {expect}:\n{run.process.tail()}"
         return run.result()

@@ -69,12 +69,13 @@ class Process:
     def running(self) -> bool:
         return self.popen is not None and self.popen.poll() is None
 
-    def tail(self, lines: int = 40) -> str:
+    def tail(self, lines: int = 30, width: int = 600) -> str:
         if not self.log.exists():
             return "(no log)"
-        return "\n".join(self.log.read_text(errors="replace").splitlines()[-lines:])
+        text = self.log.read_text(errors="replace").splitlines()[-lines:]
+        return "\n".join(line if len(line) <= width else line[:width] + " [...]" for line in text)
 
-    def wait_for_port(self, port: int, timeout_s: float = 90):
+    def wait_for_port(self, port: int, timeout_s: float = 240):
         def up():
             if not self.running():
                 raise StartFailed(f"{self.name} ended with {self.popen.returncode}:\n{self.tail()}")

@@ -89,7 +89,7 @@ class KafkaBroker:
         cluster = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=").replace("-", "A")
         done = subprocess.run([str(part) for part in self._java("kafka.tools.StorageTool", "format", "-t", cluster,
                                                                 "-c", self.properties)],
-                              capture_output=True, text=True, timeout=120, check=False)
+                              capture_output=True, text=True, timeout=240, check=False)
         if done.returncode != 0:
             raise StartFailed(f"formatting Kafka's storage failed:\n{done.stdout}\n{done.stderr}")
 
@@ -130,7 +130,7 @@ class RestFixture:
 
     def start(self):
         self.process.start()
-        wait_until(self._ready, 90, f"the REST catalog answers:\n{self.process.tail()}")
+        wait_until(self._ready, 240, f"the REST catalog answers:\n{self.process.tail()}")
         return self
 
     def _ready(self) -> bool:
@@ -175,7 +175,7 @@ class ObjectServer:
 
     def start(self):
         self.process.start().wait_for_port(self.port)
-        wait_until(self._ready, 60, "SeaweedFS has its buckets")
+        wait_until(self._ready, 120, "SeaweedFS has its buckets")
         return self
 
     def _ready(self) -> bool:

@@ -40,9 +40,8 @@ def test_events_become_rows_for_every_reader(lakes, topics, pipelines, readers, 
     metadata_checks.check_all(loaded, batch.rows)
     fields = [field for field in loaded.schema().fields]
     assert [field.name for field in fields] == [field.name for field in ocsf.SCHEMA.fields]
-    expected = checksums_of_rows(batch.rows, ocsf.SCHEMA.fields)
     for reader in readers(lake):
-        assert_same(reader, table, ocsf.SCHEMA.fields, expected)
+        assert_same(reader, table, ocsf.SCHEMA.fields, batch.rows)
         check_predicates(reader, table, batch.rows, seeded(name, reader.name))
     assert_that_partitions_are_pruned(loaded, batch.rows)
 

@@ -4,6 +4,8 @@ The tables are made by Firn, or by PyIceberg and DuckDB (Spark's are in test_spa
 """
 
 import datetime
+import json
+import urllib.request
 
 import pytest
 from pyiceberg import types as t
@@ -18,12 +20,9 @@ from invariants import reject_rows
 from predicates import around
 from produce import encode_rows, seeded
 from readers import DuckReader, PyIcebergReader, assert_same, catalog_of, load
-from typed_rows import (CONFIG_TYPE, NESTED, NESTED_CONFIG, PRIMITIVES, column_values, rows_of, transforms_of)
-from values import checksums_of_rows
+from typed_rows import (CONFIG_TYPE, NESTED, NESTED_CONFIG, PRIMITIVES, column_values, fits, rows_of, transforms_of)
 
 ROWS = 60
-# (type, transform) that a reader itself gets wrong, with the reason; everything else must be read by both.
-NOT_PARTITIONED_BY_PYICEBERG = {}
 
 
 def schema_of(names: list) -> Schema:
@@ -43,9 +42,8 @@ def routed(rows: list, schema: Schema, word: str) -> list:
 
 
 def check_reads(lake, table: str, schema: Schema, rows: list, draw, predicates: int = 6):
-    expected = checksums_of_rows(rows, schema.fields)
     for reader in (PyIcebergReader(lake), DuckReader(lake)):
-        assert_same(reader, table, schema.fields, expected)
+        assert_same(reader, table, schema.fields, rows)
         for field in schema.fields[1:2] if predicates else []:
             if not isinstance(field.field_type, t.PrimitiveType):
                 continue
@@ -71,7 +69,7 @@ def test_every_type_by_every_transform(lake, topics, pipelines, name):
     for kind in PRIMITIVES:
         for number, text in enumerate(transforms_of(kind)):
             word = f"{kind}_{number}"
-            rows = rows_of([kind], ROWS, draw)
+            rows = rows_of([kind], ROWS, draw, keep=lambda value, text=text, kind=kind: fits(value, kind, text))
             cases[word] = (kind, text, rows)
             values += routed(rows, schema_of([kind]), word)
             tables.append({"name": f"{name}.{word}", "columns": config_columns([kind]),
@@ -105,7 +103,7 @@ def test_all_types_side_by_side(lake, topics, pipelines, name, null_share):
     topics.create(name, 2)
     topics.send(name, encode_rows(rows, schema.as_struct()), 2)
     pipeline = pipelines(lake, [{"name": f"{name}.all", "columns": config_columns(names),
-                                 "partition": ["day(timestamptz)", "bucket(3, string)", "truncate(10, int)"]}])
+                                 "partition": ["day(timestamptz)", "bucket(3, string)", "truncate(3, binary)"]}])
     pipeline.catch_up()
     table = load(lake, f"{name}.all")
     metadata_checks.check_all(table, rows)
@@ -178,30 +176,38 @@ def test_a_table_that_duckdb_made(lakes, topics, pipelines, name):
     pipelines(lake, [{"name": f"{name}.foreign"}]).catch_up()
     own = {"id": -1, **dict.fromkeys(names)}
     schema = load(lake, f"{name}.foreign").schema()
-    expected = checksums_of_rows([own, *rows], schema.fields)
     for reader in (PyIcebergReader(lake), DuckReader(lake, attach=True)):
-        assert_same(reader, f"{name}.foreign", schema.fields, expected)
+        assert_same(reader, f"{name}.foreign", schema.fields, [own, *rows])
 
 
-def test_a_table_of_format_v3_is_refused(lake, topics, pipelines, name):
-    catalog = catalog_of(lake)
-    catalog.create_namespace(name)
-    try:
-        catalog.create_table(f"{name}.new", schema_of(["int"]), properties={"format-version": "3"})
-    except (NotImplementedError, ValueError) as error:
-        pytest.skip(f"this PyIceberg makes no v3 table: {error}")
+def test_a_table_of_format_v3_is_refused(lakes, topics, pipelines, name):
+    lake = lakes.get("rest-local")
+    catalog_of(lake).create_namespace(name)
+    make_v3_table(lake, name, "new")
     assert load(lake, f"{name}.new").format_version == 3
     topics.create(name, 1)
     topics.send(name, [b'{"id":1}'], 1)
     pipeline = pipelines(lake, [{"name": f"{name}.new"}])
     run = pipeline.command("check", "--json", timeout_s=60)
     assert run.process.popen.returncode == firn.FAILURE
-    assert "v3" in pipeline.output() or "version 3" in pipeline.output()
+    refused = [one for one in run.result()["checks"] if one["verdict"] == "error"]
+    assert [one["code"] for one in refused] == ["unsupported"], refused
+    assert "3" in refused[0]["message"]
     pipeline.change({"commit": {"detach_after": "1s"}})
-    run = pipeline._start(["run", "--until-caught-up", "--json"])
+    run = pipeline.begin("run", "--until-caught-up", "--json")
     assert run.process.wait(60) in (firn.FAILURE, firn.DETACHED)
-    assert "v3" in run.log or "version 3" in run.log
+    assert f"{name}.new" in run.log
     assert load(lake, f"{name}.new").scan().count() == 0
+
+
+def make_v3_table(lake, namespace: str, table: str):
+    """By the REST protocol itself: PyIceberg makes none."""
+    document = {"name": table, "schema": {"type": "struct", "schema-id": 0, "fields": [
+        {"id": 1, "name": "id", "type": "long", "required": False}]}, "properties": {"format-version": "3"}}
+    request = urllib.request.Request(f"{lake.uri}/v1/namespaces/{namespace}/tables", json.dumps(document).encode(),
+                                     {"Content-Type": "application/json"})
+    with urllib.request.urlopen(request, timeout=30) as answer:
+        assert answer.status == 200
 
 
 def test_a_partition_of_a_date_before_the_epoch_is_its_own(lake, topics, pipelines, name):

@@ -52,7 +52,7 @@ def test_check_and_run_say_who_is_unreachable_at_the_start(lakes, topics, pipeli
     pipeline = pipelines(lake, [events_table(name)], changes=firn.merged(SHORT, changes))
     errors = check_errors(pipeline)
     assert any(address in one["message"] for one in errors), errors
-    run = pipeline._start(["run", "--until-caught-up", "--json"])
+    run = pipeline.begin("run", "--until-caught-up", "--json")
     try:
         code = run.process.wait(60)
     except TimeoutError:
@@ -141,7 +141,7 @@ def test_a_store_that_refuses(lakes, topics, pipelines, name, wrong):
     pipeline = pipelines(lake, [events_table(name)], changes=firn.merged(SHORT, changes))
     errors = check_errors(pipeline)
     assert errors
-    run = pipeline._start(["run", "--until-caught-up", "--json"])
+    run = pipeline.begin("run", "--until-caught-up", "--json")
     assert run.process.wait(90) == firn.FAILURE
     assert "wrong-secret-word" not in pipeline.output()
     # With the right word it goes on as if nothing had been.
@@ -175,7 +175,7 @@ def test_a_catalog_that_refuses_the_credential(s3, topics, pipelines, name):
         pipeline = pipelines(oauth_lake(s3, s3.credential), [events_table(name)], changes=changes)
         errors = check_errors(pipeline)
         assert any(one["code"] == "unauthorized" for one in errors), errors
-        run = pipeline._start(["run", "--until-caught-up", "--json"])
+        run = pipeline.begin("run", "--until-caught-up", "--json")
         assert run.process.wait(60) == firn.FAILURE
         assert "wrong-secret" not in pipeline.output()
 
@@ -198,7 +198,7 @@ def test_a_warehouse_that_may_not_be_written(lake, topics, pipelines, name, work
     # The warehouse's root is closed too, or a missing folder could be made elsewhere.
     pipeline = pipelines(lake, [events_table(name)], prefix=prefix, changes={"commit": {"detach_after": "2s"}})
     try:
-        run = pipeline._start(["run", "--until-caught-up", "--json"])
+        run = pipeline.begin("run", "--until-caught-up", "--json")
         assert run.process.wait(90) in (firn.FAILURE, firn.DETACHED)
         assert str(data) in run.log and "ermission" in run.log
     finally:
@@ -236,7 +236,7 @@ def test_a_full_disk(lakes, topics, pipelines, name, work):
             except OSError:
                 pass
         topics.send(name, small_events(100, 20_000).values, 1)
-        run = pipeline._start(["run", "--until-caught-up", "--json"])
+        run = pipeline.begin("run", "--until-caught-up", "--json")
         assert run.process.wait(90) in (firn.FAILURE, firn.DETACHED)
         assert "No space left" in run.log or "resource_exhausted" in run.log
         ballast.unlink()
