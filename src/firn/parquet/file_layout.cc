@@ -39,6 +39,7 @@ constexpr int64_t kWriteBatchValuesMin = 8;
 constexpr double kCompressionGuess = 0.2;
 constexpr double kPageCompressionGuess = 0.5;
 constexpr int32_t kZstdLevelDefault = 1;
+constexpr int32_t kGzipLevelDefault = 6;  // zlib's own; Arrow would take 9
 
 std::optional<pq::Compression::type> CodecOf(const std::string& name) {
   if (name == "uncompressed") return pq::Compression::UNCOMPRESSED;
@@ -180,9 +181,12 @@ class ArrowFileLayout final : public FileLayout {
   std::shared_ptr<pq::WriterProperties> Properties() const {
     pq::WriterProperties::Builder builder;
     builder.compression(codec_);
-    bool is_zstd = codec_ == pq::Compression::ZSTD;
-    if (options_.compression_level >= 0 || is_zstd) {
-      builder.compression_level(options_.compression_level >= 0 ? options_.compression_level : kZstdLevelDefault);
+    if (options_.compression_level >= 0) {
+      builder.compression_level(options_.compression_level);
+    } else if (codec_ == pq::Compression::ZSTD) {
+      builder.compression_level(kZstdLevelDefault);
+    } else if (codec_ == pq::Compression::GZIP) {
+      builder.compression_level(kGzipLevelDefault);
     }
     builder.data_page_version(options_.page_version == 2 ? pq::ParquetDataPageVersion::V2
                                                          : pq::ParquetDataPageVersion::V1);

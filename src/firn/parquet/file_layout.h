@@ -32,7 +32,7 @@ struct ColumnMetricsOptions {
 // Iceberg's Java library but for the compression level: zstd 1, which on events is faster and no larger than 3.
 struct FileLayoutOptions {
   std::string compression_codec = "zstd";  // uncompressed, snappy, gzip, zstd, lz4 (as LZ4_RAW), brotli
-  int32_t compression_level = -1;          // -1: the codec's default here (zstd 1)
+  int32_t compression_level = -1;          // -1: the codec's default here (zstd 1, gzip 6)
   int64_t row_group_bytes_max = 128 << 20;  // encoded and compressed
   int64_t row_group_rows_max = 1 << 20;
   int64_t page_bytes_max = 1 << 20;

@@ -19,8 +19,8 @@ FileLayoutOptions RandomOptions(std::mt19937_64& random, const schema::Schema& s
   options.page_version = 1 + static_cast<int32_t>(random() % 2);
   options.page_checksum = random() % 2 == 0;
   options.modern_encodings = random() % 3 != 0;
-  options.page_rows_max = 1 + static_cast<int64_t>(random() % 700);
-  options.page_bytes_max = 1 << (6 + random() % 14);
+  options.page_rows_max = 50 + static_cast<int64_t>(random() % 700);
+  options.page_bytes_max = 1 << (11 + random() % 9);
   options.row_group_rows_max = 200 + static_cast<int64_t>(random() % 4000);
   if (random() % 2 == 0) options.row_group_bytes_max = 1 << (10 + random() % 8);
   options.default_metrics.mode = random() % 2 == 0 ? MetricsMode::kFull : MetricsMode::kTruncate;

@@ -86,13 +86,14 @@ schema::Value RandomRows::RandomValue(const Type& type, int32_t variety) {
     case TypeKind::kDecimal: {
       __int128 limit = 1;
       for (int32_t i = 0; i < type.precision(); ++i) limit *= 10;
-      __int128 unscaled = static_cast<__int128>(draw) * 1'000'000'007 * 1'000'000'007 % limit;
+      __int128 unscaled = static_cast<__int128>(draw) * 1'000'000'007 * 1'000'000'007 % limit;  // below 2^91
       return schema::Decimal128{draw % 3 == 0 ? -unscaled : unscaled};
     }
     case TypeKind::kUuid:
     case TypeKind::kFixed: {
       std::string bytes(type.kind() == TypeKind::kUuid ? 16 : static_cast<size_t>(type.length()), '\0');
-      for (auto& byte : bytes) byte = static_cast<char>(draw = draw * 6364136223846793005 + 1442695040888963407);
+      auto state = static_cast<uint64_t>(draw);
+      for (auto& byte : bytes) byte = static_cast<char>(state = state * 6364136223846793005U + 1442695040888963407U);
       return bytes;
     }
     case TypeKind::kString: {
