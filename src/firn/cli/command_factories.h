@@ -11,6 +11,7 @@ namespace firn::cli {
 
 std::unique_ptr<Command> MakeRunCommand();
 std::unique_ptr<Command> MakeCheckCommand();
+std::unique_ptr<Command> MakeInferCommand();
 std::unique_ptr<Command> MakePositionsCommand();
 std::unique_ptr<Command> MakeConfigCommand();
 std::unique_ptr<Command> MakeDemoCommand();

@@ -7,6 +7,7 @@ std::vector<std::unique_ptr<Command>> AllCommands() {
   std::vector<std::unique_ptr<Command>> commands;
   commands.push_back(MakeRunCommand());
   commands.push_back(MakeCheckCommand());
+  commands.push_back(MakeInferCommand());
   commands.push_back(MakePositionsCommand());
   commands.push_back(MakeConfigCommand());
   commands.push_back(MakeDemoCommand());

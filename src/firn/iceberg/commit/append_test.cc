@@ -438,6 +438,28 @@ TEST(LocationProviderTest, PlainAndObjectStorageLayouts) {
   EXPECT_EQ(LocationProvider::For(table).MetadataLocation("m"), "s3://bucket/meta/m");
 }
 
+TEST(LocationProviderTest, LongPartitionValuesFitIntoNamesAndKeys) {
+  TableMetadata table;
+  table.location = "file:///lake/events";
+  LocationProvider provider = LocationProvider::For(table);
+  const std::string root = "file:///lake/events/data/";
+  const std::string one = provider.DataLocation("s=" + std::string(10'000, 'x'), "f");
+  EXPECT_EQ(one.size(), root.size() + 180 + 2);
+  EXPECT_NE(one, provider.DataLocation("s=" + std::string(10'001, 'x'), "f"));
+  // An escape is kept whole or not at all.
+  std::string escaped = "s=";
+  for (int i = 0; i < 1000; ++i) escaped += "%C3%BC";
+  const std::string cut = provider.DataLocation(escaped, "f");
+  const size_t dash = cut.rfind('-');
+  EXPECT_EQ((dash - root.size() - 2) % 3, 0U);
+  // Many parts share what a key may have.
+  std::string many;
+  for (int i = 0; i < 12; ++i)
+    many += (i == 0 ? "" : "/") + ("field" + std::to_string(i) + "=") + std::string(200, 'y');
+  EXPECT_LT(provider.DataLocation(many, "f").size(), root.size() + 620);
+  EXPECT_EQ(provider.DataLocation("a=1/b=2", "f"), root + "a=1/b=2/f");
+}
+
 // Hashes as PyIceberg's ObjectStoreLocationProvider gives them.
 TEST(LocationProviderTest, ObjectStorageHashes) {
   TableMetadata table = EventsTable();
