@@ -139,7 +139,8 @@ def run_connect(deps: pathlib.Path, work: pathlib.Path, bootstrap: str, rest: Re
     plugins = folder / "plugins"
     plugins.mkdir(parents=True)
     (plugins / "iceberg").symlink_to(deps / "connect")
-    AdminClient({"bootstrap.servers": bootstrap}).create_topics([NewTopic(f"control{run}", 1, 1)])[f"control{run}"].result()
+    admin = AdminClient({"bootstrap.servers": bootstrap})
+    admin.create_topics([NewTopic(f"control{run}", 1, 1)])[f"control{run}"].result()
     (folder / "log4j2.xml").write_text('<Configuration status="WARN"><Appenders><Console name="c"><PatternLayout '
                                        'pattern="[%d] %p %m (%c:%L)%n"/></Console></Appenders><Loggers><Root level="WARN">'
                                        '<AppenderRef ref="c"/></Root></Loggers></Configuration>')
@@ -240,8 +241,8 @@ def main():
     try:
         broker.start()
         rest.start()
-        AdminClient({"bootstrap.servers": broker.bootstrap}).create_topics(
-            [NewTopic("events", options.partitions, 1)])["events"].result()
+        admin = AdminClient({"bootstrap.servers": broker.bootstrap})
+        admin.create_topics([NewTopic("events", options.partitions, 1)])["events"].result()
         subprocess.run([binary, "generate", "--bootstrap", broker.bootstrap, "--topic", "events", "--count",
                         str(options.events), "--partitions", str(options.partitions), "--compression",
                         options.compression], check=True)
