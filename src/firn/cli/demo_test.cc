@@ -1,5 +1,7 @@
 // The commands on a whole pipeline: brokers in this process, a SQLite catalog and a local warehouse.
+#include <fmt/format.h>
 #include <gtest/gtest.h>
+#include <unistd.h>
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
@@ -34,7 +36,8 @@ Outcome FirnJson(std::vector<std::string> arguments) {
 }
 
 std::filesystem::path EmptyFolder(const std::string& name) {
-  std::filesystem::path folder = std::filesystem::path(::testing::TempDir()) / name;
+  // Several builds may run their tests on one machine at the same time.
+  std::filesystem::path folder = std::filesystem::path(::testing::TempDir()) / fmt::format("{}_{}", name, getpid());
   std::filesystem::remove_all(folder);
   std::filesystem::create_directories(folder);
   return folder;

@@ -1,8 +1,9 @@
 #include "firn/cli/program.h"
 
+#include <fmt/format.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-#include <stdlib.h>
+#include <unistd.h>
 
 #include <CLI/CLI.hpp>
 #include <cstdlib>
@@ -34,7 +35,7 @@ Outcome Firn(const std::vector<std::string>& arguments) {
 }
 
 std::string WriteFile(const std::string& name, const std::string& text) {
-  std::string path = ::testing::TempDir() + name;
+  std::string path = fmt::format("{}{}_{}", ::testing::TempDir(), getpid(), name);
   std::ofstream(path) << text;
   return path;
 }
@@ -117,7 +118,7 @@ TEST(Program, TheEffectiveConfigurationIsAConfiguration) {
 }
 
 TEST(Program, TheDemoLeavesAForeignFolderAlone) {
-  std::filesystem::path folder = std::filesystem::path(::testing::TempDir()) / "firn_foreign";
+  std::filesystem::path folder = std::filesystem::path(::testing::TempDir()) / fmt::format("firn_foreign_{}", getpid());
   std::filesystem::create_directories(folder);
   std::ofstream(folder / "letter.txt") << "mine";
   Outcome outcome = Firn({"demo", "--events", "10", "--dir", folder.string()});

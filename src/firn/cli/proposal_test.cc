@@ -1,8 +1,11 @@
 #include "firn/cli/proposal.h"
 
+#include <fmt/format.h>
 #include <gtest/gtest.h>
+#include <unistd.h>
 
 #include <CLI/CLI.hpp>
+#include <filesystem>
 #include <fstream>
 #include <nlohmann/json.hpp>
 #include <sstream>
@@ -67,7 +70,8 @@ TEST(Proposal, TableNamesAreMadeOfTopics) {
 }
 
 TEST(Infer, ReadsAFileAndPrintsAConfiguration) {
-  std::string path = ::testing::TempDir() + "infer_sample.ndjson";
+  std::string path = fmt::format("{}{}/infer_sample.ndjson", ::testing::TempDir(), getpid());
+  std::filesystem::create_directories(std::filesystem::path(path).parent_path());
   std::ofstream(path) << "{\"time\": 1700000000000, \"n\": 1}\n\nnot json\n{\"time\": 1700000000001, \"n\": 2}\n";
   auto firn = [](std::vector<std::string> arguments, int wanted) {
     std::ostringstream out;

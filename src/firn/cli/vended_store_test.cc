@@ -1,6 +1,8 @@
 #include "firn/cli/vended_store.h"
 
+#include <fmt/format.h>
 #include <gtest/gtest.h>
+#include <unistd.h>
 
 #include <filesystem>
 
@@ -85,7 +87,8 @@ TEST(VendedStore, LocalFilesDoNotAskTheCatalog) {
   OneTableCatalog catalog;
   env::ManualClock clock;
   VendedStore store({}, catalog, {{{"a"}, "b"}}, clock);
-  std::string location = "file://" + (std::filesystem::path(::testing::TempDir()) / "vended_store.txt").string();
+  std::string location =
+      "file://" + (std::filesystem::path(::testing::TempDir()) / fmt::format("vended_store_{}.txt", getpid())).string();
   ASSERT_TRUE(store.Delete(location).has_value());
   ASSERT_TRUE(store.Put(location, "x").has_value());
   EXPECT_EQ(store.Read(location).value(), "x");

@@ -2,6 +2,7 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <unistd.h>
 
 #include <filesystem>
 #include <fstream>
@@ -200,7 +201,8 @@ TEST(Config, MatchesArrive) {
 }
 
 TEST(Config, ASchemaFileStandsForColumns) {
-  std::filesystem::path folder = std::filesystem::path(::testing::TempDir()) / "firn_schema_file";
+  std::filesystem::path folder =
+      std::filesystem::path(::testing::TempDir()) / fmt::format("firn_schema_file_{}", getpid());
   std::filesystem::create_directories(folder);
   std::ofstream(folder / "s.json") << R"({"type": "struct", "schema-id": 0, "fields":
       [{"id": 7, "name": "at", "required": true, "type": "timestamptz"}]})";
