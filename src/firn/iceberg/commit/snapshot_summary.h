@@ -1,4 +1,4 @@
-// The summary of an append snapshot (spec Appendix F, "Snapshot Summary"; iceberg-writing.md rule 30).
+// The summary of an append snapshot (spec Appendix F, "Optional Snapshot Summary Fields").
 //
 // Pure. All values are strings; totals go on from the parent's.
 #pragma once

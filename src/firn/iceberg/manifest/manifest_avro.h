@@ -1,7 +1,7 @@
 // Manifests and manifest lists as Avro object container files, written as Java writes them, read as anybody wrote them.
 //
-// Pure: bytes in, values out. Written: format v2, codec deflate, field ids in the Avro schema, the header members of
-// iceberg-writing.md rules 11-20. Read: v1, v2, v3 files; codecs null, deflate, zstd, snappy; fields matched by id.
+// Pure: bytes in, values out. Written: format v2, codec deflate, field ids in the Avro schema, the header members that
+// the spec's "Manifests" asks for. Read: v1, v2, v3 files; codecs null, deflate, zstd, snappy; fields matched by id.
 #pragma once
 
 #include <cstdint>
@@ -25,7 +25,7 @@ struct ManifestHeader {
   int32_t format_version = 2;
 };
 
-// Rule 15 holds or kInvalidInput: ADDED entries may leave their sequence numbers out, EXISTING and DELETED ones may
+// kInvalidInput: ADDED entries may leave their sequence numbers out (inheritance), EXISTING and DELETED ones may
 // not. Partition values are promoted to the types that spec and schema give. kUnsupported: a format other than v2.
 Result<std::string> WriteManifest(const ManifestHeader& header, const std::vector<ManifestEntry>& entries);
 
@@ -57,7 +57,7 @@ struct ManifestListContents {
 Result<ManifestListContents> ReadManifestList(std::string_view bytes);
 
 // The manifest-list entry for a manifest that was just written: counts, sequence numbers and partition summaries with
-// typed bounds (rule 18) from its entries. `sequence_number` is the commit's; ADDED entries inherit it.
+// typed bounds from its entries. `sequence_number` is the commit's; ADDED entries inherit it.
 Result<ManifestFile> SummarizeManifest(const ManifestHeader& header, const std::vector<ManifestEntry>& entries,
                                        std::string manifest_path, int64_t manifest_length, int64_t sequence_number,
                                        SnapshotId snapshot_id);

@@ -149,7 +149,7 @@ TEST(ManifestAvroTest, ManyEntriesFillManyBlocks) {
   EXPECT_EQ(read->entries[2999].data_file.file_path, entries[2999].data_file.file_path);
 }
 
-// Rule 12: attributes that another compiler of Avro schemas once dropped; rule 13: nullability exactly as the spec's.
+// Attributes that another compiler of Avro schemas once dropped, and nullability exactly as the spec's.
 TEST(ManifestAvroTest, ReopenedSchemaCarriesJavasNamesAndIds) {
   const json schema = ReopenedSchema(WriteManifest(EventsHeader(), {FullEntry()}).value());
   EXPECT_EQ(schema.at("name"), "manifest_entry");
@@ -213,7 +213,7 @@ TEST(ManifestAvroTest, PartitionRecordHasTypedNullableFields) {
   EXPECT_EQ(FieldOf(partition, "id_bucket").at("type").at(1), "int");
 }
 
-TEST(ManifestAvroTest, HeaderMembersOfRule11) {
+TEST(ManifestAvroTest, HeaderHoldsTheTablesSchemaAndSpec) {
   const auto header = ReadAvroContainer(WriteManifest(EventsHeader(), {}).value()).value().header;
   EXPECT_EQ(header.at("format-version"), "2");
   EXPECT_EQ(header.at("content"), "data");

@@ -105,7 +105,7 @@ Json NamedFixed(std::string name, int32_t size, std::set<std::string>& defined, 
 
 Result<Json> PartitionAvroType(const schema::Type& type, const schema::PartitionField& field,
                                std::set<std::string>& defined) {
-  // The spec calls a day an int; every writer puts down a date (rule 17).
+  // The spec calls a day an int; every writer puts down a date.
   if (field.transform.kind == schema::TransformKind::kDay) return Logical("int", "date");
   switch (type.kind()) {
     case TypeKind::kBoolean: return Json("boolean");

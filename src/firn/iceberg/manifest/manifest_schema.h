@@ -1,7 +1,7 @@
 // The Avro schemas of manifests and manifest lists: field ids of the spec, the JSON that the writer puts down (names
 // and records as Java's), and the name → id tables for files whose writer left the ids out.
 //
-// Pure. Ids: spec "Manifests" and "Manifest Lists"; iceberg-writing.md rules 12 to 14.
+// Pure. Ids: spec "Manifests" and "Manifest Lists".
 #pragma once
 
 #include <cstdint>

@@ -145,7 +145,7 @@ class FieldSummarizer {
     return false;
   }
 
-  // Rule 20: -0.0 below, +0.0 above, for readers that hold the two apart.
+  // -0.0 below, +0.0 above, for readers that hold the two apart.
   static Value SignedZero(const Value& value, bool negative) {
     if (const auto* number = std::get_if<float>(&value); number != nullptr && *number == 0) {
       return Value(negative ? -0.0f : 0.0f);
