@@ -6,6 +6,7 @@ import re
 import shutil
 import subprocess
 import tempfile
+import zlib
 
 import pytest
 
@@ -128,8 +129,11 @@ class Lakes:
 
 @pytest.fixture
 def name(request) -> str:
-    """A word for this test: topics, pipelines and namespaces are called by it."""
-    return re.sub(r"[^a-z0-9]+", "_", request.node.name.lower().removeprefix("test_")).strip("_")[:50]
+    """A word for this test: topics, pipelines and namespaces are called by it. Short enough for a pipeline's id."""
+    word = re.sub(r"[^a-z0-9]+", "_", request.node.name.lower().removeprefix("test_")).strip("_")
+    if len(word) > 40:
+        word = f"{word[:32].strip('_')}_{zlib.crc32(word.encode()):08x}"
+    return word
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""Predicates that are asked of every reader and of the produced rows: pruning by partition or bound must lose nothing."""
+"""Predicates that are asked of every reader and of the produced rows: pruning must lose nothing."""
 
 import dataclasses
 import datetime

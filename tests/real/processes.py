@@ -1,4 +1,4 @@
-"""Process: one server or program of a test. Started with a log file of its own, stopped by its pid, killed if it lingers."""
+"""Process: one server or program of a test. It has a log file of its own and is stopped by its pid."""
 
 import os
 import pathlib

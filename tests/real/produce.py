@@ -15,7 +15,7 @@ class Topics:
 
     def __init__(self, bootstrap: str):
         self.bootstrap = bootstrap
-        self.admin = AdminClient({"bootstrap.servers": bootstrap})
+        self.admin = AdminClient({"bootstrap.servers": bootstrap, "log_level": 0})
 
     def create(self, name: str, partitions: int = 3, config: dict | None = None) -> str:
         """Waits for an older topic of that name to be gone, too."""
@@ -28,7 +28,7 @@ class Topics:
                 if error.args[0].code() == KafkaError.TOPIC_ALREADY_EXISTS:
                     return False
                 raise
-        wait_until(made, 30, f"topic {name} can be made", 0.2)
+        wait_until(made, 60, f"topic {name} can be made", 0.2)
         wait_until(lambda: self._partitions(name) == partitions, 30, f"topic {name} is known", 0.05)
         return name
 
@@ -78,8 +78,9 @@ class TopicProducer:
     """A context: on a clean exit everything has been acknowledged."""
 
     def __init__(self, bootstrap: str, settings: dict):
-        self.inner = Producer({"bootstrap.servers": bootstrap, "linger.ms": 5, "compression.type": "lz4",
-                               "message.max.bytes": 8_000_000, "queue.buffering.max.messages": 1_000_000, **settings})
+        self.inner = Producer({"bootstrap.servers": bootstrap, "linger.ms": 5, "log_level": 0,
+                               "compression.type": "lz4", "message.max.bytes": 8_000_000,
+                               "queue.buffering.max.messages": 1_000_000, **settings})
         self.failed = []
 
     def __enter__(self):

@@ -1,4 +1,4 @@
-"""The real servers: a Kafka broker in KRaft mode, Iceberg's REST catalog, an S3 store that has a REST catalog with OAuth2.
+"""The real servers: a Kafka broker in KRaft mode, Iceberg's REST catalog, an S3 store with a REST catalog of its own.
 
 Each listens on free ports of 127.0.0.1 (the REST fixture on all interfaces: it has no setting for it, which is why
 run.sh starts the tests in a network namespace where it can) and keeps its port and data over stop, kill and start.

@@ -1,4 +1,4 @@
-"""Wrong configurations: exit code 2, and a message with the place and the remedy. Then what `check` says of right ones."""
+"""Wrong configurations: exit code 2, a message with place and remedy. Then what `check` says of right ones."""
 
 import pathlib
 import subprocess

@@ -1,4 +1,4 @@
-"""Kafka to each kind of catalog and store, read by others: same values, true metadata, and pruning that loses nothing."""
+"""Kafka to each kind of catalog and store, read by others: same values, true metadata, true pruning."""
 
 import pytest
 

@@ -100,7 +100,8 @@ def test_spark_changes_a_table_and_firn_goes_on(spark_lakes, spark, topics, pipe
     for change in ("ADD COLUMN category_uid int AFTER class_uid", "RENAME COLUMN activity_name TO activity_label",
                    "RENAME COLUMN src_endpoint.hostname TO host", "ALTER COLUMN activity_id TYPE bigint",
                    "ALTER COLUMN traffic FIRST", "DROP COLUMN status_detail",
-                   "REPLACE PARTITION FIELD time_day WITH months(time)", "ADD PARTITION FIELD truncate(4, activity_label)",
+                   "REPLACE PARTITION FIELD time_day WITH months(time)",
+                   "ADD PARTITION FIELD truncate(4, activity_label)",
                    "WRITE ORDERED BY severity_id DESC NULLS LAST, time"):
         spark.sql(f"ALTER TABLE {source} {change}")
     take(3)

@@ -1,4 +1,4 @@
-"""Brokers, catalogs and stores that are not there, go away, answer no, or are full: the stated word, and nothing lost."""
+"""Brokers, catalogs and stores that are not there, go away, answer no, or are full: nothing is lost."""
 
 import http.client
 import http.server

@@ -67,12 +67,22 @@ std::string LowerCase(std::string_view text) {
   return lower;
 }
 
+// Properties that have no value unless a user gives one: librdkafka's dump leaves them out.
+constexpr std::array kNamesWithoutDefault = {
+    "sasl.username", "sasl.password", "sasl.mechanism", "sasl.kerberos.keytab", "sasl.oauthbearer.config",
+    "sasl.oauthbearer.client.id", "sasl.oauthbearer.client.secret", "sasl.oauthbearer.scope",
+    "sasl.oauthbearer.extensions", "sasl.oauthbearer.token.endpoint.url", "ssl.ca.location", "ssl.ca.pem",
+    "ssl.certificate.location", "ssl.certificate.pem", "ssl.key.location", "ssl.key.password", "ssl.key.pem",
+    "ssl.keystore.location", "ssl.keystore.password", "ssl.crl.location", "ssl.cipher.suites", "ssl.curves.list",
+    "ssl.sigalgs.list", "client.rack", "group.instance.id", "group.remote.assignor", "debug",
+};
+
 // The names that this build of librdkafka knows, for the nearest-word hint.
 std::vector<std::string> KnownProperties() {
   Conf conf(rd_kafka_conf_new());
   size_t count = 0;
   const char** dump = rd_kafka_conf_dump(conf.get(), &count);
-  std::vector<std::string> names;
+  std::vector<std::string> names(kNamesWithoutDefault.begin(), kNamesWithoutDefault.end());
   for (size_t i = 0; i + 1 < count; i += 2) names.emplace_back(dump[i]);
   rd_kafka_conf_dump_free(dump, count);
   return names;
