@@ -117,7 +117,7 @@ tables:
         raise SystemExit(f"firn ended with {process.returncode}:\n{(work / f'{table}.log').read_text()[-3000:]}")
     cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
     report = json.loads(output)
-    return {"engine": "firn", "cpu_s": cpu, "wall_s": wall, "peak_mib": peak[0], "stages": report.get("stages", {}),
+    return {"engine": "firn", "cpu_s": cpu, "wall_s": wall, "peak_mib": peak[0], "stages": report.get("cpu_seconds", {}),
             **table_facts(rest.uri, table)}
 
 
@@ -242,7 +242,7 @@ def main():
         broker.start()
         rest.start()
         admin = AdminClient({"bootstrap.servers": broker.bootstrap})
-        admin.create_topics([NewTopic("events", options.partitions, 1)])["events"].result()
+        admin.create_topics([NewTopic("events", options.partitions, 1, config={"retention.ms": "-1"})])["events"].result()
         subprocess.run([binary, "generate", "--bootstrap", broker.bootstrap, "--topic", "events", "--count",
                         str(options.events), "--partitions", str(options.partitions), "--compression",
                         options.compression], check=True)

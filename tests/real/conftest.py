@@ -189,7 +189,10 @@ def readers():
 def spark_lakes(request, work) -> dict:
     """The lakes that Spark knows; session-wide, because its session is."""
     folder = work / "spark-lakes"
-    return {name: Lakes(request, folder).get(name) for name in ("sqlite-local", "rest-local")}
+    lakes = {name: Lakes(request, folder).get(name) for name in ("sqlite-local", "rest-local")}
+    # Java's JDBC catalog keeps its tables under the name that Spark has for it.
+    lakes["sqlite-local"].name = SparkReader.catalog_name(lakes["sqlite-local"])
+    return lakes
 
 
 @pytest.fixture(scope="session")

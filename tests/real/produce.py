@@ -79,6 +79,7 @@ class TopicProducer:
 
     def __init__(self, bootstrap: str, settings: dict):
         self.inner = Producer({"bootstrap.servers": bootstrap, "linger.ms": 5, "log_level": 0,
+                               "enable.idempotence": True,  # or a retry doubles records, and Firn is blamed
                                "compression.type": "lz4", "message.max.bytes": 8_000_000,
                                "queue.buffering.max.messages": 1_000_000, **settings})
         self.failed = []

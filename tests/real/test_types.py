@@ -164,9 +164,9 @@ def test_a_table_that_duckdb_made(lakes, topics, pipelines, name):
     lake = lakes.get("rest-local")
     duck = DuckReader(lake, attach=True)
     duck.connection.execute(f"CREATE SCHEMA lake.{name}")
-    duck.connection.execute(f'CREATE TABLE lake.{name}.foreign (id BIGINT, "string" VARCHAR, "timestamptz" TIMESTAMPTZ, '
-                            f'"decimal_9" DECIMAL(9, 2), "numbers" BIGINT[], "pair" STRUCT(a INTEGER, b STRUCT('
-                            f'c VARCHAR, d DECIMAL(12, 3))))')
+    duck.connection.execute(f'CREATE TABLE lake.{name}.foreign (id BIGINT, "string" VARCHAR, '
+                            f'"timestamptz" TIMESTAMPTZ, "decimal_9" DECIMAL(9, 2), "numbers" BIGINT[], '
+                            f'"pair" STRUCT(a INTEGER, b STRUCT(c VARCHAR, d DECIMAL(12, 3))))')
     duck.connection.execute(f"INSERT INTO lake.{name}.foreign (id) VALUES (-1)")
     names = ["string", "timestamptz", "decimal_9", "numbers", "pair"]
     rows = rows_of(names, 100, seeded(name))

@@ -49,7 +49,7 @@ def test_check_and_run_say_who_is_unreachable_at_the_start(lakes, topics, pipeli
     changes = {"kafka": {"kafka": {"bootstrap.servers": address}},
                "catalog": {"catalog": {"type": "rest", "uri": f"http://{address}", "warehouse": None, "name": None}},
                "store": {"store": {"s3": {"endpoint": f"http://{address}"}}}}[part]
-    pipeline = pipelines(lake, [events_table(name)], changes=firn.merged(SHORT, changes))
+    pipeline = pipelines(lake, [events_table(name)], changes=SHORT).change(changes)
     errors = check_errors(pipeline)
     assert any(address in one["message"] for one in errors), errors
     run = pipeline.begin("run", "--until-caught-up", "--json")
@@ -97,7 +97,7 @@ def test_a_server_goes_away_and_comes_back(lakes, topics, kafka, pipelines, requ
             server.start()
     if part == "kafka":
         topics.send(name, small_events(1000, 2000).values, 2, start=1000)
-    run.wait_for(lambda status: status["rows_committed"] == 3000 and status["ready"], 120, "the rest is committed")
+    run.wait_for(lambda status: status["rows_committed"] >= 3000 and status["ready"], 120, "the rest is committed")
     assert run.stop() == 0
     pipeline.catch_up()
     assert_once(lake, f"{name}.events", 0, 3000)
@@ -138,7 +138,7 @@ def test_a_store_that_refuses(lakes, topics, pipelines, name, wrong):
     changes = {"key": {"store": {"s3": {"access_key_id": "nobody"}}},
                "secret": {"store": {"s3": {"secret_access_key": "wrong-secret-word"}}},
                "bucket": {"catalog": {"warehouse": f"s3://no-such-bucket-{BUCKET}/x"}}}[wrong]
-    pipeline = pipelines(lake, [events_table(name)], changes=firn.merged(SHORT, changes))
+    pipeline = pipelines(lake, [events_table(name)], changes=SHORT).change(changes)
     errors = check_errors(pipeline)
     assert errors
     run = pipeline.begin("run", "--until-caught-up", "--json")
@@ -228,11 +228,10 @@ def test_a_full_disk(lakes, topics, pipelines, name, work):
         pipeline = pipelines(lake, [events_table(name)], changes=changes)
         pipeline.catch_up()
         ballast = folder / "ballast"
-        with open(ballast, "wb") as file:
+        with open(ballast, "wb", buffering=0) as file:  # a buffer would be written once more on closing
             try:
                 while True:
                     file.write(b"\0" * 4096)
-                    file.flush()
             except OSError:
                 pass
         topics.send(name, small_events(100, 20_000).values, 1)

@@ -52,7 +52,11 @@ void CheckReport::Print(std::ostream& out, bool color) const {
     out << fmt::format("  {}{:<8}{}{}\n", colored ? style.color : "", style.word, colored ? "\x1b[0m" : "",
                        Indent(finding.message, 10));
   }
-  out << fmt::format("\n{} errors, {} warnings\n", Count(Verdict::kError), Count(Verdict::kWarning));
+  auto counted = [](size_t count, std::string_view noun) {
+    return fmt::format("{} {}{}", count, noun, count == 1 ? "" : "s");
+  };
+  out << fmt::format("\n{}, {}\n", counted(Count(Verdict::kError), "error"),
+                     counted(Count(Verdict::kWarning), "warning"));
 }
 
 nlohmann::json CheckReport::ToJson() const {

@@ -48,7 +48,7 @@ class CheckCommand final : public Command {
     ConfigureLogging(config->log.format, LogLevel::kError);
     CheckReport report;
     report.Add(Verdict::kOk, "configuration", "configuration_read",
-               fmt::format("'{}': pipeline '{}', {} tables", config_path_, config->pipeline.pipeline,
+               fmt::format("'{}': pipeline '{}', {} under 'tables'", config_path_, config->pipeline.pipeline,
                            config->pipeline.tables.size()));
     CheckAll(*config, report);
     if (json_) {

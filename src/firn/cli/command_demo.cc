@@ -166,7 +166,8 @@ class DemoCommand final : public Command {
     ingest::WorkerDependencies dependencies{*lakehouse.catalog, lakehouse.store(),   *source,
                                             env::SystemClock(), env::SystemRandom(), registry};
     FIRN_ASSIGN(std::unique_ptr<ingest::Worker> worker, ingest::Worker::Create(config.pipeline, dependencies));
-    WorkerHealth health(*worker);
+    WorkerHealth health;
+    health.SetWorker(worker.get());
     FIRN_ASSIGN(std::unique_ptr<metrics::StatusServer> server,
                 metrics::StatusServer::Create("127.0.0.1:0", registry, health));
     invocation.err << fmt::format(

@@ -1,7 +1,9 @@
 #include <fmt/format.h>
 
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <csignal>
+#include <functional>
 #include <nlohmann/json.hpp>
 #include <ostream>
 
@@ -18,6 +20,42 @@
 
 namespace firn::cli {
 namespace {
+
+constexpr int64_t kStartWaitMsMin = 200;
+constexpr int64_t kStartWaitMsMax = 10'000;
+
+// A service that starts before its servers waits for them; a batch job gives up after a while.
+class StartPatience {
+ public:
+  StartPatience(WorkerHealth& health, std::stop_token stop, bool until_caught_up)
+      : health_(health),
+        stop_(std::move(stop)),
+        patience_ms_(until_caught_up ? ingest::kGiveUpMsUntilCaughtUp : INT64_MAX),
+        started_ms_(env::SystemClock().BootMs()) {}
+
+  template <typename T>
+  Result<T> Try(std::string_view what, const std::function<Result<T>()>& step) {
+    for (int failures = 0;; ++failures) {
+      Result<T> made = step();
+      if (made.has_value()) return made;
+      ErrorCode code = made.error().code();
+      bool may_pass = code == ErrorCode::kUnavailable || code == ErrorCode::kTimeout;
+      if (!may_pass || env::SystemClock().BootMs() - started_ms_ >= patience_ms_) return made;
+      if (failures % 10 == 0) LogWarning("failed, will be tried again", {{"what", what}, {"error", made.error()}});
+      health_.SetStarting(fmt::format("{}: {}", what, made.error().ToString()));
+      int64_t wait_ms = std::min(kStartWaitMsMax, kStartWaitMsMin << std::min(failures, 10));
+      if (!env::SystemClock().SleepMs(wait_ms, stop_)) {
+        return Fail(ErrorCode::kCancelled, fmt::format("stopped while waiting: {}", what));
+      }
+    }
+  }
+
+ private:
+  WorkerHealth& health_;
+  std::stop_token stop_;
+  int64_t patience_ms_;
+  int64_t started_ms_;
+};
 
 class RunCommand final : public Command {
  public:
@@ -54,6 +92,7 @@ class RunCommand final : public Command {
     ConfigureLogging(config->log.format, config->log.level);
     std::signal(SIGPIPE, SIG_IGN);  // sockets of OpenSSL and the AWS SDK may raise it
     Result<ingest::RunResult> result = RunPipeline(*config, invocation);
+    if (!result.has_value() && result.error().code() == ErrorCode::kCancelled) result = ingest::RunResult{};
     if (!result.has_value()) return ReportError(invocation, result.error(), json_);
     Report(invocation, *result);
     if (until_caught_up_ && !result->caught_up) return kInterrupted;
@@ -65,35 +104,40 @@ class RunCommand final : public Command {
     if (config.pipeline.worker.empty()) config.pipeline.worker = WorkerName();
     metrics::Registry registry;
     metrics::AddProcessMetrics(registry);
-    FIRN_ASSIGN(Lakehouse lakehouse, OpenLakehouse(config));
+    WorkerHealth health;
+    std::unique_ptr<metrics::StatusServer> server;
+    if (config.http.enabled) {
+      FIRN_ASSIGN(server, StartServer(config.http, registry, health));
+    }
+    StartPatience patience(health, invocation.stop, until_caught_up_);
+    FIRN_ASSIGN(Lakehouse lakehouse, patience.Try<Lakehouse>("reaching the catalog", [&] { return OpenLakehouse(config); }));
     FIRN_ASSIGN(std::unique_ptr<kafka::KafkaSource> source,
-                kafka::KafkaSource::Create(SourceOptions(config.kafka, config.pipeline.topic_identity_by_name)));
+                patience.Try<std::unique_ptr<kafka::KafkaSource>>("reaching Kafka", [&] {
+                  return kafka::KafkaSource::Create(SourceOptions(config.kafka, config.pipeline.topic_identity_by_name));
+                }));
     ingest::WorkerDependencies dependencies{*lakehouse.catalog, lakehouse.store(),   *source,
                                             env::SystemClock(), env::SystemRandom(), registry};
     FIRN_ASSIGN(std::unique_ptr<ingest::Worker> worker, ingest::Worker::Create(config.pipeline, dependencies));
-    WorkerHealth health(*worker);
-    std::unique_ptr<metrics::StatusServer> server;
-    if (config.http.enabled) {
-      FIRN_ASSIGN(server, StartServer(config.http, registry, health, *worker));
-    }
+    health.SetWorker(worker.get());
     LogInfo("pipeline started", {{"pipeline", config.pipeline.pipeline},
                                  {"catalog", lakehouse.catalog->description()},
                                  {"cluster", source->cluster_id()},
                                  {"http_port", server ? server->port() : 0}});
     std::optional<ProgressLine> progress;
     if (invocation.err_is_terminal) progress.emplace(invocation.err, [&] { return worker->status(); });
-    return worker->Run(invocation.stop, until_caught_up_);
+    Result<ingest::RunResult> result = worker->Run(invocation.stop, until_caught_up_);
+    health.SetWorker(nullptr);
+    return result;
   }
 
   static Result<std::unique_ptr<metrics::StatusServer>> StartServer(const config::HttpConfig& http,
-                                                                    metrics::Registry& registry, WorkerHealth& health,
-                                                                    const ingest::Worker& worker) {
+                                                                    metrics::Registry& registry, WorkerHealth& health) {
     bool is_ipv6 = http.host.find(':') != std::string::npos;
     std::string listen =
         is_ipv6 ? fmt::format("[{}]:{}", http.host, http.port) : fmt::format("{}:{}", http.host, http.port);
     FIRN_ASSIGN(std::unique_ptr<metrics::StatusServer> server,
                 WithContext(metrics::StatusServer::Create(listen, registry, health), "http.listen"));
-    server->AddPage("/status", [&worker] { return StatusToJson(worker.status()).dump(2); });
+    server->AddPage("/status", [&health] { return StatusToJson(health.status()).dump(2); });
     return server;
   }
 

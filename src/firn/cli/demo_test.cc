@@ -123,6 +123,18 @@ TEST(Commands, CheckRunAndPositionsOnOnePipeline) {
   EXPECT_EQ(positions.document["home"]["positions"].size(), 3U);
 }
 
+TEST(Commands, CheckSaysWhyNoBrokerAnswers) {
+  std::filesystem::path folder = EmptyFolder("firn_no_broker_test");
+  std::string config_path = (folder / "firn.yaml").string();
+  std::ofstream(config_path) << "pipeline: test\nkafka: {bootstrap.servers: '127.0.0.1:1'}\nsource: {topics: [t]}\n"
+                             << "catalog: {type: sqlite, uri: '" << (folder / "catalog.db").string()
+                             << "', warehouse: 'file://" << folder.string() << "'}\ntables: [{name: lake.events}]\n";
+  Outcome check = FirnJson({"check", "-c", config_path});
+  EXPECT_EQ(check.code, kFailure);
+  EXPECT_EQ(Codes(check.document, "error").count("unavailable"), 1U) << check.document.dump(2);
+  EXPECT_EQ(check.err, "");
+}
+
 TEST(Commands, CheckNamesWhatIsMissing) {
   std::filesystem::path folder = EmptyFolder("firn_check_test");
   auto cluster = kafka::MockCluster::Create().value();

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cstdlib>
+#include <mutex>
 #include <set>
 
 #include "firn/env/clock.h"
@@ -18,6 +19,25 @@ namespace {
 constexpr int kPollMs = 200;
 constexpr size_t kNewestPerPartitionMax = 10'000;
 
+// What the client's own threads say goes wrong. Kept for the message of the call that fails; as log lines, a dozen a
+// second, they would bury the findings.
+struct Diary {
+  std::mutex mutex;
+  std::string last_failure;
+};
+
+void OnLog(const rd_kafka_t* client, int, const char* facility, const char* text) {
+  auto* diary = client == nullptr ? nullptr : static_cast<Diary*>(rd_kafka_opaque(client));
+  if (diary == nullptr || std::string_view(facility) != "FAIL") return;
+  std::string_view line(text);
+  // "[thrd:...]: host:port/id: Connect to ... failed: Connection refused"
+  size_t thread_end = line.find("]: ");
+  std::lock_guard lock(diary->mutex);
+  diary->last_failure = line.substr(thread_end == std::string_view::npos ? 0 : thread_end + 3);
+}
+
+void OnError(rd_kafka_t*, int, const char*, void*) {}  // without one, librdkafka logs what OnLog has already
+
 bool UsesOauth(const kafka::Properties& properties) {
   for (const char* name : {"sasl.mechanism", "sasl.mechanisms"}) {
     auto found = properties.find(name);
@@ -31,6 +51,7 @@ bool UsesOauth(const kafka::Properties& properties) {
 struct KafkaProbe::Impl {
   kafka::KafkaSourceOptions options;
   std::optional<kafka::TopicPattern> pattern;
+  Diary diary;  // outlives the client, whose threads write into it
   kafka::RdPtr<rd_kafka_t> client;
 };
 
@@ -54,6 +75,9 @@ Result<std::unique_ptr<KafkaProbe>> KafkaProbe::Create(const kafka::KafkaSourceO
                                                          .read_committed = options.read_committed,
                                                          .topics_by_regex = impl->pattern.has_value(),
                                                          .properties = options.properties}));
+  rd_kafka_conf_set_opaque(conf.get(), &impl->diary);
+  rd_kafka_conf_set_log_cb(conf.get(), OnLog);
+  rd_kafka_conf_set_error_cb(conf.get(), OnError);
   bool oauth = UsesOauth(options.properties);
   if (oauth) rd_kafka_conf_enable_sasl_queue(conf.get(), 1);
   char text[512];
@@ -71,8 +95,16 @@ Result<std::unique_ptr<KafkaProbe>> KafkaProbe::Create(const kafka::KafkaSourceO
 
 Result<std::string> KafkaProbe::ClusterId(int64_t timeout_ms) {
   // Metadata first: it waits for a broker and says why there is none; the id alone would only be missing.
-  FIRN_TRY(WithContext(kafka::ListTopics(impl_->client.get(), timeout_ms),
-                       fmt::format("brokers '{}'", impl_->options.bootstrap)));
+  Result<std::vector<std::string>> listed = kafka::ListTopics(impl_->client.get(), timeout_ms);
+  if (!listed.has_value()) {
+    std::lock_guard lock(impl_->diary.mutex);
+    return Fail(
+        listed.error().code(),
+        fmt::format("no broker answers; check kafka.bootstrap.servers, the network and the security properties: "
+                    "'{}': {}",
+                    impl_->options.bootstrap,
+                    impl_->diary.last_failure.empty() ? listed.error().message() : impl_->diary.last_failure));
+  }
   char* id = rd_kafka_clusterid(impl_->client.get(), static_cast<int>(timeout_ms));
   if (id == nullptr) return std::string();
   std::string text(id);

@@ -15,6 +15,7 @@ using decode::json::InferredColumn;
 using decode::json::InferredSchema;
 
 constexpr size_t kColumnIndent = 6;
+constexpr size_t kDoubtsShownMax = 5;  // a root column
 // In the order in which a time column is looked for.
 constexpr std::array<std::string_view, 8> kTimeNames = {"time",       "timestamp", "event_time", "eventTime",
                                                         "@timestamp", "ts",        "created_at", "published"};
@@ -61,10 +62,16 @@ std::string ColumnsText(const InferredSchema& inferred) {
   }
   std::string out;
   for (const schema::Field& field : inferred.schema.fields) {
+    size_t doubts = 0;
     for (const InferredColumn& column : inferred.columns) {
       if (!IsBelow(column.name, field.name) || column.confidence == Confidence::kHigh) continue;
+      if (++doubts > kDoubtsShownMax) continue;
       out += Comment(kColumnIndent,
                      fmt::format("{}: {} confidence, {}", column.name, ConfidenceName(column.confidence), column.note));
+    }
+    if (doubts > kDoubtsShownMax) {
+      out += Comment(kColumnIndent,
+                     fmt::format("{}: {} more below it; --json lists them", field.name, doubts - kDoubtsShownMax));
     }
     schema::Schema one;
     one.fields = {field};

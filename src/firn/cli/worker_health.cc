@@ -14,12 +14,30 @@ metrics::HealthReason DetachedReason(const ingest::DetachedTable& detached) {
 
 }  // namespace
 
+void WorkerHealth::SetStarting(std::string reason) {
+  std::lock_guard lock(mutex_);
+  starting_ = std::move(reason);
+}
+
+void WorkerHealth::SetWorker(const ingest::Worker* worker) {
+  std::lock_guard lock(mutex_);
+  worker_ = worker;
+}
+
+ingest::WorkerStatus WorkerHealth::status() const {
+  std::lock_guard lock(mutex_);
+  if (worker_ != nullptr) return worker_->status();
+  ingest::WorkerStatus status;
+  status.not_ready_reason = starting_;
+  return status;
+}
+
 metrics::HealthState WorkerHealth::Alive() {
   return {};
 }
 
 metrics::HealthState WorkerHealth::Ready() {
-  ingest::WorkerStatus status = worker_.status();
+  ingest::WorkerStatus status = this->status();
   metrics::HealthState state;
   state.ok = status.ready;
   if (!status.ready) {

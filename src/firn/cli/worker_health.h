@@ -1,8 +1,9 @@
-// WorkerHealth: a running worker's state for the status server and for --json.
+// WorkerHealth: a pipeline's state for the status server and for --json, from before there is a worker to its end.
 //
-// Thread-safe; the worker outlives it.
+// Thread-safe. A worker that is shown outlives it, or is taken away before it goes.
 #pragma once
 
+#include <mutex>
 #include <nlohmann/json_fwd.hpp>
 #include <string>
 
@@ -13,13 +14,19 @@ namespace firn::cli {
 
 class WorkerHealth final : public metrics::HealthSource {
  public:
-  explicit WorkerHealth(const ingest::Worker& worker) : worker_(worker) {}
+  // Until there is a worker: what the start waits for.
+  void SetStarting(std::string reason);
+  void SetWorker(const ingest::Worker* worker);
+  ingest::WorkerStatus status() const;
+
   // Running is being alive: a worker that cannot go on ends with an error, and the process with it.
   metrics::HealthState Alive() override;
   metrics::HealthState Ready() override;
 
  private:
-  const ingest::Worker& worker_;
+  mutable std::mutex mutex_;
+  const ingest::Worker* worker_ = nullptr;
+  std::string starting_ = "starting";
 };
 
 nlohmann::json StatusToJson(const ingest::WorkerStatus& status);

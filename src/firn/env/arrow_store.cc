@@ -76,6 +76,14 @@ class SdkLifetime {
   static inline bool registered_ = false;
 };
 
+Status RequireBucket(arrow::fs::FileSystem& file_system, const std::string& bucket, std::string_view prefix,
+                     const S3Access& access) {
+  auto info = file_system.GetFileInfo(bucket);
+  if (!info.ok()) return S3Error(info.status(), "look at the bucket", prefix, access);
+  if (info->type() != arrow::fs::FileType::NotFound) return {};
+  return Fail(ErrorCode::kNotFound, fmt::format("no such bucket; make it, or mend the location: '{}'", prefix));
+}
+
 struct Endpoint {
   std::string scheme = "https";
   std::string authority;  // host[:port]
@@ -101,8 +109,8 @@ Result<Endpoint> ParseEndpoint(std::string_view text) {
 
 class S3Writer final : public ObjectWriter {
  public:
-  S3Writer(std::shared_ptr<arrow::io::OutputStream> stream, std::string location, const SecretList& secrets)
-      : stream_(std::move(stream)), location_(std::move(location)), secrets_(secrets) {}
+  S3Writer(std::shared_ptr<arrow::io::OutputStream> stream, std::string location, const S3Access& access)
+      : stream_(std::move(stream)), location_(std::move(location)), access_(access) {}
 
   // Arrow completes the upload of a stream that is merely destroyed: an abandoned object would become visible.
   ~S3Writer() override {
@@ -114,7 +122,7 @@ class S3Writer final : public ObjectWriter {
     arrow::Status status = stream_->Write(bytes.data(), static_cast<int64_t>(bytes.size()));
     if (!status.ok()) {
       failed_ = true;
-      return S3Error(status, "write the object", location_, secrets_);
+      return S3Error(status, "write the object", location_, access_);
     }
     bytes_written_ += static_cast<int64_t>(bytes.size());
     return {};
@@ -125,7 +133,7 @@ class S3Writer final : public ObjectWriter {
     arrow::Status status = stream_->Close();
     if (!status.ok()) {
       failed_ = true;
-      return S3Error(status, "complete the object", location_, secrets_);
+      return S3Error(status, "complete the object", location_, access_);
     }
     done_ = true;
     return {};
@@ -141,7 +149,7 @@ class S3Writer final : public ObjectWriter {
 
   std::shared_ptr<arrow::io::OutputStream> stream_;
   const std::string location_;
-  const SecretList secrets_;
+  const S3Access access_;
   int64_t bytes_written_ = 0;
   bool failed_ = false;
   bool done_ = false;
@@ -165,7 +173,7 @@ class ArrowStore::Impl {
 
   std::shared_ptr<arrow::fs::S3FileSystem> file_system;
   S3StoreOptions options;
-  SecretList secrets;
+  S3Access access;
   std::unique_ptr<CurlHttpClient> client;
   std::unique_ptr<S3ObjectRequests> requests;
 };
@@ -204,9 +212,10 @@ Result<std::unique_ptr<ArrowStore>> ArrowStore::Create(const S3StoreOptions& opt
   s3.retry_strategy = arrow::fs::S3RetryStrategy::GetAwsStandardRetryStrategy(options.attempts_max);
   auto impl = std::make_unique<Impl>();
   impl->options = options;
-  impl->secrets = {options.access_key_id, options.secret_access_key, options.session_token};
+  impl->access = {.endpoint = options.endpoint,
+                  .secrets = {options.access_key_id, options.secret_access_key, options.session_token}};
   auto made = arrow::fs::S3FileSystem::Make(s3);
-  if (!made.ok()) return S3Error(made.status(), "set up S3", options.endpoint, impl->secrets);
+  if (!made.ok()) return S3Error(made.status(), "set up S3", options.endpoint, impl->access);
   SdkLifetime::EndAtExit();
   impl->file_system = *made;
   address.region = impl->file_system->region();
@@ -230,8 +239,8 @@ bool ArrowStore::IsLocation(std::string_view location) {
 Result<std::unique_ptr<ObjectWriter>> ArrowStore::OpenWrite(const std::string& location) {
   FIRN_ASSIGN(S3Location parsed, ParseLocation(location, false));
   auto stream = impl_->file_system->OpenOutputStream(parsed.path());
-  if (!stream.ok()) return S3Error(stream.status(), "create the object", location, impl_->secrets);
-  return std::make_unique<S3Writer>(*stream, location, impl_->secrets);
+  if (!stream.ok()) return S3Error(stream.status(), "create the object", location, impl_->access);
+  return std::make_unique<S3Writer>(*stream, location, impl_->access);
 }
 
 Status ArrowStore::Put(const std::string& location, std::string_view bytes) {
@@ -248,7 +257,7 @@ Status ArrowStore::PutIfAbsent(const std::string& location, std::string_view byt
 Result<std::string> ArrowStore::Read(const std::string& location) {
   FIRN_ASSIGN(S3Location parsed, ParseLocation(location, false));
   auto failed = [&](const arrow::Status& status) {
-    return S3Error(status, "read the object", location, impl_->secrets);
+    return S3Error(status, "read the object", location, impl_->access);
   };
   auto file = impl_->file_system->OpenInputFile(parsed.path());
   if (!file.ok()) return failed(file.status());
@@ -272,7 +281,7 @@ Result<std::string> ArrowStore::Read(const std::string& location) {
 Result<ObjectInfo> ArrowStore::Stat(const std::string& location) {
   FIRN_ASSIGN(S3Location parsed, ParseLocation(location, false));
   auto info = impl_->file_system->GetFileInfo(parsed.path());
-  if (!info.ok()) return S3Error(info.status(), "look at the object", location, impl_->secrets);
+  if (!info.ok()) return S3Error(info.status(), "look at the object", location, impl_->access);
   if (!info->IsFile()) return Fail(ErrorCode::kNotFound, fmt::format("no object: '{}'", location));
   return ObjectInfo{location, info->size(), MillisecondsOf(info->mtime())};
 }
@@ -287,7 +296,7 @@ Result<std::vector<ObjectInfo>> ArrowStore::List(const std::string& prefix) {
   auto next_page = impl_->file_system->GetFileInfoGenerator(selector);
   while (true) {
     auto page = next_page().result();
-    if (!page.ok()) return S3Error(page.status(), "list the objects", prefix, impl_->secrets);
+    if (!page.ok()) return S3Error(page.status(), "list the objects", prefix, impl_->access);
     if (page->empty()) break;
     for (const arrow::fs::FileInfo& info : *page) {
       if (!info.IsFile()) continue;
@@ -298,6 +307,8 @@ Result<std::vector<ObjectInfo>> ArrowStore::List(const std::string& prefix) {
       objects.push_back({std::string(parsed.scheme) + info.path(), info.size(), MillisecondsOf(info.mtime())});
     }
   }
+  // A missing bucket lists as an empty one. That is a wrong configuration, and not an empty table.
+  if (objects.empty()) FIRN_TRY(RequireBucket(*impl_->file_system, parsed.bucket, prefix, impl_->access));
   std::ranges::sort(objects, {}, &ObjectInfo::location);
   return objects;
 }

@@ -86,7 +86,7 @@ std::string RedactedLine(std::string_view text, const SecretList& secrets) {
 }
 
 std::unexpected<Error> S3Error(const arrow::Status& status, std::string_view action, std::string_view location,
-                               const SecretList& secrets) {
+                               const S3Access& access) {
   ErrorCode code = ErrorCode::kIoError;
   if (arrow::internal::ErrnoFromStatus(status) == ENOENT) {
     code = ErrorCode::kNotFound;
@@ -101,7 +101,11 @@ std::unexpected<Error> S3Error(const arrow::Status& status, std::string_view act
   } else {
     code = S3ErrorCodeOf(status.message());
   }
-  return Fail(code, fmt::format("cannot {}: {}: '{}'", action, RedactedLine(status.message(), secrets), location));
+  bool unreachable = code == ErrorCode::kUnavailable || code == ErrorCode::kTimeout;
+  std::string server;
+  if (unreachable && !access.endpoint.empty()) server = fmt::format(" (S3 endpoint '{}')", access.endpoint);
+  return Fail(code, fmt::format("cannot {}{}: {}: '{}'", action, server,
+                                RedactedLine(status.message(), access.secrets), location));
 }
 
 }  // namespace firn::env

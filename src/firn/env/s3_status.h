@@ -18,14 +18,20 @@ namespace firn::env {
 
 using SecretList = std::vector<std::string>;
 
+// What an error says of the server, and what it must not say.
+struct S3Access {
+  std::string endpoint;  // empty: AWS's own
+  SecretList secrets;
+};
+
 // The code for an SDK message. `fallback` when the message names neither a known error nor an HTTP status.
 ErrorCode S3ErrorCodeOf(std::string_view sdk_message, ErrorCode fallback = ErrorCode::kIoError);
 
 // `text` on one line, of bounded length, each secret replaced by "***".
 std::string RedactedLine(std::string_view text, const SecretList& secrets);
 
-// "cannot <action>: <what the SDK said>: '<location>'".
+// "cannot <action>: <what the SDK said>: '<location>'"; names the endpoint when it is that which does not answer.
 std::unexpected<Error> S3Error(const arrow::Status& status, std::string_view action, std::string_view location,
-                               const SecretList& secrets);
+                               const S3Access& access);
 
 }  // namespace firn::env

@@ -18,15 +18,24 @@ constexpr int64_t kRetryWaitMsMax = 10'000;
 // Waits between attempts of something that failed for a reason that may pass; logs the first and then every tenth time.
 class Patience {
  public:
-  Patience(env::Clock& clock, std::string what) : clock_(clock), what_(std::move(what)), since_ms_(clock.BootMs()) {}
+  Patience(env::Clock& clock, std::string what, int64_t patience_ms = INT64_MAX)
+      : clock_(clock), what_(std::move(what)), since_ms_(clock.BootMs()), patience_ms_(patience_ms) {}
 
-  // False: stop was requested.
-  bool Wait(const Error& error, std::stop_token stop) {
+  // False: stop was requested, or the patience is over; `result` says which.
+  bool Wait(const Error& error, BatchResult& result, std::stop_token stop) {
     if (failures_++ % 10 == 0) {
       LogWarning("failed, will be tried again", {{"what", what_}, {"failures", failures_}, {"error", error}});
     }
+    if (elapsed_ms() >= patience_ms_) {
+      result.kind = BatchResult::Kind::kStop;
+      result.error = Error(error).WithContext(fmt::format("{}, given up after {} s", what_, elapsed_ms() / 1000));
+      return false;
+    }
     int64_t wait = std::min(kRetryWaitMsMax, kRetryWaitMsMin << std::min(failures_, 10));
-    return clock_.SleepMs(wait, stop);
+    if (clock_.SleepMs(wait, stop)) return true;
+    result.kind = BatchResult::Kind::kForget;
+    result.reason = "stopped before the batch was committed";
+    return false;
   }
   int64_t elapsed_ms() const { return clock_.BootMs() - since_ms_; }
 
@@ -34,6 +43,7 @@ class Patience {
   env::Clock& clock_;
   std::string what_;
   int64_t since_ms_;
+  int64_t patience_ms_;
   int failures_ = 0;
 };
 
@@ -198,11 +208,7 @@ void BatchCommitter::CommitTable(TableBatch& table, const Batch& batch, BatchRes
       Detach(table, batch, failure.ToString(), false, result, stop);
       return;
     }
-    if (!patience.Wait(failure, stop)) {
-      result.kind = BatchResult::Kind::kForget;
-      result.reason = "stopped before the batch was committed";
-      return;
-    }
+    if (!patience.Wait(failure, result, stop)) return;
   }
 }
 
@@ -211,7 +217,7 @@ void BatchCommitter::Detach(TableBatch& table, const Batch& batch, std::string r
   const std::string& name = table.table->name();
   LogError("table is detached; the rest of the pipeline goes on without it",
            {{"table", name}, {"reason", reason}, {"remedy", "mend the cause, then firn positions resume"}});
-  Patience patience(committer_.clock(), fmt::format("detaching table '{}'", name));
+  Patience patience(committer_.clock(), fmt::format("detaching table '{}'", name), batch.home_patience_ms);
   const int64_t now_ms = committer_.clock().WallMs();
   for (;;) {
     Result<MapCommitResult> edited = home_.Edit(
@@ -233,11 +239,7 @@ void BatchCommitter::Detach(TableBatch& table, const Batch& batch, std::string r
       result.detached.push_back({table.table, std::move(reason), hold});
       return;
     }
-    if (!patience.Wait(edited.error(), stop)) {
-      result.kind = BatchResult::Kind::kForget;
-      result.reason = "stopped before the batch was committed";
-      return;
-    }
+    if (!patience.Wait(edited.error(), result, stop)) return;
   }
 }
 
@@ -250,7 +252,7 @@ void BatchCommitter::Checkpoint(const Batch& batch, BatchResult& result, std::st
   }
   if (dropped > 0) summary["firn.dropped-records"] = std::to_string(dropped);
   if (batch.adopt_rules) home_.AdoptRules();
-  Patience patience(committer_.clock(), "checkpoint of the home table");
+  Patience patience(committer_.clock(), "checkpoint of the home table", batch.home_patience_ms);
   for (;;) {
     Result<MapCommitResult> edited = home_.Edit(
         [&](PositionsMap& map) -> Result<bool> {
@@ -284,11 +286,7 @@ void BatchCommitter::Checkpoint(const Batch& batch, BatchResult& result, std::st
         default: Forget(result, home_.name(), *edited); return;
       }
     }
-    if (!patience.Wait(edited.error(), stop)) {
-      result.kind = BatchResult::Kind::kForget;
-      result.reason = "stopped before the checkpoint; the tables have their rows";
-      return;
-    }
+    if (!patience.Wait(edited.error(), result, stop)) return;
   }
 }
 

@@ -1,7 +1,7 @@
 // BatchCommitter: puts one frozen batch into its tables, rejects last, then moves the home (DESIGN 4, "Commit").
 //
 // Runs on the commit thread, one batch at a time. It tries again through outages; it gives up only when it is told to
-// stop, when the batch must be forgotten, or when going on would be wrong.
+// stop, when the batch must be forgotten, when its patience is over, or when going on would be wrong.
 #pragma once
 
 #include <cstdint>
@@ -41,6 +41,7 @@ struct Batch {
   int64_t watermark_ms = -1;                // completeness of the owned partitions at the batch's end; -1: unknown
   std::vector<std::pair<std::string, PartitionKey>> caught_up;  // detached entries to take off the home
   bool adopt_rules = false;                                     // after the checkpoint no record is in doubt any more
+  int64_t home_patience_ms = INT64_MAX;  // with a home that cannot be committed; a table is detached instead
 };
 
 struct BatchResult {

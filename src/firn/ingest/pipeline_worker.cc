@@ -3,6 +3,7 @@
 
 #include <arrow/record_batch.h>
 #include <fmt/format.h>
+#include <malloc.h>
 #include <pthread.h>
 
 #include <algorithm>
@@ -19,6 +20,9 @@ constexpr int64_t kDetachedRetryMs = 60'000;
 constexpr int64_t kMismatchWindowMs = 600'000;
 constexpr size_t kMismatchesMax = 3;
 constexpr int64_t kMismatchBackoffMs = 30'000;
+// Two batches are in memory, one filled and one written, each with its encoder's or builders' slack.
+constexpr int64_t kBatchShareOfMemory = 8;
+constexpr int64_t kQueueShareOfMemory = 16;
 constexpr int64_t kNoAssignmentMs = 60'000;
 
 template <typename... Handlers>
@@ -37,7 +41,7 @@ Result<std::unique_ptr<Worker>> Worker::Create(PipelineOptions options, WorkerDe
   if (options.tables.empty()) return Fail(ErrorCode::kInvalidInput, "no table is configured; add one under 'tables'");
   FIRN_ASSIGN(std::unique_ptr<Router> router, Router::Create(options.tables));
   FIRN_TRY(iceberg::TableIdentifier::Parse(options.home_table));
-  if (options.commit_bytes_max <= 0) options.commit_bytes_max = options.memory_limit_bytes / 4;
+  if (options.commit_bytes_max <= 0) options.commit_bytes_max = options.memory_limit_bytes / kBatchShareOfMemory;
   return std::make_unique<PipelineWorker>(std::move(options), dependencies, std::move(router));
 }
 
@@ -51,7 +55,7 @@ PipelineWorker::PipelineWorker(PipelineOptions options, WorkerDependencies depen
       home_(committer_, iceberg::TableIdentifier::Parse(options_.home_table).value(), rules_hash_),
       sinks_(options_, home_, committer_),
       batch_committer_(options_, home_, committer_),
-      poller_(deps_.source, static_cast<size_t>(options_.memory_limit_bytes / 8)),
+      poller_(deps_.source, static_cast<size_t>(options_.memory_limit_bytes / kQueueShareOfMemory)),
       lag_(deps_.source, deps_.clock),
       metrics_(deps_.metrics, options_.pipeline) {}
 
@@ -278,6 +282,7 @@ void PipelineWorker::MaybeFreeze() {
 Batch PipelineWorker::Freeze(bool checkpoint) {
   Batch batch;
   batch.checkpoint = checkpoint;
+  if (until_caught_up_) batch.home_patience_ms = kGiveUpMsUntilCaughtUp;
   const PositionsMap home_map = home_.map();
   bool complete = true;
   int64_t watermark_ms = INT64_MAX;
@@ -347,6 +352,8 @@ void PipelineWorker::CommitThread(std::stop_token stop) {
     }
     if (!batch.has_value()) continue;
     BatchResult result = batch_committer_.Commit(std::move(*batch), commit_stop_.get_token());
+    batch.reset();
+    malloc_trim(0);  // what one batch has freed is not kept beside what the next one takes
     {
       std::lock_guard lock(commit_mutex_);
       batch_out_ = std::move(result);

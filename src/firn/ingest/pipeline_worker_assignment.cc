@@ -13,7 +13,6 @@ namespace {
 constexpr int64_t kRetryWaitMsMin = 200;
 constexpr int64_t kRetryWaitMsMax = 10'000;
 // A run until caught up is not a service: it does not wait for ever for a catalog that is down.
-constexpr int64_t kGiveUpMsUntilCaughtUp = 60'000;
 constexpr int64_t kQueryTimeoutMs = 10'000;
 
 }  // namespace

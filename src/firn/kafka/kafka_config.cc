@@ -27,8 +27,8 @@ constexpr std::array kConsumerDefaults = {
     Setting{"client.id", "firn"},
     Setting{"check.crcs", "true"},
     Setting{"fetch.queue.backoff.ms", "20"},
-    Setting{"fetch.max.bytes", "16777216"},
-    Setting{"queued.max.messages.kbytes", "65536"},
+    Setting{"fetch.max.bytes", "4194304"},
+    Setting{"queued.max.messages.kbytes", "16384"},
     Setting{"socket.keepalive.enable", "true"},
     Setting{"log.connection.close", "false"},
 };
