@@ -116,7 +116,7 @@ Result<AttachResult> OpenAttached(MapCommitter& committer, TableState& table, co
 Result<AttachResult> AttachTable(Home& home, MapCommitter& committer, TableState& table, const AttachRequest& request,
                                  std::stop_token stop) {
   const std::string context = fmt::format("attach table '{}'", table.name());
-  const PositionsMap home_map = home.map();
+  PositionsMap home_map = home.map();
   const ListedTable* listed = home_map.home.has_value() ? home_map.home->Find(table.name()) : nullptr;
   if (listed != nullptr && listed->state == ListedState::kAttached) {
     return WithContext(OpenAttached(committer, table, *listed), context);
@@ -126,6 +126,15 @@ Result<AttachResult> AttachTable(Home& home, MapCommitter& committer, TableState
   if (existing.has_value()) {
     FIRN_TRY(WithContext(iceberg::CheckWritable(existing->metadata), context));
     FIRN_ASSIGN(std::optional<PositionsMap> stands, MapOf(existing->metadata, committer.identity().pipeline));
+    if (stands.has_value() && listed == nullptr) {
+      // Another worker may have attached it since the home was read: the listing always comes before the map.
+      FIRN_TRY(WithContext(home.Reload(), context));
+      home_map = home.map();
+      listed = home_map.home.has_value() ? home_map.home->Find(table.name()) : nullptr;
+      if (listed != nullptr && listed->state == ListedState::kAttached) {
+        return WithContext(OpenAttached(committer, table, *listed), context);
+      }
+    }
     if (stands.has_value() && listed == nullptr) {
       return AttachResult{false,
                           "the table has positions of this pipeline, but the home does not list it; if the home was "
@@ -144,9 +153,7 @@ Result<AttachResult> AttachTable(Home& home, MapCommitter& committer, TableState
   }
 
   FIRN_ASSIGN(MapCommitResult listing, ListInHome(home, table.name(), stop));
-  if (listing.outcome != CommitOutcome::kCommitted && listing.outcome != CommitOutcome::kAlreadyDone) {
-    return Fail(ErrorCode::kConflict, fmt::format("{}: the home refused: {}", context, listing.reason));
-  }
+  FIRN_TRY(WithContext(RequireDone(listing, home.name()), context));
   const PositionsMap fresh_home = home.map();
   listed = fresh_home.home->Find(table.name());
   if (listed == nullptr) return Fail(ErrorCode::kConflict, fmt::format("{}: the home's list lost it again", context));
@@ -157,13 +164,9 @@ Result<AttachResult> AttachTable(Home& home, MapCommitter& committer, TableState
   table.set_loaded(std::move(loaded));
   FIRN_ASSIGN(MapCommitResult first,
               CommitFirstMap(committer, table, listed->marks_at_listing, home.rules_hash(), request, stop));
-  if (first.outcome != CommitOutcome::kCommitted && first.outcome != CommitOutcome::kAlreadyDone) {
-    return Fail(ErrorCode::kConflict, fmt::format("{}: {}", context, first.reason));
-  }
+  FIRN_TRY(WithContext(RequireDone(first, table.name()), context));
   FIRN_ASSIGN(MapCommitResult marked, MarkAttached(home, table.name(), uuid, stop));
-  if (marked.outcome != CommitOutcome::kCommitted && marked.outcome != CommitOutcome::kAlreadyDone) {
-    return Fail(ErrorCode::kConflict, fmt::format("{}: the home refused: {}", context, marked.reason));
-  }
+  FIRN_TRY(WithContext(RequireDone(marked, home.name()), context));
   LogInfo("table attached", {{"table", table.name()}, {"uuid", uuid}});
   return AttachResult{true, ""};
 }

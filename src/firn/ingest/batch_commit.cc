@@ -15,13 +15,26 @@ namespace {
 constexpr int64_t kRetryWaitMsMin = 200;
 constexpr int64_t kRetryWaitMsMax = 10'000;
 
+}  // namespace
+
+bool IsTransient(ErrorCode code) {
+  switch (code) {
+    case ErrorCode::kUnavailable:
+    case ErrorCode::kTimeout:
+    case ErrorCode::kConflict:
+    case ErrorCode::kCommitStateUnknown:
+    case ErrorCode::kIoError:
+    case ErrorCode::kResourceExhausted: return true;
+    default: return false;
+  }
+}
+
 // Waits between attempts of something that failed for a reason that may pass; logs the first and then every tenth time.
-class Patience {
+class BatchCommitter::Patience {
  public:
   Patience(env::Clock& clock, std::string what, int64_t patience_ms = INT64_MAX)
       : clock_(clock), what_(std::move(what)), since_ms_(clock.BootMs()), patience_ms_(patience_ms) {}
 
-  // False: stop was requested, or the patience is over; `result` says which.
   bool Wait(const Error& error, BatchResult& result, std::stop_token stop) {
     if (failures_++ % 10 == 0) {
       LogWarning("failed, will be tried again", {{"what", what_}, {"failures", failures_}, {"error", error}});
@@ -38,6 +51,7 @@ class Patience {
     return false;
   }
   int64_t elapsed_ms() const { return clock_.BootMs() - since_ms_; }
+  const std::string& what() const { return what_; }
 
  private:
   env::Clock& clock_;
@@ -47,18 +61,22 @@ class Patience {
   int failures_ = 0;
 };
 
-}  // namespace
-
-bool IsTransient(ErrorCode code) {
-  switch (code) {
-    case ErrorCode::kUnavailable:
-    case ErrorCode::kTimeout:
-    case ErrorCode::kConflict:
-    case ErrorCode::kCommitStateUnknown:
-    case ErrorCode::kIoError:
-    case ErrorCode::kResourceExhausted: return true;
-    default: return false;
+bool BatchCommitter::Wait(Patience& patience, const Error& error, BatchResult& result, std::stop_token stop) {
+  {
+    std::lock_guard lock(trouble_mutex_);
+    trouble_ = fmt::format("{}: {}", patience.what(), error.ToString());
   }
+  return patience.Wait(error, result, stop);
+}
+
+void BatchCommitter::Succeeded() {
+  std::lock_guard lock(trouble_mutex_);
+  trouble_.clear();
+}
+
+std::string BatchCommitter::trouble() const {
+  std::lock_guard lock(trouble_mutex_);
+  return trouble_;
 }
 
 BatchCommitter::BatchCommitter(const PipelineOptions& options, Home& home, MapCommitter& committer)
@@ -154,8 +172,11 @@ void BatchCommitter::Forget(BatchResult& result, const std::string& table, const
   result.reason = fmt::format("{}: {}: table '{}'", CommitOutcomeName(outcome.outcome), outcome.reason, table);
 }
 
-void BatchCommitter::CommitTable(TableBatch& table, const Batch& batch, BatchResult& result, std::stop_token stop) {
-  Patience patience(committer_.clock(), fmt::format("commit of table '{}'", table.table->name()));
+void BatchCommitter::CommitTable(TableBatch& table, Batch& batch, BatchResult& result, std::stop_token stop) {
+  const int64_t patience_ms = batch.home_patience_ms == INT64_MAX
+                                  ? INT64_MAX
+                                  : options_.detach_after_ms + batch.home_patience_ms;
+  Patience patience(committer_.clock(), fmt::format("commit of table '{}'", table.table->name()), patience_ms);
   std::optional<WrittenFiles> written;
   const int64_t started_ms = committer_.clock().BootMs();
   for (;;) {
@@ -188,6 +209,7 @@ void BatchCommitter::CommitTable(TableBatch& table, const Batch& batch, BatchRes
             result.files += static_cast<int64_t>(written->files.size());
             result.file_bytes += written->bytes;
             (table.is_rejects ? result.rejects : result.rows) += written->rows;
+            Succeeded();
             return;
           case CommitOutcome::kMismatch:
           case CommitOutcome::kTooOld: Forget(result, table.table->name(), *committed); return;
@@ -198,49 +220,49 @@ void BatchCommitter::CommitTable(TableBatch& table, const Batch& batch, BatchRes
                                              "workers the same configuration: {}",
                                              committed->reason));
             return;
-          case CommitOutcome::kHistoryChanged: Detach(table, batch, committed->reason, true, result, stop); return;
+          case CommitOutcome::kHistoryChanged: {
+            Status detached = Detach(table, batch, committed->reason, true, result, stop);
+            if (detached.has_value()) return;
+            failure = std::move(detached.error());
+          }
         }
+      } else {
+        failure = std::move(committed.error());
       }
-      failure = std::move(committed.error());
     }
-    bool give_up = patience.elapsed_ms() >= options_.detach_after_ms;
-    if (give_up) {
-      Detach(table, batch, failure.ToString(), false, result, stop);
-      return;
+    if (patience.elapsed_ms() >= options_.detach_after_ms) {
+      // When the home cannot be committed either, it is not this table's fault: both are tried on.
+      Status detached = Detach(table, batch, failure.ToString(), false, result, stop);
+      if (detached.has_value()) return;
+      failure = std::move(detached.error());
     }
-    if (!patience.Wait(failure, result, stop)) return;
+    if (!Wait(patience, failure, result, stop)) return;
   }
 }
 
-void BatchCommitter::Detach(TableBatch& table, const Batch& batch, std::string reason, bool hold, BatchResult& result,
-                            std::stop_token stop) {
+Status BatchCommitter::Detach(TableBatch& table, Batch& batch, const std::string& reason, bool hold,
+                              BatchResult& result, std::stop_token stop) {
   const std::string& name = table.table->name();
-  LogError("table is detached; the rest of the pipeline goes on without it",
-           {{"table", name}, {"reason", reason}, {"remedy", "mend the cause, then firn positions resume"}});
-  Patience patience(committer_.clock(), fmt::format("detaching table '{}'", name), batch.home_patience_ms);
   const int64_t now_ms = committer_.clock().WallMs();
-  for (;;) {
-    Result<MapCommitResult> edited = home_.Edit(
-        [&](PositionsMap& map) -> Result<bool> {
-          bool changed = false;
-          for (const auto& [partition, claim] : batch.home_claims) {
-            if (map.home->FindDetached(name, partition) != nullptr) continue;
-            map.home->detached.push_back(DetachedEntry{name, partition, claim.topic, reason, now_ms, hold});
-            changed = true;
-          }
-          return changed;
-        },
-        {}, stop);
-    if (edited.has_value()) {
-      if (edited->outcome != CommitOutcome::kCommitted && edited->outcome != CommitOutcome::kAlreadyDone) {
-        Forget(result, home_.name(), *edited);
-        return;
-      }
-      result.detached.push_back({table.table, std::move(reason), hold});
-      return;
-    }
-    if (!patience.Wait(edited.error(), result, stop)) return;
+  std::vector<DetachedEntry> entries;
+  for (const auto& [partition, claim] : batch.home_claims) {
+    // What this batch holds of the table was decoded, and the rejects among it are committed with this batch.
+    entries.push_back(DetachedEntry{name, partition, claim.topic, reason, now_ms, hold, claim.to.offset});
   }
+  FIRN_ASSIGN(MapCommitResult edited, home_.Detach(entries, stop));
+  if (Status done = RequireDone(edited, home_.name()); !done.has_value()) {
+    result.kind = BatchResult::Kind::kStop;
+    result.error = std::move(done.error());
+    return {};
+  }
+  LogError("table is detached; the rest of the pipeline goes on without it",
+           {{"table", name},
+            {"reason", reason},
+            {"remedy", hold ? "firn positions resume decides how it goes on" : "mend the cause; it is tried again"}});
+  // One that was catching up has not caught up.
+  std::erase_if(batch.caught_up, [&](const auto& entry) { return entry.first == name; });
+  result.detached.push_back({table.table, reason, hold});
+  return {};
 }
 
 void BatchCommitter::Checkpoint(const Batch& batch, BatchResult& result, std::stop_token stop) {
@@ -251,7 +273,6 @@ void BatchCommitter::Checkpoint(const Batch& batch, BatchResult& result, std::st
     dropped += count;
   }
   if (dropped > 0) summary["firn.dropped-records"] = std::to_string(dropped);
-  if (batch.adopt_rules) home_.AdoptRules();
   Patience patience(committer_.clock(), "checkpoint of the home table", batch.home_patience_ms);
   for (;;) {
     Result<MapCommitResult> edited = home_.Edit(
@@ -264,29 +285,38 @@ void BatchCommitter::Checkpoint(const Batch& batch, BatchResult& result, std::st
           std::erase_if(map.home->detached, [&](const DetachedEntry& entry) {
             return std::ranges::find(batch.caught_up, std::pair(entry.table, entry.partition)) != batch.caught_up.end();
           });
+          bool changed = map.home->detached.size() != before;
+          for (const Batch::Rejected& rejected : batch.rejected) {
+            DetachedEntry* entry = map.home->FindDetached(rejected.table, rejected.partition);
+            if (entry == nullptr || entry->rejected_below >= rejected.below) continue;
+            entry->rejected_below = rejected.below;
+            changed = true;
+          }
           bool moved = verdict == ClaimVerdict::kGo && !batch.home_claims.empty();
           if (moved) map.marks = ApplyClaims(std::move(map.marks), batch.home_claims);
-          return moved || map.home->detached.size() != before;
+          size_t cuts = std::erase_if(map.home->cut, [&](const auto& cut) {
+            return OffsetOf(map.marks, cut.first).value_or(0) >= cut.second.position.offset;
+          });
+          return moved || changed || cuts > 0;
         },
         summary, stop);
     if (edited.has_value()) {
       result.conflicts += edited->conflicts;
       switch (edited->outcome) {
         case CommitOutcome::kCommitted: ++result.commits; [[fallthrough]];
-        case CommitOutcome::kAlreadyDone: result.home_moved = true; return;
+        case CommitOutcome::kAlreadyDone:
+          result.home_moved = true;
+          Succeeded();
+          return;
         case CommitOutcome::kForeignRules:
         case CommitOutcome::kHistoryChanged:
           result.kind = BatchResult::Kind::kStop;
-          result.error =
-              Error(ErrorCode::kInvalidInput,
-                    fmt::format("the home table was changed by somebody else; stop all workers, look at 'firn "
-                                "positions show', then 'firn positions rebuild': {}",
-                                edited->reason));
+          result.error = RequireDone(*edited, home_.name()).error();
           return;
         default: Forget(result, home_.name(), *edited); return;
       }
     }
-    if (!patience.Wait(edited.error(), result, stop)) return;
+    if (!Wait(patience, edited.error(), result, stop)) return;
   }
 }
 

@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <map>
 #include <memory>
+#include <mutex>
 #include <optional>
 #include <stop_token>
 #include <string>
@@ -40,7 +41,12 @@ struct Batch {
   std::map<std::string, uint64_t> dropped;  // by reject code, since the last checkpoint
   int64_t watermark_ms = -1;                // completeness of the owned partitions at the batch's end; -1: unknown
   std::vector<std::pair<std::string, PartitionKey>> caught_up;  // detached entries to take off the home
-  bool adopt_rules = false;                                     // after the checkpoint no record is in doubt any more
+  struct Rejected {
+    std::string table;
+    PartitionKey partition;
+    int64_t below = 0;
+  };
+  std::vector<Rejected> rejected;  // detached entries whose rejects are written up to there
   int64_t home_patience_ms = INT64_MAX;  // with a home that cannot be committed; a table is detached instead
 };
 
@@ -74,20 +80,25 @@ class BatchCommitter {
  public:
   BatchCommitter(const PipelineOptions& options, Home& home, MapCommitter& committer);
   BatchResult Commit(Batch batch, std::stop_token stop);
+  // What cannot be committed at the moment, and why; empty: nothing. For any thread.
+  std::string trouble() const;
 
  private:
+  class Patience;
   struct Age {
     int64_t store_ms = 0;
     int64_t wall_ms = 0;
     int64_t boot_ms = 0;
   };
   // Trouble that time may heal keeps the call inside; the result is done, forgotten, detached or stopped.
-  void CommitTable(TableBatch& table, const Batch& batch, BatchResult& result, std::stop_token stop);
+  void CommitTable(TableBatch& table, Batch& batch, BatchResult& result, std::stop_token stop);
   void Checkpoint(const Batch& batch, BatchResult& result, std::stop_token stop);
   Result<MapDecision> Decide(const TableBatch& table, const iceberg::LoadedTable& fresh,
                              const std::optional<PositionsMap>& stands) const;
-  void Detach(TableBatch& table, const Batch& batch, std::string reason, bool hold, BatchResult& result,
-              std::stop_token stop);
+  // An error: the home cannot be committed now; nothing has changed.
+  Status Detach(TableBatch& table, Batch& batch, const std::string& reason, bool hold, BatchResult& result,
+                std::stop_token stop);
+  void Succeeded();
   bool TooOld() const;
   Result<MapCommitResult> CommitRows(TableBatch& table, const Batch& batch, const WrittenFiles& written,
                                      std::stop_token stop);
@@ -96,7 +107,12 @@ class BatchCommitter {
   const PipelineOptions& options_;
   Home& home_;
   MapCommitter& committer_;
+  // False: stop was requested, or the patience is over; `result` says which.
+  bool Wait(Patience& patience, const Error& error, BatchResult& result, std::stop_token stop);
+
   Age first_upload_;
+  mutable std::mutex trouble_mutex_;
+  std::string trouble_;  // guarded by trouble_mutex_
 };
 
 // Outages that pass by themselves; everything else is about this table or this configuration.

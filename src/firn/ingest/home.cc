@@ -54,16 +54,10 @@ Status Home::Open(std::stop_token stop) {
   table_.set_loaded(std::move(loaded));
   if (stands.has_value()) {
     table_.set_map(*stands);
-    std::lock_guard lock(hash_mutex_);
-    home_rules_hash_ = stands->rules_hash;
     return {};
   }
-  {
-    std::lock_guard lock(hash_mutex_);
-    home_rules_hash_ = rules_hash_;
-  }
-  FIRN_TRY(Edit([](PositionsMap&) -> Result<bool> { return true; }, {}, stop));
-  return {};
+  FIRN_ASSIGN(MapCommitResult first, Edit([](PositionsMap&) -> Result<bool> { return true; }, {}, stop));
+  return RequireDone(first, table_.name());
 }
 
 Status Home::Reload() {
@@ -85,23 +79,40 @@ PositionsMap Home::map() const {
   return table_.map().value_or(PositionsMap());
 }
 
-std::string Home::previous_rules_hash() const {
-  std::lock_guard lock(hash_mutex_);
-  return home_rules_hash_ == rules_hash_ ? std::string() : home_rules_hash_;
+Status Home::AdoptRules(const Marks& cut, std::stop_token stop) {
+  std::lock_guard lock(mutex_);
+  FIRN_ASSIGN(MapCommitResult adopted, EditLocked(
+                                           [&](PositionsMap& map) -> Result<bool> {
+                                             if (map.rules_hash == rules_hash_) return false;
+                                             for (const auto& [key, mark] : cut) map.home->cut[key] = mark;
+                                             return true;
+                                           },
+                                           {}, true, stop));
+  return RequireDone(adopted, table_.name());
 }
 
-void Home::AdoptRules() {
-  std::lock_guard lock(hash_mutex_);
-  home_rules_hash_ = rules_hash_;
+Result<MapCommitResult> Home::Detach(const std::vector<DetachedEntry>& entries, std::stop_token stop) {
+  return Edit(
+      [&](PositionsMap& map) -> Result<bool> {
+        bool changed = false;
+        for (const DetachedEntry& entry : entries) {
+          DetachedEntry* stands = map.home->FindDetached(entry.table, entry.partition);
+          if (stands == nullptr) {
+            map.home->detached.push_back(entry);
+            changed = true;
+          } else if (entry.hold && !stands->hold) {
+            stands->hold = true;
+            stands->reason = entry.reason;
+            changed = true;
+          }
+        }
+        return changed;
+      },
+      {}, stop);
 }
 
 Result<MapDecision> Home::Decide(const iceberg::LoadedTable& fresh, const std::optional<PositionsMap>& stands,
-                                 const EditFn& edit) {
-  std::string carried;
-  {
-    std::lock_guard lock(hash_mutex_);
-    carried = home_rules_hash_;
-  }
+                                 const EditFn& edit, bool adopt) {
   MapDecision decision;
   if (stands.has_value()) {
     FIRN_ASSIGN(HistoryVerdict history, JudgeHistory(fresh.metadata, fresh.identifier.ToString(),
@@ -111,10 +122,7 @@ Result<MapDecision> Home::Decide(const iceberg::LoadedTable& fresh, const std::o
       decision.reason = history.reason;
       return decision;
     }
-    std::optional<PositionsMap> believed = table_.map();
-    bool known = stands->rules_hash == rules_hash_ || stands->rules_hash == carried ||
-                 (believed.has_value() && stands->rules_hash == believed->rules_hash);
-    if (!known) {
+    if (stands->rules_hash != rules_hash_ && !adopt) {
       decision.outcome = CommitOutcome::kForeignRules;
       decision.reason =
           fmt::format("the home carries rules hash {}, this worker's rules have {}", stands->rules_hash, rules_hash_);
@@ -126,7 +134,6 @@ Result<MapDecision> Home::Decide(const iceberg::LoadedTable& fresh, const std::o
     decision.reason = "the property with the positions was removed";
     return decision;
   }
-  decision.next.rules_hash = carried;
   if (!decision.next.home.has_value()) decision.next.home.emplace();
   Result<bool> changed = edit(decision.next);
   if (!changed.has_value()) {
@@ -135,21 +142,43 @@ Result<MapDecision> Home::Decide(const iceberg::LoadedTable& fresh, const std::o
     decision.reason = changed.error().message();
     return decision;
   }
-  bool first = !stands.has_value();
-  bool hash_moves = stands.has_value() && stands->rules_hash != carried;
-  decision.outcome = *changed || first || hash_moves ? CommitOutcome::kCommitted : CommitOutcome::kAlreadyDone;
+  decision.next.rules_hash = rules_hash_;
+  decision.outcome = *changed || !stands.has_value() ? CommitOutcome::kCommitted : CommitOutcome::kAlreadyDone;
   return decision;
 }
 
 Result<MapCommitResult> Home::Edit(const EditFn& edit, const std::map<std::string, std::string>& summary,
                                    std::stop_token stop) {
   std::lock_guard lock(mutex_);
+  return EditLocked(edit, summary, false, stop);
+}
+
+Result<MapCommitResult> Home::EditLocked(const EditFn& edit, const std::map<std::string, std::string>& summary,
+                                         bool adopt, std::stop_token stop) {
   MapCommitRequest request;
   request.summary = summary;
   request.decide = [&](const iceberg::LoadedTable& fresh, const std::optional<PositionsMap>& stands) {
-    return Decide(fresh, stands, edit);
+    return Decide(fresh, stands, edit, adopt);
   };
   return committer_.Commit(table_, request, stop);
+}
+
+Status RequireDone(const MapCommitResult& result, const std::string& table) {
+  switch (result.outcome) {
+    case CommitOutcome::kCommitted:
+    case CommitOutcome::kAlreadyDone: return {};
+    case CommitOutcome::kForeignRules:
+      return Fail(ErrorCode::kInvalidInput,
+                  fmt::format("another worker of this pipeline runs with other routing rules; give all workers the "
+                              "same configuration: table '{}': {}",
+                              table, result.reason));
+    case CommitOutcome::kHistoryChanged:
+      return Fail(ErrorCode::kInvalidInput,
+                  fmt::format("the table was changed by somebody else; stop all workers, look at 'firn positions "
+                              "show', then 'firn positions rebuild': table '{}': {}",
+                              table, result.reason));
+    default: return Fail(ErrorCode::kConflict, fmt::format("table '{}': {}", table, result.reason));
+  }
 }
 
 }  // namespace firn::ingest

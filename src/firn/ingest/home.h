@@ -8,6 +8,7 @@
 #include <mutex>
 #include <stop_token>
 #include <string>
+#include <vector>
 
 #include "firn/base/error.h"
 #include "firn/ingest/map_commit.h"
@@ -28,28 +29,35 @@ class Home {
   PositionsMap map() const;  // as last seen
   const std::string& name() const { return table_.name(); }
   const std::string& rules_hash() const { return rules_hash_; }
-  // The hash of other rules under which the pipeline ran before, while records may still be in doubt; empty: none.
-  std::string previous_rules_hash() const;
+  // The home was last written under other routing rules; AdoptRules comes before anything else.
+  bool rules_changed() const { return map().rules_hash != rules_hash_; }
 
   // `edit` changes the fresh map (`home` is set) and returns false when nothing needs to change. A kConflict from it
   // means that somebody else moved H (mismatch).
   using EditFn = std::function<Result<bool>(PositionsMap& map)>;
   Result<MapCommitResult> Edit(const EditFn& edit, const std::map<std::string, std::string>& summary,
                                std::stop_token stop);
-  // Records that all maps are past every cut: from now on the home carries this worker's hash.
-  void AdoptRules();
+  // From now on the home carries this worker's hash, and `cut` beside it until H has passed it. Who is second finds it
+  // done. kInvalidInput: the home was changed by somebody else.
+  Status AdoptRules(const Marks& cut, std::stop_token stop);
+  // Puts the entries on the list of what is detached; one that stands there already may only become held.
+  Result<MapCommitResult> Detach(const std::vector<DetachedEntry>& entries, std::stop_token stop);
 
  private:
   Result<MapDecision> Decide(const iceberg::LoadedTable& fresh, const std::optional<PositionsMap>& stands,
-                             const EditFn& edit);
+                             const EditFn& edit, bool adopt);
+  Result<MapCommitResult> EditLocked(const EditFn& edit, const std::map<std::string, std::string>& summary, bool adopt,
+                                     std::stop_token stop);
 
   MapCommitter& committer_;
   TableState table_;
   const std::string rules_hash_;
-  mutable std::mutex mutex_;       // one edit at a time
-  mutable std::mutex hash_mutex_;  // guards home_rules_hash_
-  std::string home_rules_hash_;    // the hash that the home carries
+  mutable std::mutex mutex_;  // one edit at a time
 };
+
+// An edit that must have been carried out. kConflict: somebody moved what it rests on, try again; kInvalidInput: other
+// rules, or a changed history, which trying again does not mend.
+Status RequireDone(const MapCommitResult& result, const std::string& table);
 
 // Creates namespace and table when missing (kAlreadyExists: somebody was faster, loads it) and returns it.
 Result<iceberg::LoadedTable> LoadOrCreate(iceberg::Catalog& catalog, const iceberg::TableIdentifier& identifier,

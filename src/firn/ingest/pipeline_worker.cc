@@ -16,6 +16,8 @@ namespace firn::ingest {
 namespace {
 
 constexpr int64_t kLoopMs = 50;
+constexpr int64_t kStatusMs = 100;
+constexpr int64_t kOthersAskedMs = 2'000;
 constexpr int64_t kDetachedRetryMs = 60'000;
 constexpr int64_t kMismatchWindowMs = 600'000;
 constexpr size_t kMismatchesMax = 3;
@@ -104,8 +106,8 @@ Status PipelineWorker::Loop() {
   for (;;) {
     bool room = sinks_.buffered_bytes() < options_.commit_bytes_max && !stopping_ && !reset_wanted_ &&
                 !fatal_.has_value() && !(commit_in_flight_ && FlushWanted());
-    std::optional<stream::SourceEvent> event = poller_.Next(kLoopMs, room);
-    if (event.has_value()) FIRN_TRY(HandleEvent(std::move(*event)));
+    FIRN_ASSIGN(std::optional<Poller::Polled> polled, poller_.Next(kLoopMs, room));
+    if (polled.has_value()) FIRN_TRY(HandleEvent(std::move(*polled)));
     if (stop_.stop_requested() && !stopping_) {
       stopping_ = true;
       stop_deadline_ms_ = deps_.clock.BootMs() + options_.shutdown_deadline_ms;
@@ -119,7 +121,11 @@ Status PipelineWorker::Loop() {
     }
     MaybeFreeze();
     if (!commit_in_flight_) RetryDetached();
-    PublishStatus();
+    if (until_caught_up_) FIRN_TRY(WatchPartitionsOfOthers());
+    if (const int64_t now_ms = deps_.clock.BootMs(); now_ms - last_status_ms_ >= kStatusMs) {
+      last_status_ms_ = now_ms;
+      PublishStatus();
+    }
     if (FlushWanted() && !commit_in_flight_ && releasing_.empty() && flushed_everything_ && NothingToFlush()) {
       if (fatal_.has_value()) return std::unexpected<Error>(*fatal_);
       if (stopping_ || CaughtUp()) return {};
@@ -152,12 +158,12 @@ Status PipelineWorker::CheckDeadlines() {
   return {};
 }
 
-Status PipelineWorker::HandleEvent(stream::SourceEvent event) {
+Status PipelineWorker::HandleEvent(Poller::Polled polled) {
   return std::visit(
       Overloaded{
           [](stream::NothingYet&) -> Status { return {}; },
           [&](std::unique_ptr<stream::RecordChunk>& chunk) -> Status {
-            HandleChunk(*chunk);
+            HandleChunk(*chunk, polled.orders_done);
             return {};
           },
           [&](stream::PartitionsAssigned& assigned) { return OnAssigned(assigned); },
@@ -184,7 +190,7 @@ Status PipelineWorker::HandleEvent(stream::SourceEvent event) {
             return {};
           },
       },
-      event);
+      polled.event);
 }
 
 Status PipelineWorker::OnAssigned(const stream::PartitionsAssigned& event) {
@@ -202,6 +208,7 @@ Status PipelineWorker::OnAssigned(const stream::PartitionsAssigned& event) {
   }
   LogInfo("partitions assigned", {{"count", event.partitions.size()}, {"owned", Owned().size()}});
   FIRN_TRY(StartPartitions(event.partitions, false));
+  ResetIfMovedByOthers(event.partitions);
   std::vector<std::pair<stream::PartitionIndex, stream::SourcePartition>> watched;
   for (stream::PartitionIndex index : Owned()) watched.emplace_back(index, partitions_[index].name);
   lag_.Watch(std::move(watched));
@@ -222,24 +229,62 @@ void PipelineWorker::OnRevoked(const stream::PartitionsRevoked& event) {
 Status PipelineWorker::OnLost(const stream::PartitionsLost& event) {
   LogWarning("partitions lost: the group's session is over", {{"count", event.partitions.size()}});
   for (stream::PartitionIndex index : event.partitions) {
-    Of(index).owned = false;
-    Of(index).releasing = false;
+    LetGo(index);
     releasing_.erase(index);
   }
   poller_.Release(event.partitions);
   sinks_.DiscardAll();
   dropped_.clear();
+  rejected_until_.clear();
   reset_wanted_ = true;
   reset_reason_ = "the group's session was lost";
   return {};
 }
 
+void PipelineWorker::LetGo(stream::PartitionIndex index) {
+  Partition& partition = Of(index);
+  partition.owned = false;
+  partition.releasing = false;
+  partition.started = false;
+  partition.home_seen = partition.home_believed;
+}
+
 bool PipelineWorker::CaughtUp() const {
   if (!until_caught_up_ || !assigned_once_) return false;
   for (const Partition& partition : partitions_) {
-    if (partition.owned && partition.read.offset < partition.target_end) return false;
+    int64_t reached = partition.owned ? partition.read.offset : partition.home_seen;
+    if (reached < partition.target_end) return false;
   }
   return true;
+}
+
+// Partitions that were ours and are somebody else's now count as caught up when their H says so.
+Status PipelineWorker::WatchPartitionsOfOthers() {
+  auto awaited = [](const Partition& partition) {
+    return !partition.owned && partition.home_seen < partition.target_end;
+  };
+  const int64_t now_ms = deps_.clock.BootMs();
+  if (std::ranges::none_of(partitions_, awaited)) {
+    others_moved_ms_ = now_ms;
+    return {};
+  }
+  if (now_ms - others_asked_ms_ < kOthersAskedMs || commit_in_flight_) return {};
+  others_asked_ms_ = now_ms;
+  Status reloaded = home_.Reload();
+  if (!reloaded.has_value() && !IsTransient(reloaded.error().code())) return reloaded;
+  const PositionsMap home_map = home_.map();
+  for (Partition& partition : partitions_) {
+    if (!awaited(partition)) continue;
+    int64_t stands = OffsetOf(home_map.marks, partition.key).value_or(0);
+    if (stands > partition.home_seen) others_moved_ms_ = now_ms;
+    partition.home_seen = std::max(partition.home_seen, stands);
+  }
+  const int64_t patience_ms = kNoAssignmentMs + 2 * options_.checkpoint_interval_ms;
+  if (now_ms - others_moved_ms_ <= patience_ms) return {};
+  return Fail(ErrorCode::kTimeout,
+              fmt::format("partitions went to another member of group '{}', which has not committed any of them for "
+                          "{} s",
+                          options_.group_id, patience_ms / 1000));
 }
 
 bool PipelineWorker::FlushWanted() const {
@@ -247,12 +292,10 @@ bool PipelineWorker::FlushWanted() const {
 }
 
 bool PipelineWorker::NothingToFlush() const {
-  if (sinks_.buffered_rows() > 0 || !dropped_.empty()) return false;
-  const PositionsMap home_map = home_.map();
-  for (const Partition& partition : partitions_) {
-    if (partition.owned && partition.read.offset > OffsetOf(home_map.marks, partition.key).value_or(0)) return false;
-  }
-  return true;
+  if (sinks_.buffered_rows() > 0 || !dropped_.empty() || !rejected_until_.empty()) return false;
+  return std::ranges::none_of(partitions_, [](const Partition& partition) {
+    return partition.started && partition.read.offset > partition.home_believed;
+  });
 }
 
 void PipelineWorker::MaybeFreeze() {
@@ -286,16 +329,15 @@ Batch PipelineWorker::Freeze(bool checkpoint) {
   const PositionsMap home_map = home_.map();
   bool complete = true;
   int64_t watermark_ms = INT64_MAX;
-  bool all_past_doubt = !home_.previous_rules_hash().empty();
+  in_flight_.clear();
   for (stream::PartitionIndex index : Owned()) {
     const Partition& partition = partitions_[index];
-    batch.home_claims[partition.key] =
-        Claim{OffsetOf(home_map.marks, partition.key).value_or(0), partition.read, partition.name.topic};
-    // A partition that is catching up for a detached table does not move H back.
     Claim& claim = batch.home_claims[partition.key];
+    claim = Claim{partition.home_believed, partition.read, partition.name.topic};
+    // A partition that is catching up for a detached table does not move H back.
     auto mark = home_map.marks.find(partition.key);
     if (claim.to.offset < claim.from && mark != home_map.marks.end()) claim.to = mark->second.position;
-    all_past_doubt &= partition.read.offset >= partition.in_doubt_below;
+    if (checkpoint) in_flight_.push_back({nullptr, index, claim.to.offset});
     std::optional<LagWatch::End> end = lag_.EndOf(index);
     int64_t reaches_ms = end.has_value() && partition.read.offset >= end->offset
                              ? std::max(end->asked_ms, partition.read.timestamp_ms)
@@ -304,22 +346,22 @@ Batch PipelineWorker::Freeze(bool checkpoint) {
     watermark_ms = std::min(watermark_ms, reaches_ms);
   }
   if (complete && !batch.home_claims.empty()) batch.watermark_ms = watermark_ms;
-  batch.adopt_rules = checkpoint && all_past_doubt && batch.home_claims.size() == home_map.marks.size();
   if (checkpoint) batch.dropped = std::exchange(dropped_, {});
+  if (checkpoint) batch.rejected = std::exchange(rejected_until_, {});
 
   for (auto& sink : sinks_.all()) {
     if (!sink->open) continue;
-    std::optional<PositionsMap> map = sink->state.map();
     Claims claims;
+    std::vector<InFlight> claimed;
     for (stream::PartitionIndex index : Owned()) {
       const Partition& partition = partitions_[index];
-      if (sink->skip_below[index] == INT64_MAX) continue;
-      int64_t stands = OffsetOf(map->marks, partition.key).value_or(0);
-      if (stands < partition.read.offset) {
-        claims[partition.key] = Claim{stands, partition.read, partition.name.topic};
+      if (sink->skip_below(index) == INT64_MAX) continue;
+      const Sink::AtPartition& at = sink->at[index];
+      if (at.believed < partition.read.offset) {
+        claims[partition.key] = Claim{at.believed, partition.read, partition.name.topic};
+        claimed.push_back({sink.get(), index, partition.read.offset});
       }
-      if (home_map.home->FindDetached(sink->state.name(), partition.key) != nullptr &&
-          partition.read.offset >= OffsetOf(home_map.marks, partition.key).value_or(0)) {
+      if (at.detached && partition.read.offset >= partition.home_believed) {
         batch.caught_up.emplace_back(sink->state.name(), partition.key);
       }
     }
@@ -336,9 +378,22 @@ Batch PipelineWorker::Freeze(bool checkpoint) {
     table.claims = std::move(claims);
     table.properties = sink->unremembered_sources;
     sink->Discard();
+    in_flight_.insert(in_flight_.end(), claimed.begin(), claimed.end());
     batch.tables.push_back(std::move(table));
   }
+  RefreshPlans();  // now that no row is buffered that was decoded by an older one
   return batch;
+}
+
+void PipelineWorker::RefreshPlans() {
+  for (auto& sink : sinks_.all()) {
+    if (!sink->open || sink->buffered_rows() > 0) continue;
+    Status refreshed = sinks_.RefreshPlan(*sink);
+    if (!refreshed.has_value()) {
+      LogError("the table's new schema cannot be used, rows go on under the old one",
+               {{"table", sink->state.name()}, {"error", refreshed.error()}});
+    }
+  }
 }
 
 void PipelineWorker::CommitThread(std::stop_token stop) {
@@ -389,11 +444,11 @@ Status PipelineWorker::AfterCommit(BatchResult result) {
   for (const BatchResult::Detached& detached : result.detached) {
     for (auto& sink : sinks_.all()) {
       if (&sink->state != detached.table) continue;
-      sink->open = false;
-      sink->hold = detached.hold;
-      sink->closed_reason = detached.reason;
-      sink->Discard();
-      std::fill(sink->skip_below.begin(), sink->skip_below.end(), INT64_MAX);
+      sink->Close(detached.reason, detached.hold);
+      for (stream::PartitionIndex index : Owned()) {
+        if (index < sink->at.size()) sink->at[index].detached = true;
+        rejected_until_.push_back({sink->state.name(), partitions_[index].key, partitions_[index].read.offset});
+      }
     }
   }
   if (result.kind == BatchResult::Kind::kStop) return std::unexpected<Error>(std::move(*result.error));
@@ -415,19 +470,25 @@ Status PipelineWorker::AfterCommit(BatchResult result) {
     }
     return {};
   }
+  for (const InFlight& done : in_flight_) {
+    if (done.sink == nullptr) {
+      if (result.home_moved) partitions_[done.partition].home_believed = done.to;
+    } else if (done.sink->open) {
+      done.sink->at[done.partition].believed = done.to;
+    }
+  }
   if (result.home_moved) {
     last_checkpoint_ms_ = deps_.clock.BootMs();
+    const PositionsMap home_map = home_.map();
+    for (auto& sink : sinks_.all()) {
+      for (size_t i = 0; i < sink->at.size(); ++i) {
+        sink->at[i].detached &= home_map.home->FindDetached(sink->state.name(), partitions_[i].key) != nullptr;
+      }
+    }
     PublishGroupOffsets();
     flushed_everything_ = true;
   }
-  for (auto& sink : sinks_.all()) {
-    if (!sink->open || sink->buffered_rows() > 0) continue;
-    Status refreshed = sinks_.RefreshPlan(*sink);
-    if (!refreshed.has_value()) {
-      LogError("the table's new schema cannot be used, rows go on under the old one",
-               {{"table", sink->state.name()}, {"error", refreshed.error()}});
-    }
-  }
+  RefreshPlans();
   if (result.rows + result.rejects > 0) {
     LogInfo("committed", {{"rows", result.rows},
                           {"rejects", result.rejects},
@@ -446,9 +507,7 @@ Status PipelineWorker::ReleaseWhenFlushed() {
   if (!flushed && !late) return {};
   std::vector<stream::PartitionIndex> released(releasing_.begin(), releasing_.end());
   for (stream::PartitionIndex index : released) {
-    partitions_[index].owned = false;
-    partitions_[index].releasing = false;
-    partitions_[index].target_end = -1;
+    LetGo(index);
   }
   releasing_.clear();
   poller_.Release(std::move(released));
@@ -469,12 +528,22 @@ void PipelineWorker::RetryDetached() {
   if (stopping_ || now_ms - last_detached_retry_ms_ < kDetachedRetryMs) return;
   last_detached_retry_ms_ = now_ms;
   for (auto& sink : sinks_.all()) {
-    if (sink->open || sink->hold || sink->closed_reason.empty()) continue;
+    if (sink->open || sink->closed_reason.empty()) continue;
+    if (sink->hold && !ReleasedByPerson(*sink)) continue;
     Status opened = sinks_.Open(*sink, stop_);
     if (!opened.has_value() || !sink->open) continue;
     reset_wanted_ = true;
     reset_reason_ = fmt::format("table '{}' can be reached again", sink->state.name());
   }
+}
+
+// 'firn positions resume' has taken the hold off the home's entries.
+bool PipelineWorker::ReleasedByPerson(const Sink& sink) {
+  if (!home_.Reload().has_value()) return false;
+  const PositionsMap home_map = home_.map();
+  return std::ranges::none_of(home_map.home->detached, [&](const DetachedEntry& entry) {
+    return entry.table == sink.state.name() && entry.hold;
+  });
 }
 
 void PipelineWorker::PublishGroupOffsets() {
@@ -529,6 +598,8 @@ void PipelineWorker::PublishStatus() {
           {entry.table, fmt::format("{}/{}", entry.topic, entry.partition.partition), entry.reason});
     }
   }
+  const std::string commit_trouble = batch_committer_.trouble();
+  if (trouble.empty()) trouble = commit_trouble;
   status.ready = assigned_once_ && trouble.empty() && status.detached.empty();
   if (!assigned_once_) status.not_ready_reason = "no partition is assigned yet";
   if (!trouble.empty()) status.not_ready_reason = trouble;

@@ -37,28 +37,37 @@ class PipelineWorker : public Worker {
     bool owned = false;
     bool releasing = false;
     std::string trouble;         // not empty: paused, and why
+    bool started = false;        // it is read from; `read` and what follows hold
+    uint64_t start_order = 0;    // chunks that were polled before this order belong to an earlier assignment
     stream::Position read;       // everything below is decoded or skipped
     int64_t home_offset = 0;     // H when it was started
+    int64_t home_believed = 0;   // H, moved by own checkpoints alone; what a checkpoint claims from
     int64_t in_doubt_below = 0;  // after a change of the rules
-    int64_t target_end = -1;     // what was readable when it was assigned (until_caught_up)
+    int64_t target_end = -1;     // what was readable when it was first assigned (until_caught_up)
+    int64_t home_seen = 0;       // H of a partition that somebody else owns now (until_caught_up)
   };
 
   // Assignment (pipeline_worker_assignment.cc)
   Status OpenHome();
   Status StartPartitions(const std::vector<stream::PartitionIndex>& partitions, bool seek);
   Status OpenSinks();
-  Status DetachSink(const Sink& sink, const std::string& reason, bool hold);
-  void PrepareInDoubt(const std::vector<stream::PartitionIndex>& partitions);
+  Status OpenWanted(Sink& sink);
+  Status DetachSink(Sink& sink, const std::string& reason, bool hold);
+  Status AdoptRules();
+  Status HoldWhatRetentionOvertook(stream::PartitionIndex index, const PositionsMap& home_map);
+  void ResetIfMovedByOthers(const std::vector<stream::PartitionIndex>& fresh);
   void SetSkip(Sink& sink, stream::PartitionIndex index, const PositionsMap& home_map);
   stream::Position StartOf(stream::PartitionIndex partition, const PositionsMap& home_map);
   Status Reset(const std::string& reason);
-  Status RetryTransient(const std::string& what, const std::function<Status()>& step);
+  // Tries again what fails for a reason that may pass, for at most `patience_ms`.
+  Status RetryTransient(const std::string& what, const std::function<Status()>& step,
+                        int64_t patience_ms = INT64_MAX);
   Partition& Of(stream::PartitionIndex index);
   std::vector<stream::PartitionIndex> Owned() const;
 
   // The loop (pipeline_worker.cc)
   Status Loop();
-  Status HandleEvent(stream::SourceEvent event);
+  Status HandleEvent(Poller::Polled polled);
   Status OnAssigned(const stream::PartitionsAssigned& event);
   void OnRevoked(const stream::PartitionsRevoked& event);
   Status OnLost(const stream::PartitionsLost& event);
@@ -70,13 +79,18 @@ class PipelineWorker : public Worker {
   Batch Freeze(bool checkpoint);
   Status ReleaseWhenFlushed();
   bool CaughtUp() const;
+  Status WatchPartitionsOfOthers();
+  void RefreshPlans();
+  void LetGo(stream::PartitionIndex index);
   Status CheckDeadlines();
   void RetryDetached();
+  bool ReleasedByPerson(const Sink& sink);
   void PublishStatus();
   void PublishGroupOffsets();
 
   // Records (pipeline_worker_records.cc)
-  void HandleChunk(const stream::RecordChunk& chunk);
+  void HandleChunk(const stream::RecordChunk& chunk, uint64_t orders_done);
+  bool Takes(const Partition& partition, uint64_t orders_done) const;
   void HandleRecord(const stream::Record& record, Partition& partition);
   Sink* SinkFor(const stream::Record& record, Partition& partition, decode::Reject& reject);
   bool DecodeRow(const stream::Record& record, const Partition& partition, Sink& sink, columnar::RowBuilder& rows,
@@ -85,7 +99,8 @@ class PipelineWorker : public Worker {
   // `catching_up`: written even where the rejects table is ahead already.
   void RejectRecord(const stream::Record& record, const Partition& partition, const decode::Reject& reject,
                     const std::string& intended_table, bool catching_up);
-  Sink* OpenedSink(const std::string& table, const TableRule* rule, decode::Reject& reject);
+  Sink* OpenedSink(const std::string& table, const TableRule* rule, const Partition& partition, decode::Reject& reject);
+  Status OpenMetTable(Sink& sink, decode::Reject& reject);
 
   // Commit thread
   void CommitThread(std::stop_token stop);
@@ -121,6 +136,19 @@ class PipelineWorker : public Worker {
   int64_t batch_started_ms_ = 0;
   int64_t last_checkpoint_ms_ = 0;
   int64_t last_detached_retry_ms_ = 0;
+  int64_t last_status_ms_ = 0;
+  int64_t others_asked_ms_ = 0;
+  int64_t others_moved_ms_ = 0;
+  bool rules_adopted_ = false;
+  // What the batch under way claims, to be believed when it is done; and the rejects of detached tables that the next
+  // checkpoint records.
+  struct InFlight {
+    Sink* sink;  // null: the home
+    stream::PartitionIndex partition;
+    int64_t to;
+  };
+  std::vector<InFlight> in_flight_;
+  std::vector<Batch::Rejected> rejected_until_;
   std::vector<int64_t> mismatch_times_ms_;
   bool flushed_everything_ = false;  // the last finished batch held all there was, home included
   uint64_t rows_decoded_since_check_ = 0;

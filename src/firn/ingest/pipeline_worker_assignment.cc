@@ -12,7 +12,6 @@ namespace {
 
 constexpr int64_t kRetryWaitMsMin = 200;
 constexpr int64_t kRetryWaitMsMax = 10'000;
-// A run until caught up is not a service: it does not wait for ever for a catalog that is down.
 constexpr int64_t kQueryTimeoutMs = 10'000;
 
 }  // namespace
@@ -35,7 +34,8 @@ std::vector<stream::PartitionIndex> PipelineWorker::Owned() const {
   return owned;
 }
 
-Status PipelineWorker::RetryTransient(const std::string& what, const std::function<Status()>& step) {
+Status PipelineWorker::RetryTransient(const std::string& what, const std::function<Status()>& step,
+                                      int64_t patience_ms) {
   const int64_t started_ms = deps_.clock.BootMs();
   for (int failures = 0;; ++failures) {
     Status status = step();
@@ -46,7 +46,8 @@ Status PipelineWorker::RetryTransient(const std::string& what, const std::functi
       status_.ready = false;
       status_.not_ready_reason = fmt::format("{}: {}", what, status.error().ToString());
     }
-    if (until_caught_up_ && deps_.clock.BootMs() - started_ms > kGiveUpMsUntilCaughtUp) return status;
+    const int64_t waited_ms = deps_.clock.BootMs() - started_ms;
+    if (waited_ms > patience_ms || (until_caught_up_ && waited_ms > kGiveUpMsUntilCaughtUp)) return status;
     int64_t wait_ms = std::min(kRetryWaitMsMax, kRetryWaitMsMin << std::min(failures, 10));
     if (!deps_.clock.SleepMs(wait_ms, stop_)) {
       return Fail(ErrorCode::kCancelled, fmt::format("stopped while waiting: {}", what));
@@ -67,100 +68,128 @@ Status PipelineWorker::OpenHome() {
                   options_.clock_skew_max_ms, skew_ms));
 }
 
-Status PipelineWorker::DetachSink(const Sink& sink, const std::string& reason, bool hold) {
+// The home lists the sink as detached for all partitions of this worker.
+Status PipelineWorker::DetachSink(Sink& sink, const std::string& reason, bool hold) {
   LogError("table is detached; the rest of the pipeline goes on without it",
            {{"table", sink.state.name()},
             {"reason", reason},
             {"remedy", hold ? "firn positions resume decides how it goes on" : "mend the cause; it is tried again"}});
+  sink.Close(reason, hold);
   const int64_t now_ms = deps_.clock.WallMs();
-  return RetryTransient("detaching a table", [&]() -> Status {
-    FIRN_ASSIGN(MapCommitResult edited,
-                home_.Edit(
-                    [&](PositionsMap& map) -> Result<bool> {
-                      bool changed = false;
-                      for (stream::PartitionIndex index : Owned()) {
-                        const Partition& partition = partitions_[index];
-                        if (map.home->FindDetached(sink.state.name(), partition.key) != nullptr) continue;
-                        map.home->detached.push_back(DetachedEntry{sink.state.name(), partition.key,
-                                                                   partition.name.topic, reason, now_ms, hold});
-                        changed = true;
-                      }
-                      return changed;
-                    },
-                    {}, stop_));
-    if (edited.outcome != CommitOutcome::kCommitted && edited.outcome != CommitOutcome::kAlreadyDone) {
-      return Fail(ErrorCode::kConflict, fmt::format("home table '{}': {}", home_.name(), edited.reason));
+  FIRN_TRY(RetryTransient("detaching a table", [&]() -> Status {
+    const PositionsMap home_map = home_.map();
+    std::vector<DetachedEntry> entries;
+    for (stream::PartitionIndex index : Owned()) {
+      const Partition& partition = partitions_[index];
+      int64_t judged = partition.started ? partition.read.offset : OffsetOf(home_map.marks, partition.key).value_or(0);
+      entries.push_back(
+          DetachedEntry{sink.state.name(), partition.key, partition.name.topic, reason, now_ms, hold, judged});
     }
-    return {};
-  });
+    FIRN_ASSIGN(MapCommitResult edited, home_.Detach(entries, stop_));
+    return RequireDone(edited, home_.name());
+  }));
+  if (sink.at.size() < partitions_.size()) sink.at.resize(partitions_.size());
+  for (stream::PartitionIndex index : Owned()) sink.at[index].detached = true;
+  return {};
 }
 
-// Opens what the configuration names, the rejects table, and what the home lists; each at most once a call.
+// Opens a sink, or detaches it when it took part before. An error: one that never took part cannot be opened, which is
+// a mistake in the configuration; or the run is stopped.
+Status PipelineWorker::OpenWanted(Sink& sink) {
+  const std::string& table = sink.state.name();
+  const std::string what = fmt::format("opening table '{}'", table);
+  auto open = [&] { return sinks_.Open(sink, stop_); };
+  Status opened = RetryTransient(what, open, options_.detach_after_ms);
+  if (!opened.has_value() && IsTransient(opened.error().code())) {
+    // Is it the table, or everything? While the home cannot be read either, nothing is detached.
+    FIRN_TRY(RetryTransient("reading the home table", [&] { return home_.Reload(); }));
+    opened = open();
+  }
+  if (!opened.has_value() && opened.error().code() == ErrorCode::kCancelled) return opened;
+  const PositionsMap home_map = home_.map();
+  bool listed = home_map.home.has_value() && home_map.home->Find(table) != nullptr;
+  if (!opened.has_value()) return listed ? DetachSink(sink, opened.error().ToString(), false) : std::move(opened);
+  if (!sink.hold) return {};
+  if (listed) return DetachSink(sink, sink.closed_reason, true);
+  return Fail(ErrorCode::kInvalidInput, fmt::format("table '{}': {}", table, sink.closed_reason));
+}
+
+// Opens what the configuration names, the rejects table, and tables of templates that this worker has met.
 Status PipelineWorker::OpenSinks() {
-  struct Wanted {
-    std::string table;
-    const TableRule* rule;
-  };
-  std::vector<Wanted> wanted;
+  std::vector<Sink*> wanted;
   for (const TableRule& rule : options_.tables) {
-    if (!rule.is_template()) wanted.push_back({rule.name, &rule});
+    if (rule.is_template()) continue;
+    FIRN_ASSIGN(Sink * sink, sinks_.FindOrMake(rule.name, &rule));
+    wanted.push_back(sink);
   }
-  if (options_.reject_policy == RejectPolicy::kTable) wanted.push_back({options_.rejects_table, nullptr});
-  // Tables of templates that this worker has met: their positions may have been moved as well.
+  if (options_.reject_policy == RejectPolicy::kTable) {
+    FIRN_ASSIGN(Sink * rejects, sinks_.Rejects());
+    wanted.push_back(rejects);
+  }
   for (auto& sink : sinks_.all()) {
-    if (sink->rule != nullptr && sink->rule->is_template() && !sink->hold)
-      wanted.push_back({sink->state.name(), sink->rule});
+    if (sink->rule != nullptr && sink->rule->is_template()) wanted.push_back(sink.get());
   }
-  for (const Wanted& want : wanted) {
-    FIRN_ASSIGN(Sink * sink, sinks_.FindOrMake(want.table, want.rule));
-    const PositionsMap home_map = home_.map();
-    bool listed = home_map.home.has_value() && home_map.home->Find(want.table) != nullptr;
-    Status opened =
-        RetryTransient(fmt::format("opening table '{}'", want.table), [&] { return sinks_.Open(*sink, stop_); });
-    if (!opened.has_value()) {
-      // A table that never took part is a mistake in the configuration; one that did is detached and the rest goes on.
-      if (!listed || opened.error().code() == ErrorCode::kCancelled) return opened;
-      sink->open = false;
-      sink->closed_reason = opened.error().ToString();
-      FIRN_TRY(DetachSink(*sink, sink->closed_reason, false));
-    } else if (sink->hold) {
-      if (!listed)
-        return Fail(ErrorCode::kInvalidInput, fmt::format("table '{}': {}", want.table, sink->closed_reason));
-      FIRN_TRY(DetachSink(*sink, sink->closed_reason, true));
+  for (Sink* sink : wanted) {
+    bool was_closed = !sink->open;
+    FIRN_TRY(OpenWanted(*sink));
+    bool others_run = std::ranges::any_of(partitions_, [](const Partition& partition) { return partition.started; });
+    if (was_closed && sink->open && others_run) {
+      reset_wanted_ = true;
+      reset_reason_ = fmt::format("table '{}' can be reached again", sink->state.name());
     }
   }
   return {};
 }
 
-// After a change of the routing rules: below the largest T[p] of any listed table, old rules were at work.
-void PipelineWorker::PrepareInDoubt(const std::vector<stream::PartitionIndex>& partitions) {
-  for (stream::PartitionIndex index : partitions) partitions_[index].in_doubt_below = 0;
-  if (home_.previous_rules_hash().empty()) return;
-  const PositionsMap home_map = home_.map();
-  for (const ListedTable& listed : home_map.home->tables) {
-    Result<iceberg::TableIdentifier> identifier = iceberg::TableIdentifier::Parse(listed.table);
-    if (!identifier.has_value()) continue;
-    Result<iceberg::LoadedTable> loaded = deps_.catalog.LoadTable(*identifier);
-    if (!loaded.has_value()) continue;
-    Result<std::optional<PositionsMap>> map = MapOf(loaded->metadata, options_.pipeline);
-    if (!map.has_value() || !map->has_value()) continue;
-    for (stream::PartitionIndex index : partitions) {
-      Partition& partition = partitions_[index];
-      partition.in_doubt_below = std::max(partition.in_doubt_below, OffsetOf((*map)->marks, partition.key).value_or(0));
-    }
+// The routing rules are others than those of the last run: below the largest T[p] of any listed table the old ones were
+// at work, and the home keeps that until H has passed it.
+Status PipelineWorker::AdoptRules() {
+  if (rules_adopted_ && home_.rules_changed()) {
+    return Fail(ErrorCode::kInvalidInput,
+                fmt::format("another worker of this pipeline runs with other routing rules; give all workers the same "
+                            "configuration: home table '{}'",
+                            home_.name()));
   }
-  LogWarning("routing rules have changed; records that may have gone elsewhere under the old ones go to the rejects",
-             {{"previous_rules_hash", home_.previous_rules_hash()}, {"rules_hash", home_.rules_hash()}});
+  if (home_.rules_changed()) {
+    const PositionsMap home_map = home_.map();
+    Marks cut;
+    for (const ListedTable& listed : home_map.home->tables) {
+      FIRN_ASSIGN(iceberg::TableIdentifier identifier, iceberg::TableIdentifier::Parse(listed.table));
+      Result<iceberg::LoadedTable> loaded = deps_.catalog.LoadTable(identifier);
+      if (!loaded.has_value() && loaded.error().code() == ErrorCode::kNotFound) continue;
+      if (!loaded.has_value()) return std::unexpected<Error>(std::move(loaded.error()));
+      FIRN_ASSIGN(std::optional<PositionsMap> map, MapOf(loaded->metadata, options_.pipeline));
+      if (!map.has_value()) continue;
+      for (const auto& [key, mark] : map->marks) {
+        int64_t above = std::max(OffsetOf(home_map.marks, key).value_or(0), OffsetOf(cut, key).value_or(0));
+        if (mark.position.offset > above) cut[key] = mark;
+      }
+    }
+    LogWarning("routing rules have changed; records that may have gone elsewhere under the old ones go to the rejects",
+               {{"previous_rules_hash", home_map.rules_hash},
+                {"rules_hash", home_.rules_hash()},
+                {"partitions_in_doubt", cut.size()}});
+    FIRN_TRY(home_.AdoptRules(cut, stop_));
+  }
+  rules_adopted_ = true;
+  return {};
 }
 
 void PipelineWorker::SetSkip(Sink& sink, stream::PartitionIndex index, const PositionsMap& home_map) {
-  if (sink.skip_below.size() < partitions_.size()) sink.skip_below.resize(partitions_.size(), 0);
+  if (sink.at.size() < partitions_.size()) sink.at.resize(partitions_.size());
   const PartitionKey& key = partitions_[index].key;
   const DetachedEntry* detached =
       home_map.home.has_value() ? home_map.home->FindDetached(sink.state.name(), key) : nullptr;
   std::optional<PositionsMap> map = sink.state.map();
   bool takes_part = sink.open && map.has_value() && (detached == nullptr || !detached->hold);
-  sink.skip_below[index] = takes_part ? OffsetOf(map->marks, key).value_or(0) : INT64_MAX;
+  Sink::AtPartition& at = sink.at[index];
+  at.detached = detached != nullptr;
+  at.believed = map.has_value() ? OffsetOf(map->marks, key).value_or(0) : 0;
+  at.rejected_below = detached != nullptr ? detached->rejected_below : 0;
+  at.skip_below = at.believed;
+  // Below H a table that is not detached has all its rows, also where it got none.
+  if (detached == nullptr) at.skip_below = std::max(at.skip_below, OffsetOf(home_map.marks, key).value_or(0));
+  if (!takes_part) at.skip_below = INT64_MAX;
 }
 
 // From H, or earlier for a table that is to catch up; sets what each sink skips.
@@ -170,9 +199,7 @@ stream::Position PipelineWorker::StartOf(stream::PartitionIndex index, const Pos
   stream::Position start = mark == home_map.marks.end() ? stream::Position{} : mark->second.position;
   for (auto& sink : sinks_.all()) {
     SetSkip(*sink, index, home_map);
-    bool detached =
-        home_map.home.has_value() && home_map.home->FindDetached(sink->state.name(), partition.key) != nullptr;
-    if (!detached || sink->skip_below[index] >= start.offset) continue;
+    if (!sink->detached_for(index) || sink->skip_below(index) >= start.offset) continue;
     const Marks marks = sink->state.map()->marks;
     auto own = marks.find(partition.key);
     stream::Position stands = own == marks.end() ? stream::Position{} : own->second.position;
@@ -186,22 +213,54 @@ stream::Position PipelineWorker::StartOf(stream::PartitionIndex index, const Pos
   return start;
 }
 
+// A table that would have to catch up from below the log's start is held for that partition: the others go on.
+Status PipelineWorker::HoldWhatRetentionOvertook(stream::PartitionIndex index, const PositionsMap& home_map) {
+  const Partition& partition = partitions_[index];
+  const int64_t home_offset = OffsetOf(home_map.marks, partition.key).value_or(0);
+  std::optional<int64_t> log_start;
+  for (auto& sink : sinks_.all()) {
+    SetSkip(*sink, index, home_map);
+    if (!sink->detached_for(index) || sink->skip_below(index) >= home_offset) continue;
+    if (!log_start.has_value()) {
+      FIRN_ASSIGN(stream::Watermarks watermarks, deps_.source.QueryWatermarks(partition.name, kQueryTimeoutMs));
+      log_start = watermarks.start;
+    }
+    if (sink->at[index].believed >= *log_start) continue;
+    const std::string reason = fmt::format(
+        "retention has removed records that the table still needs, offsets {} to {} of {}/{}; give them up with 'firn "
+        "positions set --table'",
+        sink->at[index].believed, *log_start, partition.name.topic, partition.name.partition);
+    LogError("table cannot catch up", {{"table", sink->state.name()}, {"reason", reason}});
+    FIRN_ASSIGN(MapCommitResult edited,
+                home_.Detach({DetachedEntry{sink->state.name(), partition.key, partition.name.topic, reason,
+                                            deps_.clock.WallMs(), true, 0}},
+                             stop_));
+    FIRN_TRY(RequireDone(edited, home_.name()));
+  }
+  return {};
+}
+
 Status PipelineWorker::StartPartitions(const std::vector<stream::PartitionIndex>& partitions, bool seek) {
   std::vector<stream::SourcePartition> names;
   for (stream::PartitionIndex index : partitions) names.push_back(Of(index).name);
-  FIRN_TRY(RetryTransient("resolving where to start", [&] {
-    Status status = home_.Reload();
-    if (!status.has_value()) return status;
+  FIRN_TRY(RetryTransient("resolving where to start", [&]() -> Status {
+    FIRN_TRY(home_.Reload());
+    FIRN_TRY(AdoptRules());
     return EnsureTopicsStarted(home_, deps_.source, options_.start, names, stop_);
   }));
   FIRN_TRY(OpenSinks());
-  PrepareInDoubt(partitions);
+  for (stream::PartitionIndex index : partitions) {
+    FIRN_TRY(RetryTransient("asking where a partition begins",
+                            [&] { return HoldWhatRetentionOvertook(index, home_.map()); }));
+  }
   const PositionsMap home_map = home_.map();
   std::vector<stream::PartitionPosition> start;
   for (stream::PartitionIndex index : partitions) {
     Partition& partition = partitions_[index];
     partition.trouble.clear();
     partition.home_offset = OffsetOf(home_map.marks, partition.key).value_or(0);
+    partition.home_believed = partition.home_offset;
+    partition.in_doubt_below = OffsetOf(home_map.home->cut, partition.key).value_or(0);
     partition.read = StartOf(index, home_map);
     start.push_back({index, partition.read});
     if (until_caught_up_ && partition.target_end < 0) {
@@ -215,19 +274,41 @@ Status PipelineWorker::StartPartitions(const std::vector<stream::PartitionIndex>
         "partition starts",
         {{"topic", partition.name.topic}, {"partition", partition.name.partition}, {"offset", partition.read.offset}});
   }
-  if (seek) {
-    poller_.Seek(std::move(start));
-  } else {
-    poller_.Assign(std::move(start));
+  const uint64_t order = seek ? poller_.Seek(std::move(start)) : poller_.Assign(std::move(start));
+  for (stream::PartitionIndex index : partitions) {
+    partitions_[index].started = true;
+    partitions_[index].start_order = order;
   }
   return {};
+}
+
+// The maps were read again for partitions that are new here. If those that run already were moved by somebody else, the
+// rows in the columns do not begin where the maps end any more.
+void PipelineWorker::ResetIfMovedByOthers(const std::vector<stream::PartitionIndex>& fresh) {
+  const PositionsMap home_map = home_.map();
+  for (stream::PartitionIndex index : Owned()) {
+    if (std::ranges::find(fresh, index) != fresh.end()) continue;
+    const Partition& partition = partitions_[index];
+    bool moved = OffsetOf(home_map.marks, partition.key).value_or(0) != partition.home_believed;
+    for (const auto& sink : sinks_.all()) {
+      if (!sink->open || index >= sink->at.size() || sink->at[index].skip_below == INT64_MAX) continue;
+      const std::optional<PositionsMap> map = sink->state.map();
+      moved = moved || OffsetOf(map->marks, partition.key).value_or(0) != sink->at[index].believed;
+    }
+    if (!moved) continue;
+    reset_wanted_ = true;
+    reset_reason_ = fmt::format("positions of {}/{} were moved by somebody else", partition.name.topic,
+                                partition.name.partition);
+  }
 }
 
 Status PipelineWorker::Reset(const std::string& reason) {
   LogWarning("uncommitted rows are forgotten and read again", {{"reason", reason}, {"rows", sinks_.buffered_rows()}});
   sinks_.DiscardAll();
   dropped_.clear();
+  rejected_until_.clear();
   for (auto& sink : sinks_.all()) sink->closed_reason.clear();
+  for (Partition& partition : partitions_) partition.started = false;
   std::vector<stream::PartitionIndex> owned = Owned();
   if (!owned.empty()) FIRN_TRY(StartPartitions(owned, true));
   batch_started_ms_ = deps_.clock.BootMs();

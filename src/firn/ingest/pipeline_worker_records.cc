@@ -11,13 +11,19 @@ constexpr uint64_t kSlabCheckRows = 512;
 
 }  // namespace
 
-void PipelineWorker::HandleChunk(const stream::RecordChunk& chunk) {
+// Records of a partition that was lost and given again may still be queued: those are of the earlier assignment.
+bool PipelineWorker::Takes(const Partition& partition, uint64_t orders_done) const {
+  return partition.started && orders_done >= partition.start_order && !partition.releasing &&
+         partition.trouble.empty();
+}
+
+void PipelineWorker::HandleChunk(const stream::RecordChunk& chunk, uint64_t orders_done) {
   double cpu_before = ThreadCpuSeconds();
   uint64_t bytes = 0;
   uint64_t count = 0;
   for (const stream::Record& record : chunk.records()) {
     Partition& partition = Of(record.partition);
-    if (!partition.owned || partition.releasing || !partition.trouble.empty()) continue;
+    if (!Takes(partition, orders_done)) continue;
     if (record.offset < partition.read.offset) continue;
     if (fatal_.has_value()) break;
     HandleRecord(record, partition);
@@ -29,7 +35,7 @@ void PipelineWorker::HandleChunk(const stream::RecordChunk& chunk) {
   if (!fatal_.has_value()) {
     for (const stream::PartitionPosition& moved : chunk.positions()) {
       Partition& partition = Of(moved.partition);
-      if (!partition.owned || partition.releasing || !partition.trouble.empty()) continue;
+      if (!Takes(partition, orders_done)) continue;
       if (moved.position.offset <= partition.read.offset) continue;
       partition.read.offset = moved.position.offset;
       if (moved.position.leader_epoch >= 0) partition.read.leader_epoch = moved.position.leader_epoch;
@@ -54,11 +60,17 @@ void PipelineWorker::HandleRecord(const stream::Record& record, Partition& parti
   Sink* sink = SinkFor(record, partition, reject);
   if (fatal_.has_value()) return;
   if (sink == nullptr) {
-    RejectRecord(record, partition, reject, "", false);
+    // Below the home's mark only a table that catches up takes part; the rest was judged when main passed by.
+    if (record.offset < partition.home_offset) {
+      ++counters_.skipped;
+    } else {
+      RejectRecord(record, partition, reject, route_.table, false);
+    }
     return;
   }
-  if (record.partition < sink->skip_below.size() && record.offset < sink->skip_below[record.partition]) {
-    bool detached = sink->skip_below[record.partition] == INT64_MAX;
+  const int64_t skip_below = sink->skip_below(record.partition);
+  if (record.offset < skip_below) {
+    bool detached = skip_below == INT64_MAX;
     if (!detached && record.offset < partition.in_doubt_below) {
       reject.code = decode::RejectCode::kRulesChanged;
       reject.message =
@@ -82,8 +94,13 @@ void PipelineWorker::HandleRecord(const stream::Record& record, Partition& parti
     }
     return;
   }
-  // Below the home's mark only a table that catches up takes part; its rejects were not written when main passed by.
-  RejectRecord(record, partition, reject, sink->state.name(), record.offset < partition.home_offset);
+  // Catching up: what was decoded before the table was detached has its reject; main passed by the rest.
+  bool catching_up = record.offset < partition.home_offset;
+  if (catching_up && record.offset < sink->at[record.partition].rejected_below) {
+    ++counters_.skipped;
+    return;
+  }
+  RejectRecord(record, partition, reject, sink->state.name(), catching_up);
 }
 
 bool PipelineWorker::DecodeRow(const stream::Record& record, const Partition& partition, Sink& sink,
@@ -105,8 +122,7 @@ bool PipelineWorker::DecodeRow(const stream::Record& record, const Partition& pa
 bool PipelineWorker::RejectStillOwed(const stream::Record& record, const Partition& partition) {
   if (options_.reject_policy != RejectPolicy::kTable) return record.offset >= partition.home_offset;
   Sink* rejects = sinks_.Find(options_.rejects_table);
-  return rejects != nullptr && rejects->open && record.partition < rejects->skip_below.size() &&
-         record.offset >= rejects->skip_below[record.partition];
+  return rejects != nullptr && record.offset >= rejects->skip_below(record.partition);
 }
 
 Sink* PipelineWorker::SinkFor(const stream::Record& record, Partition& partition, decode::Reject& reject) {
@@ -114,16 +130,20 @@ Sink* PipelineWorker::SinkFor(const stream::Record& record, Partition& partition
     if (route_by_partition_.size() <= record.partition) route_by_partition_.resize(record.partition + 1, nullptr);
     if (Sink* known = route_by_partition_[record.partition]) return known;
   }
+  route_.table.clear();
   if (!router_->RouteRecord(record, partition.name.topic, route_, reject)) return nullptr;
   const TableRule& rule = options_.tables[route_.rule];
-  Sink* sink = OpenedSink(rule.is_template() ? route_.table : rule.name, &rule, reject);
+  if (!rule.is_template()) route_.table = rule.name;
+  Sink* sink = OpenedSink(route_.table, &rule, partition, reject);
   if (sink != nullptr && router_->by_topic_only()) route_by_partition_[record.partition] = sink;
   return sink;
 }
 
-Sink* PipelineWorker::OpenedSink(const std::string& table, const TableRule* rule, decode::Reject& reject) {
+Sink* PipelineWorker::OpenedSink(const std::string& table, const TableRule* rule, const Partition& partition,
+                                 decode::Reject& reject) {
   Sink* sink = sinks_.Find(table);
-  if (sink != nullptr && (sink->open || sink->hold)) return sink;
+  if (sink != nullptr && sink->open) return sink;
+  const auto index = static_cast<stream::PartitionIndex>(&partition - partitions_.data());
   if (sink == nullptr) {
     Result<Sink*> made = sinks_.FindOrMake(table, rule);
     if (!made.has_value()) {
@@ -133,42 +153,44 @@ Sink* PipelineWorker::OpenedSink(const std::string& table, const TableRule* rule
     }
     sink = *made;
   }
-  if (!sink->closed_reason.empty()) {  // was tried before in this assignment
-    reject.code = decode::RejectCode::kNoRoute;
-    reject.message = sink->closed_reason;
-    return nullptr;
-  }
-  Status opened = RetryTransient(fmt::format("opening table '{}'", table), [&] { return sinks_.Open(*sink, stop_); });
-  if (!opened.has_value()) {
-    if (opened.error().code() == ErrorCode::kCancelled) {
+  // Closed, but not for good: what is detached takes its records later, when it catches up.
+  if (sink->detached_for(index)) return sink;
+  if (sink->closed_reason.empty()) {  // not tried in this assignment
+    Status opened = OpenMetTable(*sink, reject);
+    if (!opened.has_value()) {
       fatal_ = std::move(opened.error());
       return nullptr;
     }
-    LogError("table cannot be used; its records go to the rejects", {{"table", table}, {"error", opened.error()}});
-    sink->closed_reason = opened.error().message();
-    reject.code = decode::RejectCode::kNoRoute;
-    reject.message = sink->closed_reason;
-    return nullptr;
+    if (sink->open || sink->detached_for(index)) return sink;
   }
-  if (sink->hold) {
-    Status detached = DetachSink(*sink, sink->closed_reason, true);
-    if (!detached.has_value()) {
-      fatal_ = std::move(detached.error());
-      return nullptr;
-    }
+  reject.code = decode::RejectCode::kNoRoute;
+  reject.message = sink->closed_reason;
+  return nullptr;
+}
+
+// A table that a record is the first to name. On return it is open, detached, or closed with a reason. An error ends
+// the run.
+Status PipelineWorker::OpenMetTable(Sink& sink, decode::Reject& reject) {
+  const std::string& table = sink.state.name();
+  Status opened = OpenWanted(sink);
+  if (!opened.has_value()) {
+    if (opened.error().code() == ErrorCode::kCancelled) return opened;
+    LogError("table cannot be used; its records go to the rejects", {{"table", table}, {"error", opened.error()}});
+    sink.Close(opened.error().message(), false);
+    reject.message = sink.closed_reason;
+    return {};
   }
   // New to this worker: it takes part from its own positions on; one that has to catch up needs an earlier start.
   const PositionsMap home_map = home_.map();
   for (size_t i = 0; i < partitions_.size(); ++i) {
-    SetSkip(*sink, static_cast<stream::PartitionIndex>(i), home_map);
-    bool detached = home_map.home.has_value() && partitions_[i].owned &&
-                    home_map.home->FindDetached(table, partitions_[i].key) != nullptr;
-    if (detached && sink->open && sink->skip_below[i] != INT64_MAX) {
+    const auto index = static_cast<stream::PartitionIndex>(i);
+    SetSkip(sink, index, home_map);
+    if (sink.open && partitions_[i].started && sink.detached_for(index) && sink.skip_below(index) != INT64_MAX) {
       reset_wanted_ = true;
       reset_reason_ = fmt::format("table '{}' catches up", table);
     }
   }
-  return sink;
+  return {};
 }
 
 void PipelineWorker::RejectRecord(const stream::Record& record, const Partition& partition,
@@ -193,14 +215,13 @@ void PipelineWorker::RejectRecord(const stream::Record& record, const Partition&
                                partition.name.topic, partition.name.partition, record.offset, options_.rejects_table));
     return;
   }
-  if (!catching_up && record.partition < sink->skip_below.size() &&
-      record.offset < sink->skip_below[record.partition]) {
+  if (!catching_up && record.offset < sink->skip_below(record.partition)) {
     ++counters_.skipped;
     return;
   }
   sink->rejects->Append(*sink->rows, record, partition.name, reject, intended_table, deps_.clock.WallMs());
   metrics_.CountReject(reject.code, false);
-  if (sink->rows->row_count() >= kSlabRowsMax) sink->CutSlab();
+  if (sink->rows->row_count() >= kSlabRowsMax || sink->rows->bytes() >= kSlabBytesMax) sink->CutSlab();
 }
 
 }  // namespace firn::ingest

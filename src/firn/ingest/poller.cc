@@ -26,39 +26,42 @@ void Poller::Start() {
   });
 }
 
-std::optional<stream::SourceEvent> Poller::Next(int64_t timeout_ms, bool want_chunks) {
+Result<std::optional<Poller::Polled>> Poller::Next(int64_t timeout_ms, bool want_chunks) {
   std::unique_lock lock(mutex_);
   auto something = [&] {
-    return woken_ || !control_.empty() || (want_chunks && seeks_pending_ == 0 && !chunks_.empty());
+    return woken_ || failure_.has_value() || !control_.empty() || (want_chunks && seeks_pending_ == 0 && !chunks_.empty());
   };
   changed_.wait_for(lock, std::chrono::milliseconds(timeout_ms), something);
   woken_ = false;
   if (!control_.empty()) {
-    stream::SourceEvent event = std::move(control_.front());
+    Polled polled{std::move(control_.front()), orders_done_};
     control_.pop_front();
-    return event;
+    return polled;
   }
+  if (failure_.has_value()) return std::unexpected<Error>(*failure_);
   if (want_chunks && seeks_pending_ == 0 && !chunks_.empty()) {
-    std::unique_ptr<stream::RecordChunk> chunk = std::move(chunks_.front());
+    QueuedChunk queued = std::move(chunks_.front());
     chunks_.pop_front();
-    queued_bytes_ -= chunk->bytes();
-    return stream::SourceEvent(std::move(chunk));
+    queued_bytes_ -= queued.chunk->bytes();
+    return Polled{stream::SourceEvent(std::move(queued.chunk)), queued.orders_done};
   }
   return std::nullopt;
 }
 
-void Poller::Assign(std::vector<stream::PartitionPosition> start) {
+uint64_t Poller::Assign(std::vector<stream::PartitionPosition> start) {
   std::lock_guard lock(mutex_);
   orders_.push_back([start = std::move(start)](stream::RecordSource& source) { return source.Assign(start); });
+  return ++orders_given_;
 }
 
 void Poller::Release(std::vector<stream::PartitionIndex> partitions) {
   std::lock_guard lock(mutex_);
   orders_.push_back(
       [partitions = std::move(partitions)](stream::RecordSource& source) { return source.Release(partitions); });
+  ++orders_given_;
 }
 
-void Poller::Seek(std::vector<stream::PartitionPosition> positions) {
+uint64_t Poller::Seek(std::vector<stream::PartitionPosition> positions) {
   std::lock_guard lock(mutex_);
   ++seeks_pending_;
   orders_.push_back([this, positions = std::move(positions)](stream::RecordSource& source) {
@@ -69,6 +72,7 @@ void Poller::Seek(std::vector<stream::PartitionPosition> positions) {
     --seeks_pending_;
     return status;
   });
+  return ++orders_given_;
 }
 
 bool Poller::Drain(int64_t timeout_ms) {
@@ -97,7 +101,8 @@ void Poller::CarryOut(std::unique_lock<std::mutex>& lock) {
     Status status = order(source_);
     lock.lock();
     carrying_out_ = false;
-    if (!status.has_value()) control_.push_back(stream::SourceTrouble{std::move(status.error())});
+    ++orders_done_;
+    if (!status.has_value()) failure_ = std::move(status.error()).WithContext("order to the record source");
     changed_.notify_all();
   }
 }
@@ -107,7 +112,7 @@ void Poller::Deliver(stream::SourceEvent event) {
   std::lock_guard lock(mutex_);
   if (auto* chunk = std::get_if<std::unique_ptr<stream::RecordChunk>>(&event)) {
     queued_bytes_ += (*chunk)->bytes();
-    chunks_.push_back(std::move(*chunk));
+    chunks_.push_back({std::move(*chunk), orders_done_});
   } else {
     control_.push_back(std::move(event));
   }
@@ -127,7 +132,10 @@ void Poller::Run(std::stop_token stop) {
     if (event.has_value()) {
       Deliver(std::move(event).value());
     } else {
-      Deliver(stream::SourceTrouble{std::move(event.error())});
+      std::lock_guard lock(mutex_);
+      failure_ = std::move(event.error()).WithContext("record source");
+      changed_.notify_all();
+      return;
     }
   }
   std::unique_lock lock(mutex_);

@@ -25,13 +25,18 @@ class Poller {
   ~Poller();  // stops the thread
 
   void Start();
-  // The next event, control events first. `want_chunks` false: records stay in the queue. A failed poll or order comes
-  // as SourceTrouble.
-  std::optional<stream::SourceEvent> Next(int64_t timeout_ms, bool want_chunks);
+  struct Polled {
+    stream::SourceEvent event;
+    uint64_t orders_done = 0;  // when it was polled: a chunk may be older than an order that is given by now
+  };
+  // The next event, control events first. `want_chunks` false: records stay in the queue. An error: a poll or an order
+  // has failed, which is the end of the source.
+  Result<std::optional<Polled>> Next(int64_t timeout_ms, bool want_chunks);
 
-  void Assign(std::vector<stream::PartitionPosition> start);
+  // Orders give their number; chunks that were polled before they were carried out have a smaller orders_done.
+  uint64_t Assign(std::vector<stream::PartitionPosition> start);
   void Release(std::vector<stream::PartitionIndex> partitions);
-  void Seek(std::vector<stream::PartitionPosition> positions);
+  uint64_t Seek(std::vector<stream::PartitionPosition> positions);
   // Waits until all orders given so far are carried out, at most `timeout_ms`.
   bool Drain(int64_t timeout_ms);
 
@@ -52,8 +57,15 @@ class Poller {
   mutable std::mutex mutex_;
   std::condition_variable changed_;
   std::deque<stream::SourceEvent> control_;
-  std::deque<std::unique_ptr<stream::RecordChunk>> chunks_;
+  struct QueuedChunk {
+    std::unique_ptr<stream::RecordChunk> chunk;
+    uint64_t orders_done = 0;
+  };
+  std::deque<QueuedChunk> chunks_;
   std::deque<Order> orders_;
+  uint64_t orders_given_ = 0;
+  uint64_t orders_done_ = 0;
+  std::optional<Error> failure_;
   size_t queued_bytes_ = 0;
   int seeks_pending_ = 0;
   bool carrying_out_ = false;

@@ -71,9 +71,12 @@ json HomeToJson(const HomeRecord& home) {
                         {"partition", entry.partition.partition},
                         {"reason", entry.reason},
                         {"since_ms", entry.since_ms},
-                        {"hold", entry.hold}});
+                        {"hold", entry.hold},
+                        {"rejected_below", entry.rejected_below}});
   }
-  return {{"tables", std::move(tables)}, {"detached", std::move(detached)}};
+  json document = {{"tables", std::move(tables)}, {"detached", std::move(detached)}};
+  if (!home.cut.empty()) document["cut"] = MarksToJson(home.cut);
+  return document;
 }
 
 Result<HomeRecord> HomeFromJson(const json& home_json) {
@@ -94,7 +97,11 @@ Result<HomeRecord> HomeFromJson(const json& home_json) {
                       PartitionKey{entry.at("cluster").get<std::string>(), entry.at("topic_id").get<std::string>(),
                                    entry.at("partition").get<int32_t>()},
                       entry.value("topic", std::string()), entry.at("reason").get<std::string>(),
-                      entry.at("since_ms").get<int64_t>(), entry.at("hold").get<bool>()});
+                      entry.at("since_ms").get<int64_t>(), entry.at("hold").get<bool>(),
+                      entry.value("rejected_below", int64_t{0})});
+  }
+  if (home_json.contains("cut")) {
+    FIRN_ASSIGN(home.cut, MarksFromJson(home_json.at("cut")));
   }
   return home;
 }
@@ -154,6 +161,10 @@ const DetachedEntry* HomeRecord::FindDetached(std::string_view table, const Part
     if (entry.table == table && entry.partition == partition) return &entry;
   }
   return nullptr;
+}
+
+DetachedEntry* HomeRecord::FindDetached(std::string_view table, const PartitionKey& partition) {
+  return const_cast<DetachedEntry*>(static_cast<const HomeRecord*>(this)->FindDetached(table, partition));
 }
 
 std::string PositionsMap::Serialize() const {

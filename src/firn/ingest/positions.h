@@ -53,15 +53,20 @@ struct DetachedEntry {
   std::string reason;
   int64_t since_ms = 0;
   bool hold = false;
+  // Records of the table below this offset were decoded before it was detached: their rejects are in the rejects table.
+  int64_t rejected_below = 0;
 };
 
 struct HomeRecord {
   std::vector<ListedTable> tables;
   std::vector<DetachedEntry> detached;
+  // After a change of the routing rules: below, records may have been committed under the old ones.
+  Marks cut;
 
   const ListedTable* Find(std::string_view table) const;
   ListedTable* Find(std::string_view table);
   const DetachedEntry* FindDetached(std::string_view table, const PartitionKey& partition) const;
+  DetachedEntry* FindDetached(std::string_view table, const PartitionKey& partition);
 };
 
 struct PositionsMap {

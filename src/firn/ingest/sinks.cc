@@ -27,6 +27,13 @@ void Sink::CutSlab() {
   slabs.push_back(rows->Finish());
 }
 
+void Sink::Close(std::string reason, bool hold_it) {
+  open = false;
+  hold = hold_it;
+  closed_reason = std::move(reason);
+  Discard();
+}
+
 void Sink::Discard() {
   slabs.clear();
   slab_rows = 0;
@@ -36,8 +43,9 @@ void Sink::Discard() {
 
 columnar::RowBuilder& Sink::ScratchRows() {
   constexpr int64_t kScratchRowsMax = 1024;
+  constexpr int64_t kScratchBytesMax = 1 << 20;
   if (scratch == nullptr) scratch = std::make_unique<columnar::RowBuilder>(plan_table->metadata.CurrentSchema());
-  if (scratch->row_count() >= kScratchRowsMax) scratch->Finish();
+  if (scratch->row_count() >= kScratchRowsMax || scratch->bytes() >= kScratchBytesMax) scratch->Finish();
   return *scratch;
 }
 
@@ -104,11 +112,16 @@ Result<AttachRequest> Sinks::RequestFor(const Sink& sink) const {
 Status Sinks::Open(Sink& sink, std::stop_token stop) {
   FIRN_ASSIGN(AttachRequest request, RequestFor(sink));
   FIRN_ASSIGN(AttachResult attached, AttachTable(home_, committer_, sink.state, request, stop));
-  sink.open = attached.attached;
-  sink.hold = !attached.attached;
-  sink.closed_reason = attached.hold_reason;
-  if (!attached.attached || sink.buffered_rows() > 0) return {};  // rows keep the plan that they were decoded by
-  return RefreshPlan(sink);
+  if (!attached.attached) {
+    sink.Close(attached.hold_reason, true);
+    return {};
+  }
+  // Rows keep the plan that they were decoded by.
+  if (sink.buffered_rows() == 0) FIRN_TRY(RefreshPlan(sink));
+  sink.open = true;
+  sink.hold = false;
+  sink.closed_reason.clear();
+  return {};
 }
 
 Status Sinks::RefreshPlan(Sink& sink) {

@@ -45,12 +45,25 @@ struct Sink {
   int64_t slab_rows = 0;
   int64_t slab_bytes = 0;
 
-  // By PartitionIndex: records below are in the table already; INT64_MAX: detached, this table takes nothing of it.
-  std::vector<int64_t> skip_below;
+  // What this sink knows of a source partition, from the assignment on.
+  struct AtPartition {
+    int64_t believed = 0;        // T[p], moved by own commits alone; what a commit claims from
+    int64_t skip_below = 0;      // records below are in the table, or none of its; INT64_MAX: it takes nothing of p
+    int64_t rejected_below = 0;  // catching up: rejects below are in the rejects table
+    bool detached = false;       // the home lists it so
+  };
+  std::vector<AtPartition> at;  // by PartitionIndex
 
   bool is_rejects() const { return rule == nullptr; }
   int64_t buffered_rows() const { return slab_rows + (rows ? rows->row_count() : 0); }
   int64_t buffered_bytes() const { return slab_bytes + (rows ? rows->bytes() : 0); }
+  int64_t skip_below(stream::PartitionIndex index) const {
+    if (!open) return INT64_MAX;
+    return index < at.size() ? at[index].skip_below : 0;
+  }
+  bool detached_for(stream::PartitionIndex index) const { return index < at.size() && at[index].detached; }
+  // Forgets its rows and takes nothing any more. `hold`: until a person decides.
+  void Close(std::string reason, bool hold_it);
   // Moves the decoded rows into `slabs`.
   void CutSlab();
   void Discard();
@@ -61,7 +74,8 @@ class Sinks {
  public:
   Sinks(const PipelineOptions& options, Home& home, MapCommitter& committer);
 
-  // Opens or attaches; on success the sink is open or held. Errors as AttachTable.
+  // Opens or attaches; on success the sink is open, or closed and held. Errors as AttachTable; then it is as it was, and
+  // the caller closes it.
   Status Open(Sink& sink, std::stop_token stop);
   // Compiles the plan, the first time or when the table's schema has changed; only while no row is buffered.
   Status RefreshPlan(Sink& sink);

@@ -39,9 +39,14 @@ Result<int64_t> ResolveOffset(stream::RecordSource& source, const StartPolicy& p
 Result<std::vector<stream::SourcePartition>> PartitionsOfTopic(stream::RecordSource& source,
                                                                const stream::SourcePartition& one) {
   FIRN_ASSIGN(std::vector<stream::TopicDescription> topics, source.DescribeTopics(kQueryTimeoutMs));
-  int32_t count = one.partition + 1;
+  int32_t count = 0;
   for (const stream::TopicDescription& topic : topics) {
-    if (topic.topic_id == one.topic_id) count = std::max(count, topic.partition_count);
+    if (topic.topic_id == one.topic_id) count = std::max(one.partition + 1, topic.partition_count);
+  }
+  // With a part of the partitions only, the rest would later count as new ones and begin at 0, whatever the policy.
+  if (count == 0) {
+    return Fail(ErrorCode::kUnavailable,
+                fmt::format("the brokers do not list the topic yet, it is asked for again: '{}'", one.topic));
   }
   std::vector<stream::SourcePartition> partitions;
   for (int32_t i = 0; i < count; ++i) {
@@ -101,11 +106,7 @@ Status EnsureTopicsStarted(Home& home, stream::RecordSource& source, const Start
                                             return changed;
                                           },
                                           {}, stop));
-  if (edited.outcome != CommitOutcome::kCommitted && edited.outcome != CommitOutcome::kAlreadyDone) {
-    return Fail(edited.outcome == CommitOutcome::kMismatch ? ErrorCode::kConflict : ErrorCode::kInvalidInput,
-                fmt::format("home table '{}': {}", home.name(), edited.reason));
-  }
-  return {};
+  return RequireDone(edited, home.name());
 }
 
 }  // namespace firn::ingest
