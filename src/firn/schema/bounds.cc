@@ -85,6 +85,15 @@ std::string_view CodePointPrefix(std::string_view text, int32_t count) {
   return text.substr(0, at);
 }
 
+bool IsUtf8(std::string_view text) {
+  for (size_t at = 0; at < text.size();) {
+    size_t length = DecodeAt(text, at).length;
+    if (length == 0) return false;
+    at += length;
+  }
+  return true;
+}
+
 std::string TruncateLower(const Type& type, std::string_view bytes, int32_t length) {
   return std::string(Prefix(type, bytes, length));
 }

@@ -23,5 +23,7 @@ std::optional<std::string> TruncateUpper(const Type& type, std::string_view byte
 
 // The bytes of the first `count` code points of `text`. Broken UTF-8 counts one code point a stray byte.
 std::string_view CodePointPrefix(std::string_view text, int32_t count);
+// RFC 3629: no overlong forms, no surrogates, nothing beyond U+10FFFF.
+bool IsUtf8(std::string_view text);
 
 }  // namespace firn::schema

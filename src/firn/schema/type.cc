@@ -4,7 +4,6 @@
 
 #include <algorithm>
 #include <array>
-#include <unordered_set>
 
 #include "firn/base/check.h"
 
@@ -72,52 +71,6 @@ void VisitFields(const std::vector<Field>& fields, const Visit& visit) {
     visit(field);
     VisitFields(field.type->fields(), visit);
   }
-}
-
-Status ValidateFields(const std::vector<Field>& fields, int32_t depth, std::unordered_set<FieldId>& ids) {
-  if (depth > kTypeDepthMax && !fields.empty()) {
-    return Fail(ErrorCode::kInvalidInput,
-                fmt::format("the schema nests deeper than {} levels; keep the deep part as text", kTypeDepthMax));
-  }
-  std::unordered_set<std::string_view> names;
-  for (const Field& field : fields) {
-    if (field.id.value() < 1 || field.id.value() >= kReservedFieldIdMin) {
-      return Fail(ErrorCode::kInvalidInput, fmt::format("a field id must lie between 1 and {}: field '{}' has id {}",
-                                                        kReservedFieldIdMin - 1, field.name, field.id));
-    }
-    if (!ids.insert(field.id).second) {
-      return Fail(ErrorCode::kInvalidInput, fmt::format("two fields have one id; give each its own: field '{}', id {}",
-                                                        field.name, field.id));
-    }
-    if (field.name.empty()) {
-      return Fail(ErrorCode::kInvalidInput, fmt::format("a field needs a name: id {}", field.id));
-    }
-    if (!names.insert(field.name).second) {
-      return Fail(ErrorCode::kInvalidInput,
-                  fmt::format("two fields of one struct have the same name; rename one: '{}'", field.name));
-    }
-    FIRN_TRY(ValidateFields(field.type->fields(), depth + 1, ids));
-  }
-  return {};
-}
-
-Status ValidateIdentifierField(const Schema& schema, FieldId id) {
-  std::vector<const Field*> path = schema.PathTo(id);
-  auto refuse = [&](std::string_view reason) {
-    return Fail(ErrorCode::kInvalidInput, fmt::format("an identifier field must {}: '{}' (id {})", reason,
-                                                      schema.NameOf(id), id));
-  };
-  if (path.empty()) return refuse("exist in the schema");
-  TypeKind kind = path.back()->type->kind();
-  if (!path.back()->type->is_primitive()) return refuse("be of a primitive type");
-  if (kind == TypeKind::kFloat || kind == TypeKind::kDouble) return refuse("not be a float or double");
-  for (const Field* step : path) {
-    if (!step->required) return refuse("be required, and so must every struct around it");
-    if (step->type->kind() == TypeKind::kList || step->type->kind() == TypeKind::kMap) {
-      return refuse("not lie inside a list or map");
-    }
-  }
-  return {};
 }
 
 }  // namespace
@@ -270,13 +223,6 @@ int32_t RequiredFormatVersion(const Schema& schema) {
     if (has_default || IsVersion3Kind(field.type->kind())) version = 3;
   });
   return version;
-}
-
-Status ValidateSchema(const Schema& schema) {
-  std::unordered_set<FieldId> ids;
-  FIRN_TRY(ValidateFields(schema.fields, 1, ids));
-  for (FieldId id : schema.identifier_field_ids) FIRN_TRY(ValidateIdentifierField(schema, id));
-  return {};
 }
 
 }  // namespace firn::schema

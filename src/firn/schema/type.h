@@ -108,9 +108,4 @@ std::vector<LeafColumn> LeafColumns(const Schema& schema);
 // The lowest format version that this schema needs: 3 when a v3-only type or a default value is in it, else 1.
 int32_t RequiredFormatVersion(const Schema& schema);
 
-// What a schema must hold before Firn writes it into a table: ids unique and in range, names unique among siblings,
-// identifier fields as the spec wants them (required, primitive, no float, not below list, map or an optional struct).
-// kInvalidInput names the field.
-Status ValidateSchema(const Schema& schema);
-
 }  // namespace firn::schema

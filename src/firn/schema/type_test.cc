@@ -3,8 +3,6 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include "firn/schema/evolution.h"
-
 namespace firn::schema {
 namespace {
 
@@ -126,76 +124,6 @@ TEST(Type, FormatVersionFollowsTypesAndDefaultsAtAnyDepth) {
     schema.fields = {Make(1, "a", Type::List(Make(2, "", Type::Struct({Make(3, "x", P(kind))}))))};
     EXPECT_EQ(RequiredFormatVersion(schema), 3);
   }
-}
-
-ErrorCode CodeOf(const Status& status) { return status ? ErrorCode::kInternal : status.error().code(); }
-
-TEST(ValidateSchema, RefusesWhatIcebergRefuses) {
-  EXPECT_TRUE(ValidateSchema(Nested()));
-  TypePtr integer = P(TypeKind::kInt);
-  auto refused = [](std::vector<Field> fields) {
-    Schema schema;
-    schema.fields = std::move(fields);
-    return CodeOf(ValidateSchema(schema)) == ErrorCode::kInvalidInput;
-  };
-  EXPECT_TRUE(refused({Make(1, "a", integer), Make(1, "b", integer)}));
-  EXPECT_TRUE(refused({Make(1, "a", integer), Make(2, "b", Type::List(Make(1, "", integer)))}));
-  EXPECT_TRUE(refused({Make(1, "a", integer), Make(2, "a", integer)}));
-  EXPECT_TRUE(refused({Make(1, "", integer)}));
-  EXPECT_TRUE(refused({Make(0, "a", integer)}));
-  EXPECT_TRUE(refused({Make(-1, "a", integer)}));
-  EXPECT_TRUE(refused({Make(kReservedFieldIdMin, "a", integer)}));
-  EXPECT_FALSE(refused({Make(kReservedFieldIdMin - 1, "a", integer)}));
-  TypePtr deep = integer;
-  for (int32_t id = 1; id < kTypeDepthMax; ++id) deep = Type::List(Make(id, "", deep));
-  EXPECT_FALSE(refused({Make(1000, "a", deep)}));
-  EXPECT_TRUE(refused({Make(1000, "a", Type::List(Make(999, "", deep)))}));
-}
-
-TEST(ValidateSchema, IdentifierFieldsFollowTheSpec) {
-  TypePtr integer = P(TypeKind::kInt);
-  Schema schema;
-  schema.fields = {Make(1, "id", integer, true),
-                   Make(2, "optional", integer),
-                   Make(3, "ratio", P(TypeKind::kDouble), true),
-                   Make(4, "inner", Type::Struct({Make(5, "id", integer, true)}), true),
-                   Make(6, "maybe", Type::Struct({Make(7, "id", integer, true)})),
-                   Make(8, "list", Type::List(Make(9, "", integer, true)), true),
-                   Make(10, "map", Type::Map(Make(11, "", integer), Make(12, "", integer, true)), true)};
-  struct Case { int32_t id; bool allowed; };
-  for (auto [id, allowed] : {Case{1, true}, Case{2, false}, Case{3, false}, Case{4, false}, Case{5, true},
-                             Case{7, false}, Case{9, false}, Case{11, false}, Case{12, false}, Case{99, false}}) {
-    schema.identifier_field_ids = {FieldId{id}};
-    EXPECT_EQ(ValidateSchema(schema).has_value(), allowed) << id;
-  }
-}
-
-TEST(CheckPromotion, OnlyWidens) {
-  TypePtr integer = P(TypeKind::kInt);
-  TypePtr text = P(TypeKind::kString);
-  struct Case { TypePtr from; TypePtr to; bool allowed; };
-  std::vector<Case> cases = {
-      {integer, integer, true},
-      {integer, P(TypeKind::kLong), true},
-      {P(TypeKind::kLong), integer, false},
-      {P(TypeKind::kFloat), P(TypeKind::kDouble), true},
-      {P(TypeKind::kDouble), P(TypeKind::kFloat), false},
-      {integer, P(TypeKind::kDouble), false},
-      {integer, text, false},
-      {P(TypeKind::kDate), P(TypeKind::kTimestamp), false},
-      {P(TypeKind::kTimestamp), P(TypeKind::kTimestamptz), false},
-      {text, P(TypeKind::kBinary), false},
-      {Type::Decimal(9, 2), Type::Decimal(9, 2), true},
-      {Type::Decimal(9, 2), Type::Decimal(38, 2), true},
-      {Type::Decimal(9, 2), Type::Decimal(8, 2), false},
-      {Type::Decimal(9, 2), Type::Decimal(10, 3), false},
-      {Type::Fixed(4), Type::Fixed(8), false},
-      {Type::List(Make(1, "", integer)), Type::List(Make(1, "", integer)), true},
-      {Type::List(Make(1, "", integer)), Type::List(Make(2, "", integer)), false}};
-  for (const Case& c : cases) {
-    EXPECT_EQ(CheckPromotion(*c.from, *c.to).has_value(), c.allowed) << c.from->ToString() << " " << c.to->ToString();
-  }
-  EXPECT_EQ(CodeOf(CheckPromotion(*text, *integer)), ErrorCode::kInvalidInput);
 }
 
 }  // namespace

@@ -17,6 +17,7 @@ constexpr std::string_view kGzipMagic = "\x1f\x8b";
 constexpr int kGzipWindowBits = 15 + 16;  // zlib: 16 added selects the gzip wrapper
 constexpr size_t kChunkBytes = size_t{1} << 18;
 constexpr int kNameAttemptsMax = 3;
+constexpr size_t kShownLocationBytesMax = 100;
 constexpr std::string_view kMetadataSuffix = ".metadata.json";
 
 Result<std::string> Unfold(z_stream& stream, std::string_view bytes, size_t bytes_max) {
@@ -45,10 +46,6 @@ Result<std::string> Unfold(z_stream& stream, std::string_view bytes, size_t byte
 
 bool WantsGzip(const TableMetadata& metadata) {
   return metadata.Property("write.metadata.compression-codec").value_or("none") == "gzip";
-}
-
-bool IsTrue(const std::optional<std::string>& property) {
-  return property == "true" || property == "TRUE";
 }
 
 }  // namespace
@@ -117,6 +114,12 @@ Result<std::string> WriteMetadataFile(env::ObjectStore& store, env::Random& rand
     std::string uuid = FormatUuid(MakeUuidV4(high, random.Next64()));
     std::string location =
         fmt::format("{}/{:05}-{}{}{}", MetadataFolder(metadata), version, uuid, gzip ? ".gz" : "", kMetadataSuffix);
+    if (location.size() > kMetadataLocationBytesMax) {
+      return Fail(ErrorCode::kInvalidInput,
+                  fmt::format("the location of a metadata file would have {} bytes, and catalogs keep at most {}; give "
+                              "the table a shorter location or write.metadata.path: '{}…'",
+                              location.size(), kMetadataLocationBytesMax, location.substr(0, kShownLocationBytesMax)));
+    }
     written = store.PutIfAbsent(location, bytes);
     if (written.has_value()) return location;
     // A store that sent its answer twice says that the name is taken, by us: take another rather than guess.
@@ -126,7 +129,7 @@ Result<std::string> WriteMetadataFile(env::ObjectStore& store, env::Random& rand
 }
 
 void DeleteExpiredMetadataFiles(env::ObjectStore& store, const TableMetadata& base, const TableMetadata& current) {
-  if (!IsTrue(current.Property("write.metadata.delete-after-commit.enabled"))) return;
+  if (!current.BoolProperty("write.metadata.delete-after-commit.enabled", false)) return;
   std::set<std::string_view> kept;
   for (const MetadataLogEntry& entry : current.metadata_log) kept.insert(entry.metadata_file);
   for (const MetadataLogEntry& entry : base.metadata_log) {

@@ -17,6 +17,9 @@ namespace firn::iceberg {
 // A bound on what a small gzip file may unfold to.
 inline constexpr size_t kMetadataBytesMax = size_t{1} << 30;
 
+// Columns of SQL catalogs keep as many characters of a metadata location; some databases cut what is longer.
+inline constexpr size_t kMetadataLocationBytesMax = 1000;
+
 // Plain text is returned as it is: gzip is recognised by its magic bytes, whatever the name says. kCorruption: damaged
 // or truncated; kResourceExhausted: unfolds to more than `bytes_max`.
 Result<std::string> GunzipMetadata(std::string bytes, size_t bytes_max = kMetadataBytesMax);
@@ -31,7 +34,8 @@ int64_t MetadataVersion(std::string_view metadata_location);
 Result<TableMetadata> ReadMetadataFile(env::ObjectStore& store, const std::string& location);
 
 // Writes the metadata under a new name, "<version, 5 digits>-<uuid>.metadata.json" or, with
-// write.metadata.compression-codec=gzip, "….gz.metadata.json"; never overwrites. Returns the location.
+// write.metadata.compression-codec=gzip, "….gz.metadata.json"; never overwrites. Returns the location. kInvalidInput,
+// and nothing is written: it would be longer than kMetadataLocationBytesMax.
 Result<std::string> WriteMetadataFile(env::ObjectStore& store, env::Random& random, const TableMetadata& metadata,
                                       int64_t version);
 

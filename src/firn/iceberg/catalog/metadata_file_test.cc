@@ -79,6 +79,17 @@ TEST_F(MetadataFileTest, HonoursPathAndCompression) {
   EXPECT_EQ(ReadMetadataFile(store_, location)->Serialize(), table.Serialize());
 }
 
+TEST_F(MetadataFileTest, LocationsFitIntoTheColumnsOfCatalogs) {
+  TableMetadata table = MakeTable();
+  const size_t rest = WriteMetadataFile(store_, random_, table, 1)->size() - table.location.size();
+  table.location = "file:///" + std::string(1000 - rest - 8, 'x');
+  EXPECT_EQ(WriteMetadataFile(store_, random_, table, 1)->size(), 1000u);
+  const int64_t calls = store_.calls(env::StoreCall::kPutIfAbsent);
+  table.location += 'x';
+  EXPECT_EQ(WriteMetadataFile(store_, random_, table, 1).error().code(), ErrorCode::kInvalidInput);
+  EXPECT_EQ(store_.calls(env::StoreCall::kPutIfAbsent), calls);
+}
+
 TEST_F(MetadataFileTest, TakesAnotherNameWhenOneIsTaken) {
   store_.Inject({.call = env::StoreCall::kPutIfAbsent, .code = ErrorCode::kAlreadyExists, .after_effect = true});
   EXPECT_TRUE(WriteMetadataFile(store_, random_, MakeTable(), 1).has_value());

@@ -15,6 +15,9 @@ namespace {
 using nlohmann::json;
 
 constexpr int64_t kExpiresInMaxSeconds = int64_t{10} * 365 * 24 * 3600;
+// A token server that fails is asked again this often while the token lives, with a pause of at least that.
+constexpr int64_t kRenewalTriesInMargin = 8;
+constexpr int64_t kRenewalRetryMsMin = 5'000;
 constexpr size_t kSecretBytesMin = 4;  // shorter ones would blot out ordinary text
 
 std::string TokenRequestBody(const RestAuthOptions& options) {
@@ -59,21 +62,21 @@ void ReplaceAll(std::string& text, std::string_view what) {
 RestAuth::RestAuth(RestAuthOptions options, env::HttpClient& http, env::Clock& clock)
     : options_(std::move(options)), http_(http), clock_(clock), token_(options_.token) {}
 
-std::string RestAuth::RedactLocked(std::string text) const {
+std::string RestAuth::Redact(std::string text) {
   ReplaceAll(text, options_.credential);
   size_t colon = options_.credential.find(':');
   if (colon != std::string::npos) ReplaceAll(text, std::string_view(options_.credential).substr(colon + 1));
   ReplaceAll(text, options_.token);
-  ReplaceAll(text, token_);
+  ReplaceAll(text, Current());
   return text;
 }
 
-std::string RestAuth::Redact(std::string text) {
+std::string RestAuth::Current() {
   std::lock_guard lock(mutex_);
-  return RedactLocked(std::move(text));
+  return token_;
 }
 
-Status RestAuth::FetchLocked() {
+Status RestAuth::Fetch() {
   env::HttpRequest request;
   request.method = "POST";
   request.url = options_.oauth2_server_uri;
@@ -86,12 +89,12 @@ Status RestAuth::FetchLocked() {
     // A token that was made and lost harms nobody, so "may have been applied" is plain unavailability here.
     ErrorCode code = response.error().code();
     if (code == ErrorCode::kCommitStateUnknown || code == ErrorCode::kTimeout) code = ErrorCode::kUnavailable;
-    return Fail(code, fmt::format("{}: {}", context, RedactLocked(response.error().message())));
+    return Fail(code, fmt::format("{}: {}", context, Redact(response.error().message())));
   }
   if (response->status < 200 || response->status > 299) {
     return Fail(CodeOfTokenStatus(response->status),
                 fmt::format("{}: HTTP {}: {}; check credential, scope and oauth2-server-uri", context, response->status,
-                            RedactLocked(OAuthErrorText(response->body))));
+                            Redact(OAuthErrorText(response->body))));
   }
   // The body holds the token: what the parser says about it stays out of the message.
   auto parsed = ParseJson(response->body, "answer");
@@ -100,6 +103,7 @@ Status RestAuth::FetchLocked() {
     return Fail(ErrorCode::kUnauthorized, fmt::format("{}: the answer has no access_token", context));
   }
   int64_t now_ms = clock_.BootMs();
+  std::lock_guard lock(mutex_);
   token_ = std::move(*token);
   renew_at_boot_ms_ = expires_at_boot_ms_ = INT64_MAX;
   auto expires_in = OptionalInt64Member(*parsed, "expires_in");
@@ -109,39 +113,70 @@ Status RestAuth::FetchLocked() {
     int64_t margin_ms = std::min(std::max(lifetime_ms / 10, options_.timeout_ms), lifetime_ms / 2);
     expires_at_boot_ms_ = now_ms + lifetime_ms;
     renew_at_boot_ms_ = expires_at_boot_ms_ - margin_ms;
+    retry_after_ms_ = std::max(margin_ms / kRenewalTriesInMargin, kRenewalRetryMsMin);
   }
   return {};
 }
 
-Status RestAuth::AcquireLocked() {
+Status RestAuth::Acquire() {
   if (options_.token_source) {
-    FIRN_ASSIGN(token_, WithContext(options_.token_source(), "reading the catalog's token"));
+    FIRN_ASSIGN(std::string token, WithContext(options_.token_source(), "reading the catalog's token"));
+    std::lock_guard lock(mutex_);
+    token_ = std::move(token);
     return {};
   }
-  if (!options_.credential.empty()) return FetchLocked();
+  if (!options_.credential.empty()) return Fetch();
   return {};
+}
+
+// With nothing to send, everybody waits for the one who asks.
+Status RestAuth::FetchFirst() {
+  std::lock_guard renewal(renewal_mutex_);
+  {
+    std::lock_guard lock(mutex_);
+    if (!token_.empty() && clock_.BootMs() < renew_at_boot_ms_) return {};  // another thread has asked meanwhile
+  }
+  return Acquire();
+}
+
+// The token lives on whatever comes of this.
+void RestAuth::Renew() {
+  std::lock_guard renewal(renewal_mutex_);
+  Status renewed = Acquire();
+  if (renewed.has_value()) return;
+  int64_t retry_after_ms = 0;
+  {
+    std::lock_guard lock(mutex_);
+    retry_after_ms = retry_after_ms_;
+    renew_at_boot_ms_ = std::min(expires_at_boot_ms_, clock_.BootMs() + retry_after_ms);
+  }
+  LogWarning("the catalog's token could not be renewed yet",
+             {{"error", renewed.error()}, {"next_try_ms", retry_after_ms}});
 }
 
 Result<std::string> RestAuth::Token() {
-  std::lock_guard lock(mutex_);
-  if (token_.empty()) {
-    FIRN_TRY(AcquireLocked());
-    return token_;
+  bool alive = false;
+  {
+    std::lock_guard lock(mutex_);
+    int64_t now_ms = clock_.BootMs();
+    if (!token_.empty() && now_ms < renew_at_boot_ms_) return token_;
+    alive = !token_.empty() && now_ms < expires_at_boot_ms_;
+    if (alive) renew_at_boot_ms_ = expires_at_boot_ms_;  // this thread renews, the others go on with what they have
   }
-  int64_t now_ms = clock_.BootMs();
-  if (now_ms < renew_at_boot_ms_) return token_;
-  Status renewed = AcquireLocked();
-  if (renewed.has_value()) return token_;
-  if (now_ms >= expires_at_boot_ms_) return std::unexpected<Error>(std::move(renewed.error()));
-  LogWarning("the catalog's token could not be renewed yet", {{"error", renewed.error()}});
-  return token_;
+  if (alive) {
+    Renew();
+  } else {
+    FIRN_TRY(FetchFirst());
+  }
+  return Current();
 }
 
 Result<std::string> RestAuth::TokenInsteadOf(const std::string& refused) {
-  std::lock_guard lock(mutex_);
-  if (token_ != refused) return token_;  // another thread has renewed it meanwhile
-  FIRN_TRY(AcquireLocked());
-  return token_ == refused ? std::string() : token_;
+  std::lock_guard renewal(renewal_mutex_);
+  if (std::string token = Current(); token != refused) return token;  // another thread has renewed it meanwhile
+  FIRN_TRY(Acquire());
+  std::string token = Current();
+  return token == refused ? std::string() : token;
 }
 
 }  // namespace firn::iceberg

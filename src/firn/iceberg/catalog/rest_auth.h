@@ -2,7 +2,7 @@
 //
 // Three sources: a fixed token, a source that is asked again (a mounted file that somebody rotates), OAuth2 client
 // credentials (RFC 6749, section 4.4). A token is renewed before it expires, and once after the server refused it.
-// Thread-safe; one thread renews, the others wait for it. No secret is ever part of a message.
+// Thread-safe; one thread renews, and only who has no living token waits for it. No secret is ever part of a message.
 #pragma once
 
 #include <cstdint>
@@ -40,17 +40,21 @@ class RestAuth {
   std::string Redact(std::string text);
 
  private:
-  Status AcquireLocked();
-  Status FetchLocked();
-  std::string RedactLocked(std::string text) const;
+  Status FetchFirst();
+  void Renew();
+  Status Acquire();  // with renewal_mutex_ held, as Fetch
+  Status Fetch();
+  std::string Current();
 
   const RestAuthOptions options_;
   env::HttpClient& http_;
   env::Clock& clock_;
-  std::mutex mutex_;
+  std::mutex renewal_mutex_;  // held while a token is asked for; taken before mutex_
+  std::mutex mutex_;          // guards what follows; never held while anybody waits
   std::string token_;
   int64_t renew_at_boot_ms_ = INT64_MAX;
   int64_t expires_at_boot_ms_ = INT64_MAX;
+  int64_t retry_after_ms_ = 0;  // from a failed renewal to the next try
 };
 
 }  // namespace firn::iceberg

@@ -2,7 +2,9 @@
 
 #include <gtest/gtest.h>
 
+#include <chrono>
 #include <deque>
+#include <future>
 #include <nlohmann/json.hpp>
 
 #include "firn/env/testing/manual_clock.h"
@@ -442,6 +444,57 @@ TEST_F(RestTokenTest, AnUnreachableTokenServerIsToleratedWhileTheTokenLives) {
   http_.Lose(ErrorCode::kCommitStateUnknown);
   EXPECT_EQ(catalog->CommitTable(kEvents, {}, kSetA).error().code(), ErrorCode::kUnavailable);  // nothing was sent
   ExpectScriptOver();
+}
+
+TEST_F(RestTokenTest, AFailedRenewalIsTriedAgainAfterAPause) {
+  AnswerToken("tok1", 600);  // renewed 60 s before its end; a failed try is repeated after an eighth of that
+  auto catalog = Open();
+  auto ask = [&] {
+    http_.Answer(200, "{}");
+    EXPECT_TRUE(catalog->NamespaceExists({"x"}).has_value());
+    ExpectScriptOver();
+  };
+  clock_.Advance(545'000);
+  http_.Answer(503);
+  ask();
+  clock_.Advance(7'000);
+  ask();  // no second try yet
+  EXPECT_EQ(http_.LastHeader("Authorization"), "Bearer tok1");
+  clock_.Advance(1'000);
+  AnswerToken("tok2", 600);
+  ask();
+  EXPECT_EQ(http_.LastHeader("Authorization"), "Bearer tok2");
+}
+
+TEST_F(RestTokenTest, OthersDoNotWaitWhileALivingTokenIsRenewed) {
+  // A token server that answers only after another thread had its token, or after too long a time.
+  struct SlowHttp final : env::HttpClient {
+    Result<HttpResponse> Send(const HttpRequest&) override {
+      HttpResponse response;
+      response.status = 200;
+      response.body = R"({"access_token": "tok)" + std::to_string(++calls) + R"(", "expires_in": 600})";
+      if (calls == 2) {
+        other = std::async(std::launch::async, [this] { return auth->Token().value_or("none"); });
+        waited = other.wait_for(std::chrono::seconds(2)) != std::future_status::ready;
+      }
+      return response;
+    }
+    RestAuth* auth = nullptr;
+    std::future<std::string> other;
+    bool waited = false;
+    int calls = 0;
+  } http;
+  RestAuthOptions options;
+  options.credential = "client:s3cr&t";
+  options.oauth2_server_uri = "https://login.example.com/token";
+  RestAuth auth(options, http, clock_);
+  http.auth = &auth;
+  EXPECT_EQ(auth.Token().value(), "tok1");
+  clock_.Advance(545'000);
+  EXPECT_EQ(auth.Token().value(), "tok2");
+  EXPECT_FALSE(http.waited);
+  EXPECT_EQ(http.other.get(), "tok1");
+  EXPECT_EQ(http.calls, 2);
 }
 
 TEST_F(RestTokenTest, ARefusedTokenIsRenewedOnceEvenForACommit) {

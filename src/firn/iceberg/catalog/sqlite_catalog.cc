@@ -281,7 +281,11 @@ Result<LoadedTable> SqliteCatalog::CommitTable(const TableIdentifier& identifier
   out.identifier = identifier;
   FIRN_ASSIGN(out.metadata,
               WithContext(ApplyUpdates(base.metadata, updates, clock_.WallMs(), base.metadata_location), context));
-  int64_t version = MetadataVersion(base.metadata_location) + 1;
+  int64_t version = 0;
+  if (__builtin_add_overflow(MetadataVersion(base.metadata_location), 1, &version)) {
+    return Fail(ErrorCode::kCorruption, fmt::format("{}: no version is left after that of the metadata file: '{}'",
+                                                    context, base.metadata_location));
+  }
   Result<std::string> written = WriteMetadataFile(store_, random_, out.metadata, version);
   if (!written.has_value()) {
     return std::unexpected<Error>(BeforeSwap(std::move(written.error())).WithContext(context));

@@ -305,6 +305,15 @@ TEST_F(SqliteCatalogTest, OneOfTwoRacingCommitsWins) {
   }
 }
 
+TEST_F(SqliteCatalogTest, TheLastVersionHasNoNext) {
+  auto catalog = Open();
+  LoadedTable made = Make(*catalog);
+  const std::string last = "file:///lake/db/events/metadata/9223372036854775807-x.metadata.json";
+  ASSERT_TRUE(store_.Put(last, made.metadata.Serialize()).has_value());
+  Sql(path_, "UPDATE iceberg_tables SET metadata_location = '" + last + "'");
+  EXPECT_EQ(catalog->CommitTable(kEvents, {}, kSetA).error().code(), ErrorCode::kCorruption);
+}
+
 TEST(TableIdentifier, ParsesDottedNames) {
   EXPECT_EQ(TableIdentifier::Parse("a.b.t").value(), (TableIdentifier{{"a", "b"}, "t"}));
   EXPECT_EQ(TableIdentifier::Parse("a.b.t")->ToString(), "a.b.t");

@@ -101,7 +101,10 @@ class Append {
     FIRN_ASSIGN(parent_, BaseSnapshot(base_));
     FIRN_ASSIGN(base_manifests_, BaseManifests(parent_, store_, cache_));
     FIRN_ASSIGN(commit_.snapshot_id, UnusedSnapshotId(base_, random));
-    commit_.sequence_number = base_.last_sequence_number + 1;
+    if (__builtin_add_overflow(base_.last_sequence_number, 1, &commit_.sequence_number)) {
+      return Fail(ErrorCode::kCorruption, fmt::format("no sequence number is left after last-sequence-number: {}",
+                                                      base_.last_sequence_number));
+    }
     const int64_t now_ms = clock.WallMs();
     commit_.snapshot_timestamp_ms = SnapshotTimestamp(base_, parent_, now_ms);
     if (request_.on_identity) {

@@ -22,13 +22,6 @@ std::optional<std::string> FirstProperty(const TableMetadata& metadata, std::ini
   return std::nullopt;
 }
 
-bool IsTrue(const std::optional<std::string>& text, bool absent) {
-  if (!text.has_value()) return absent;
-  std::string lower;
-  for (char c : *text) lower.push_back(c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c);
-  return lower == "true";
-}
-
 // The last two levels of the table's location, "db/table": what tells tables apart that share one data path.
 std::string LastTwoLevels(const std::string& location) {
   const size_t last = location.rfind('/');
@@ -84,8 +77,8 @@ std::string ShortenedPath(std::string_view path) {
 LocationProvider LocationProvider::For(const TableMetadata& metadata) {
   LocationProvider provider;
   const std::string table = WithoutTrailingSlash(metadata.location);
-  provider.object_storage_ = IsTrue(metadata.Property("write.object-storage.enabled"), false);
-  provider.partitioned_paths_ = IsTrue(metadata.Property("write.object-storage.partitioned-paths"), true);
+  provider.object_storage_ = metadata.BoolProperty("write.object-storage.enabled", false);
+  provider.partitioned_paths_ = metadata.BoolProperty("write.object-storage.partitioned-paths", true);
   const auto data_path =
       provider.object_storage_
           ? FirstProperty(metadata, {"write.data.path", "write.object-storage.path", "write.folder-storage.path"})

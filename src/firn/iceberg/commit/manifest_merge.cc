@@ -160,7 +160,7 @@ class Merger {
 
 MergeOptions MergeOptions::For(const TableMetadata& metadata) {
   MergeOptions options;
-  options.enabled = metadata.Property("commit.manifest-merge.enabled").value_or("true") != "false";
+  options.enabled = metadata.BoolProperty("commit.manifest-merge.enabled", options.enabled);
   options.target_size_bytes = NumberProperty(metadata, "commit.manifest.target-size-bytes", options.target_size_bytes);
   options.min_count_to_merge = static_cast<size_t>(
       NumberProperty(metadata, "commit.manifest.min-count-to-merge", static_cast<int64_t>(options.min_count_to_merge)));

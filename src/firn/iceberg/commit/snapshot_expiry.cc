@@ -28,7 +28,7 @@ std::optional<int64_t> NumberProperty(const TableMetadata& base, const char* key
 }
 
 std::optional<Retention> TableRetention(const TableMetadata& base, bool table_is_ours) {
-  if (base.Property("gc.enabled").value_or("true") != "true") return std::nullopt;
+  if (!base.BoolProperty("gc.enabled", true)) return std::nullopt;
   const bool has_own = base.Property(kMaxAgeProperty).has_value() || base.Property(kMinKeepProperty).has_value();
   if (!table_is_ours && !has_own) return std::nullopt;
   const auto age =

@@ -86,6 +86,7 @@ class MetadataBuilder {
   Result<FieldId> PartitionFieldId(const schema::PartitionField& field);
   void RemoveRef(const std::string& name);
   void RemoveStatistics(const std::set<SnapshotId>& gone);
+  Status CheckRemovedSnapshots() const;
   void RepairSnapshotLog();
   void AppendToMetadataLog(const std::string& base_metadata_location);
 
@@ -97,6 +98,7 @@ class MetadataBuilder {
   std::optional<int32_t> last_added_order_;
   std::set<SnapshotId> added_snapshots_;
   std::set<SnapshotId> once_current_;  // of those added here, the ones that main was set to
+  std::set<SnapshotId> removed_snapshots_;
   bool snapshots_removed_ = false;
   bool layout_changed_ = false;  // schema, spec or sort order
 };
@@ -322,12 +324,8 @@ Status MetadataBuilder::operator()(const RemoveSnapshots& u) {
   size_t removed = std::erase_if(out_.snapshots, [&](const Snapshot& s) { return gone.contains(s.snapshot_id); });
   if (removed == 0) return {};
   snapshots_removed_ = true;
+  removed_snapshots_.insert(gone.begin(), gone.end());
   RemoveStatistics(gone);
-  std::vector<std::string> dangling;
-  for (const auto& [name, ref] : out_.refs) {
-    if (gone.contains(ref.snapshot_id)) dangling.push_back(name);
-  }
-  for (const std::string& name : dangling) RemoveRef(name);
   return {};
 }
 
@@ -348,6 +346,7 @@ Status MetadataBuilder::operator()(const SetProperties& u) {
   if (u.properties.contains("format-version")) {
     return Invalid("'format-version' is no stored property; use upgrade-format-version");
   }
+  FIRN_TRY(ValidateProperties(u.properties));
   for (const auto& [key, value] : u.properties) out_.properties[key] = value;
   return {};
 }
@@ -394,7 +393,20 @@ void MetadataBuilder::AppendToMetadataLog(const std::string& base_metadata_locat
   if (surplus > 0) out_.metadata_log.erase(out_.metadata_log.begin(), out_.metadata_log.begin() + surplus);
 }
 
+// Who removes a snapshot did not know of the branch or tag that names it: it was set since they looked. They look
+// again; only who removes the ref in the same commit has seen it.
+Status MetadataBuilder::CheckRemovedSnapshots() const {
+  for (const auto& [name, ref] : out_.refs) {
+    if (!removed_snapshots_.contains(ref.snapshot_id)) continue;
+    return Fail(ErrorCode::kConflict, fmt::format("a snapshot to be removed is named by ref '{}'; remove the ref too, "
+                                                  "or keep the snapshot: {}",
+                                                  name, ref.snapshot_id));
+  }
+  return {};
+}
+
 Result<TableMetadata> MetadataBuilder::Finish(const std::string& base_metadata_location) {
+  FIRN_TRY(CheckRemovedSnapshots());
   RepairSnapshotLog();
   if (layout_changed_) {
     FIRN_TRY(ValidateSpec(out_.DefaultSpec(), out_.CurrentSchema()));

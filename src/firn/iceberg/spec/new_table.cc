@@ -115,6 +115,7 @@ Result<CreateTableRequest> WithFreshIds(const CreateTableRequest& request) {
     FIRN_ASSIGN(field.source_id, ids.Fresh(field.source_id, "sort order"));
   }
   FIRN_TRY(TakeOutFormatVersion(out.properties));
+  FIRN_TRY(ValidateProperties(out.properties));
   FIRN_TRY(ValidateSchema(out.schema, 2));
   FIRN_TRY(ValidateSpec(out.spec, out.schema));
   FIRN_TRY(ValidateSortOrder(out.sort_order, out.schema));

@@ -5,6 +5,8 @@
 #include <set>
 #include <string>
 
+#include "firn/schema/bounds.h"
+
 namespace firn::iceberg {
 namespace {
 
@@ -17,24 +19,54 @@ std::unexpected<Error> Invalid(std::string message) {
   return Fail(ErrorCode::kInvalidInput, std::move(message));
 }
 
-Status ValidateFields(const std::vector<Field>& fields, std::set<int32_t>& ids) {
-  std::set<std::string_view> names;
-  for (const Field& field : fields) {
-    if (field.name.empty()) return Invalid(fmt::format("a field has no name; its id: {}", field.id));
-    if (!names.insert(field.name).second) {
-      return Invalid(fmt::format("a struct has two fields of one name; rename one of: '{}'", field.name));
+// Fields of one schema: what must differ over all of them is gathered on the way.
+class FieldsValidator {
+ public:
+  Status Validate(const std::vector<Field>& fields, const std::string& prefix, int32_t depth) {
+    if (depth > schema::kTypeDepthMax && !fields.empty()) {
+      return Invalid(fmt::format("the schema nests too deep; keep the part below {} levels as text: '{}'",
+                                 schema::kTypeDepthMax, prefix));
+    }
+    std::set<std::string_view> siblings;
+    for (const Field& field : fields) {
+      if (field.name.empty()) return Invalid(fmt::format("a field has no name; its id: {}", field.id));
+      if (!schema::IsUtf8(field.name)) {
+        return Invalid(fmt::format("the name of a field is not UTF-8; write it in UTF-8; its id: {}", field.id));
+      }
+      if (!siblings.insert(field.name).second) {
+        return Invalid(fmt::format("a struct has two fields of one name; rename one of: '{}'", field.name));
+      }
+      std::string name = prefix.empty() ? field.name : prefix + "." + field.name;
+      FIRN_TRY(ValidateField(field, name));
+      if (field.type->is_nested()) FIRN_TRY(Validate(field.type->fields(), name, depth + 1));
+    }
+    return {};
+  }
+
+ private:
+  Status ValidateField(const Field& field, const std::string& name) {
+    // Readers find columns by their full name, and some refuse a table in which one has two meanings.
+    if (!names_.insert(name).second) {
+      return Invalid(fmt::format("two fields have one full name: a field's own name has a dot in it and equals the "
+                                 "path to another; rename one of: '{}'",
+                                 name));
     }
     if (field.id.value() < 1 || field.id.value() > kFieldIdMax) {
-      return Invalid(fmt::format("the id of field '{}' must be 1 to {}, found: {}", field.name, kFieldIdMax, field.id));
+      return Invalid(fmt::format("the id of field '{}' must be 1 to {}, found: {}", name, kFieldIdMax, field.id));
     }
-    if (!ids.insert(field.id.value()).second) {
-      return Invalid(fmt::format("a field id is used twice, by '{}' and another field: {}", field.name, field.id));
+    if (!ids_.insert(field.id.value()).second) {
+      return Invalid(fmt::format("a field id is used twice, by '{}' and another field: {}", name, field.id));
     }
-    if (field.type == nullptr) return Invalid(fmt::format("a field has no type: '{}'", field.name));
-    if (field.type->is_nested()) FIRN_TRY(ValidateFields(field.type->fields(), ids));
+    if (field.type == nullptr) return Invalid(fmt::format("a field has no type: '{}'", name));
+    if (!schema::IsUtf8(field.doc)) {
+      return Invalid(fmt::format("the doc of a field is not UTF-8; write it in UTF-8: '{}'", name));
+    }
+    return {};
   }
-  return {};
-}
+
+  std::set<int32_t> ids_;
+  std::set<std::string> names_;  // full, dotted
+};
 
 // spec: "Identifier Field IDs".
 Status ValidateIdentifierField(const schema::Schema& schema, FieldId id) {
@@ -69,8 +101,7 @@ Status ValidateTransform(const schema::Transform& transform, const Field& source
 }  // namespace
 
 Status ValidateSchema(const schema::Schema& schema, int32_t format_version) {
-  std::set<int32_t> ids;
-  FIRN_TRY(ValidateFields(schema.fields, ids));
+  FIRN_TRY(FieldsValidator().Validate(schema.fields, "", 1));
   for (FieldId id : schema.identifier_field_ids) FIRN_TRY(ValidateIdentifierField(schema, id));
   int32_t needed = schema::RequiredFormatVersion(schema);
   if (needed > format_version) {
@@ -86,6 +117,9 @@ Status ValidateSpec(const schema::PartitionSpec& spec, const schema::Schema& sch
   for (const schema::PartitionField& field : spec.fields) {
     std::string what = fmt::format("partition field '{}'", field.name);
     if (field.name.empty()) return Invalid(fmt::format("a partition field has no name; its id: {}", field.field_id));
+    if (!schema::IsUtf8(field.name)) {
+      return Invalid(fmt::format("the name of a partition field is not UTF-8; its id: {}", field.field_id));
+    }
     if (!names.insert(field.name).second) return Invalid(fmt::format("{}: the name is used twice; give another", what));
     if (!ids.insert(field.field_id.value()).second) {
       return Invalid(fmt::format("{}: its field-id is used twice: {}", what, field.field_id));
@@ -110,6 +144,16 @@ Status ValidateSortOrder(const schema::SortOrder& order, const schema::Schema& s
     const Field* source = schema.FindById(field.source_id);
     if (source == nullptr) return Invalid(fmt::format("{}: no column has the id: {}", what, field.source_id));
     FIRN_TRY(ValidateTransform(field.transform, *source, what));
+  }
+  return {};
+}
+
+Status ValidateProperties(const std::map<std::string, std::string>& properties) {
+  for (const auto& [key, value] : properties) {
+    if (!schema::IsUtf8(key)) return Invalid("the name of a table property is not UTF-8; write it in UTF-8");
+    if (!schema::IsUtf8(value)) {
+      return Invalid(fmt::format("the value of a table property is not UTF-8; write it in UTF-8; property: '{}'", key));
+    }
   }
   return {};
 }

@@ -121,6 +121,14 @@ std::optional<std::string> TableMetadata::Property(const std::string& key) const
   return found == properties.end() ? std::nullopt : std::optional<std::string>(found->second);
 }
 
+bool TableMetadata::BoolProperty(const std::string& key, bool absent) const {
+  auto found = properties.find(key);
+  if (found == properties.end()) return absent;
+  constexpr std::string_view kTrue = "true";
+  return std::equal(found->second.begin(), found->second.end(), kTrue.begin(), kTrue.end(),
+                    [](char a, char b) { return (a >= 'A' && a <= 'Z' ? a - 'A' + 'a' : a) == b; });
+}
+
 json TableMetadata::ToJson() const {
   json out = json::object();
   for (const auto& [name, text] : other_members_json) {

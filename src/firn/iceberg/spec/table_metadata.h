@@ -82,6 +82,8 @@ struct TableMetadata {
   const Snapshot* FindSnapshot(SnapshotId id) const;
   const Snapshot* CurrentSnapshot() const;  // head of main; nullptr: none yet
   std::optional<std::string> Property(const std::string& key) const;
+  // As Java reads it: "true" in any case is true, any other text false; `absent` without the property.
+  bool BoolProperty(const std::string& key, bool absent) const;
 
   static Result<TableMetadata> Parse(std::string_view json_text);
   static Result<TableMetadata> FromJson(const nlohmann::json& json);

@@ -51,7 +51,8 @@ Status CheckRequirement(const TableRequirement& requirement, const TableMetadata
 
 // The next metadata: last-updated-ms is max(now_ms, base's, the logs'), the snapshot log stays free of gaps, and the
 // metadata log gets `base_metadata_location`, capped by write.metadata.previous-versions-max. kInvalidInput: an update
-// contradicts the base (unknown schema id, snapshot with an old sequence number, ...).
+// contradicts the base (unknown schema id, snapshot with an old sequence number, ...). kConflict: a snapshot to be
+// removed is named by a ref that stays.
 Result<TableMetadata> ApplyUpdates(const TableMetadata& base, const std::vector<TableUpdate>& updates, int64_t now_ms,
                                    const std::string& base_metadata_location);
 

@@ -159,6 +159,103 @@ TEST(NewTableMetadata, RefusesWhatNoReaderWouldTake) {
   EXPECT_EQ(code([](R& r) { r.spec.fields[0].transform.kind = TransformKind::kUnknown; }), ErrorCode::kUnsupported);
 }
 
+TEST(NewTableMetadata, RefusesTextThatIsNotUtf8) {
+  auto code = [](auto change) {
+    CreateTableRequest request = Request();
+    change(request);
+    auto made = NewTableMetadata(request, "u", 1);
+    return made.has_value() ? std::optional<ErrorCode>() : made.error().code();
+  };
+  using R = CreateTableRequest;
+  EXPECT_EQ(code([](R& r) { r.schema.fields[0].name = r.schema.fields[0].doc = r.properties["\u65e5"] = "\u00e9"; }),
+            std::nullopt);
+  EXPECT_EQ(code([](R& r) { r.schema.fields[0].name = "\xff"; }), ErrorCode::kInvalidInput);
+  EXPECT_EQ(code([](R& r) { r.schema.fields[0].doc = "caf\xe9"; }), ErrorCode::kInvalidInput);
+  EXPECT_EQ(code([](R& r) { r.spec.fields[0].name = "\xed\xa0\x80"; }), ErrorCode::kInvalidInput);  // a surrogate
+  EXPECT_EQ(code([](R& r) { r.properties["\xff"] = "a"; }), ErrorCode::kInvalidInput);
+  EXPECT_EQ(code([](R& r) { r.properties["a"] = "\xc3"; }), ErrorCode::kInvalidInput);
+}
+
+Status Validate(std::vector<Field> fields, std::vector<FieldId> identifiers = {}) {
+  schema::Schema schema;
+  schema.fields = std::move(fields);
+  schema.identifier_field_ids = std::move(identifiers);
+  return ValidateSchema(schema, 2);
+}
+
+TEST(ValidateSchema, RefusesWhatIcebergRefuses) {
+  auto integer = Type::Primitive(TypeKind::kInt);
+  auto refused = [](std::vector<Field> fields) {
+    Status status = Validate(std::move(fields));
+    return !status.has_value() && status.error().code() == ErrorCode::kInvalidInput;
+  };
+  EXPECT_TRUE(refused({MakeField(1, "a", integer), MakeField(1, "b", integer)}));
+  EXPECT_TRUE(refused({MakeField(1, "a", integer), MakeField(2, "b", Type::List(MakeField(1, "", integer)))}));
+  EXPECT_TRUE(refused({MakeField(1, "a", integer), MakeField(2, "a", integer)}));
+  EXPECT_TRUE(refused({MakeField(1, "", integer)}));
+  EXPECT_TRUE(refused({MakeField(0, "a", integer)}));
+  EXPECT_TRUE(refused({MakeField(-1, "a", integer)}));
+  EXPECT_TRUE(refused({MakeField(schema::kReservedFieldIdMin, "a", integer)}));
+  EXPECT_FALSE(refused({MakeField(schema::kReservedFieldIdMin - 1, "a", integer)}));
+  schema::TypePtr deep = integer;
+  for (int32_t id = 1; id < schema::kTypeDepthMax; ++id) deep = Type::List(MakeField(id, "", deep));
+  EXPECT_FALSE(refused({MakeField(1000, "a", deep)}));
+  EXPECT_TRUE(refused({MakeField(1000, "a", Type::List(MakeField(999, "", deep)))}));
+}
+
+TEST(ValidateSchema, AFullNameMeansOneField) {
+  auto integer = Type::Primitive(TypeKind::kInt);
+  auto code = [](std::vector<Field> fields) {
+    Status status = Validate(std::move(fields));
+    return status.has_value() ? std::optional<ErrorCode>() : status.error().code();
+  };
+  const Field holds_b = MakeField(1, "a", Type::Struct({MakeField(2, "b", integer)}));
+  EXPECT_EQ(code({holds_b, MakeField(3, "a.b", integer)}), ErrorCode::kInvalidInput);
+  EXPECT_EQ(code({MakeField(3, "a.b", integer), holds_b}), ErrorCode::kInvalidInput);
+  EXPECT_EQ(code({holds_b, MakeField(3, "a.c", integer), MakeField(4, "b", integer)}), std::nullopt);
+  EXPECT_EQ(code({MakeField(1, "a", Type::List(MakeField(2, "", integer))), MakeField(3, "a.element", integer)}),
+            ErrorCode::kInvalidInput);
+  EXPECT_EQ(code({MakeField(1, "a", Type::Struct({MakeField(2, "b.c", integer)})),
+                  MakeField(3, "a.b", Type::Struct({MakeField(4, "c", integer)}))}),
+            ErrorCode::kInvalidInput);
+}
+
+TEST(ValidateSchema, IdentifierFieldsFollowTheSpec) {
+  auto integer = Type::Primitive(TypeKind::kInt);
+  const std::vector<Field> fields = {
+      MakeField(1, "id", integer, true),
+      MakeField(2, "optional", integer),
+      MakeField(3, "ratio", Type::Primitive(TypeKind::kDouble), true),
+      MakeField(4, "inner", Type::Struct({MakeField(5, "id", integer, true)}), true),
+      MakeField(6, "maybe", Type::Struct({MakeField(7, "id", integer, true)})),
+      MakeField(8, "list", Type::List(MakeField(9, "", integer, true)), true),
+      MakeField(10, "map", Type::Map(MakeField(11, "", integer), MakeField(12, "", integer, true)), true)};
+  struct Case {
+    int32_t id;
+    bool allowed;
+  };
+  for (auto [id, allowed] : {Case{1, true}, Case{2, false}, Case{3, false}, Case{4, false}, Case{5, true},
+                             Case{7, false}, Case{9, false}, Case{11, false}, Case{12, false}, Case{99, false}}) {
+    EXPECT_EQ(Validate(fields, {FieldId(id)}).has_value(), allowed) << id;
+  }
+}
+
+TEST(TableMetadata, BooleansAreReadAsJavaReadsThem) {
+  TableMetadata table = Base();
+  EXPECT_TRUE(table.BoolProperty("gc.enabled", true));
+  EXPECT_FALSE(table.BoolProperty("gc.enabled", false));
+  struct Case {
+    const char* text;
+    bool value;
+  };
+  for (auto [text, value] : {Case{"true", true}, Case{"TRUE", true}, Case{"True", true}, Case{"false", false},
+                             Case{"", false}, Case{"yes", false}, Case{"1", false}, Case{"true ", false}}) {
+    table.properties["gc.enabled"] = text;
+    EXPECT_EQ(table.BoolProperty("gc.enabled", true), value) << text;
+    EXPECT_EQ(table.BoolProperty("gc.enabled", false), value) << text;
+  }
+}
+
 TEST(CheckRequirement, HoldsOrConflicts) {
   TableMetadata base = Apply(Base(), {AddSnapshot{MakeSnapshot(7, 1)}, MainAt(7)});
   struct Case {
@@ -244,16 +341,32 @@ TEST(ApplyUpdates, RemovedSnapshotsTakeTheLogBeforeThemAlong) {
   tag.value.type = "tag";
   base = Apply(base, {tag});
   base.other_members_json["statistics"] = R"([{"snapshot-id": 1}, {"snapshot-id": 2}, {"snapshot-id": 3}, 5])";
-  TableMetadata next = Apply(base, {RemoveSnapshots{{SnapshotId(2), SnapshotId(99)}}});
+  TableMetadata next = Apply(base, {RemoveSnapshots{{SnapshotId(2), SnapshotId(99)}}, RemoveSnapshotRef{"keep"}});
   EXPECT_EQ(LogIds(next), (std::vector<int64_t>{3, 4}));  // 1 is still listed, but its place in history is not known
   EXPECT_EQ(next.snapshots.size(), 3u);
   EXPECT_FALSE(next.refs.contains("keep"));
   EXPECT_EQ(next.other_members_json["statistics"], R"([{"snapshot-id":1},{"snapshot-id":3},5])");
   EXPECT_EQ(next.current_snapshot_id, SnapshotId(4));
 
-  TableMetadata empty = Apply(base, {RemoveSnapshots{{SnapshotId(4)}}});
+  TableMetadata empty = Apply(base, {RemoveSnapshotRef{"main"}, RemoveSnapshots{{SnapshotId(4)}}});
   EXPECT_FALSE(empty.current_snapshot_id.has_value());
   EXPECT_TRUE(empty.snapshot_log.empty());
+}
+
+TEST(ApplyUpdates, ASnapshotThatARefNamesIsNotRemoved) {
+  TableMetadata base = Base();
+  for (int64_t id : {1, 2, 3}) base = Apply(base, {AddSnapshot{MakeSnapshot(id, id)}, MainAt(id)});
+  SetSnapshotRef tag{"keep", {}};
+  tag.value.snapshot_id = SnapshotId(1);
+  tag.value.type = "tag";
+  base = Apply(base, {tag});
+  EXPECT_EQ(CodeOf(base, {RemoveSnapshots{{SnapshotId(1)}}}), ErrorCode::kConflict);
+  EXPECT_EQ(CodeOf(base, {RemoveSnapshots{{SnapshotId(3)}}}), ErrorCode::kConflict);  // main
+  EXPECT_EQ(CodeOf(base, {RemoveSnapshotRef{"keep"}, tag, RemoveSnapshots{{SnapshotId(1)}}}), ErrorCode::kConflict);
+  // Main is moved away before, or the tag afterwards.
+  EXPECT_EQ(Apply(base, {MainAt(2), RemoveSnapshots{{SnapshotId(3)}}}).snapshots.size(), 2u);
+  tag.value.snapshot_id = SnapshotId(2);
+  EXPECT_EQ(Apply(base, {RemoveSnapshots{{SnapshotId(1)}}, tag}).refs.at("keep").snapshot_id, SnapshotId(2));
 }
 
 TEST(ApplyUpdates, ALogThatNamesTrimmedSnapshotsStaysWithoutRemoval) {
@@ -380,6 +493,7 @@ TEST(ApplyUpdates, RefusesWhatContradictsTheBase) {
   for (const auto& updates : cases) {
     EXPECT_EQ(CodeOf(base, updates), ErrorCode::kInvalidInput) << ToJson(updates.back()).dump();
   }
+  EXPECT_EQ(CodeOf(base, {SetProperties{{{"a", "\xff"}}}}), ErrorCode::kInvalidInput);
   EXPECT_EQ(CodeOf(base, {UpgradeFormatVersion{4}}), ErrorCode::kUnsupported);
 }
 
