@@ -14,6 +14,24 @@ constexpr int64_t kRetryWaitMsMin = 200;
 constexpr int64_t kRetryWaitMsMax = 10'000;
 constexpr int64_t kQueryTimeoutMs = 10'000;
 
+// Could the template ("lake.{topic}_{field:kind}") have made this name? Its literal parts stand in it, in their order.
+bool CouldHaveMade(std::string_view name_template, std::string_view table) {
+  size_t open = name_template.find('{');
+  if (!table.starts_with(name_template.substr(0, open))) return false;
+  std::string_view rest = table.substr(std::min(open, table.size()));
+  while (open != std::string_view::npos) {
+    size_t close = name_template.find('}', open);
+    if (close == std::string_view::npos) return false;
+    open = name_template.find('{', close);
+    std::string_view literal = name_template.substr(close + 1, open == std::string_view::npos ? open : open - close - 1);
+    if (open == std::string_view::npos) return rest.ends_with(literal);
+    size_t found = rest.find(literal);
+    if (found == std::string_view::npos) return false;
+    rest.remove_prefix(found + literal.size());
+  }
+  return rest.empty();
+}
+
 }  // namespace
 
 PipelineWorker::Partition& PipelineWorker::Of(stream::PartitionIndex index) {
@@ -114,7 +132,8 @@ Status PipelineWorker::OpenWanted(Sink& sink) {
   return Fail(ErrorCode::kInvalidInput, fmt::format("table '{}': {}", table, sink.closed_reason));
 }
 
-// Opens what the configuration names, the rejects table, and tables of templates that this worker has met.
+// Opens what the configuration names, the rejects table, and tables of templates that this worker has met or that wait to
+// catch up: for those there may be no new record that names them.
 Status PipelineWorker::OpenSinks() {
   std::vector<Sink*> wanted;
   for (const TableRule& rule : options_.tables) {
@@ -125,6 +144,14 @@ Status PipelineWorker::OpenSinks() {
   if (options_.reject_policy == RejectPolicy::kTable) {
     FIRN_ASSIGN(Sink * rejects, sinks_.Rejects());
     wanted.push_back(rejects);
+  }
+  const PositionsMap home_map = home_.map();
+  for (const DetachedEntry& entry : home_map.home->detached) {
+    for (const TableRule& rule : options_.tables) {
+      if (!rule.is_template() || !CouldHaveMade(rule.name, entry.table)) continue;
+      FIRN_TRY(sinks_.FindOrMake(entry.table, &rule));
+      break;
+    }
   }
   for (auto& sink : sinks_.all()) {
     if (sink->rule != nullptr && sink->rule->is_template()) wanted.push_back(sink.get());

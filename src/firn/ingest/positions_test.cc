@@ -30,14 +30,18 @@ TEST(PositionsMapTest, JsonKeepsEverything) {
   map.rows_sequence_number = 3;
   map.home.emplace();
   map.home->tables = {{"a.b", "u", ListedState::kAttached, {}}, {"a.c", "", ListedState::kAttaching, map.marks}};
-  map.home->detached = {{"a.b", Key(1), "topic", "why", 9, true}};
+  map.home->detached = {{"a.b", Key(1), "topic", "why", 9, true, 77}};
+  map.home->cut = {{Key(2), Mark{"topic", stream::Position{5, -1, -1}}}};
   auto back = PositionsMap::Parse(map.Serialize());
   ASSERT_TRUE(back.has_value()) << back.error().ToString();
   EXPECT_EQ(back->Serialize(), map.Serialize());
   EXPECT_EQ(back->snapshot_id, SnapshotId{INT64_MAX});
   EXPECT_EQ(back->marks, map.marks);
   EXPECT_EQ(back->home->tables[1].marks_at_listing, map.marks);
-  EXPECT_TRUE(back->home->FindDetached("a.b", Key(1))->hold);
+  const DetachedEntry* entry = std::as_const(*back->home).FindDetached("a.b", Key(1));
+  EXPECT_TRUE(entry->hold);
+  EXPECT_EQ(entry->rejected_below, 77);
+  EXPECT_EQ(back->home->cut, map.home->cut);
 }
 
 TEST(PositionsMapTest, RefusesWhatItCannotRead) {

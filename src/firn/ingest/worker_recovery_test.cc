@@ -1,0 +1,228 @@
+// The worker when tables fail and come back, partitions are lost, and several workers meet: nothing is lost or doubled.
+#include "firn/ingest/worker_fixture_for_test.h"
+
+namespace firn::ingest {
+namespace {
+
+class RecoveryTest : public WorkerTest {
+ protected:
+  int64_t CountRejects() {
+    int64_t rejects = 0;
+    for (const auto& [offset, times] : CountValues("lake.p__rejects", "offset")) rejects += times;
+    return rejects;
+  }
+  // Every commit of lake.events is refused; loading it works.
+  void RefuseCommitsOfEvents() {
+    catalog_.SetFaults([](CatalogCall call, const TableIdentifier& table) {
+      return call == CatalogCall::kCommit && table.name == "events" ? CatalogFault::kUnavailable : CatalogFault::kNone;
+    });
+  }
+  static PipelineOptions ImpatientOptions() {
+    PipelineOptions options = MakeOptions();
+    options.detach_after_ms = 50;
+    return options;
+  }
+  template <typename Condition>
+  static bool WaitFor(Condition condition) {
+    for (int i = 0; i < 2000; ++i) {
+      if (condition()) return true;
+      std::this_thread::sleep_for(std::chrono::milliseconds(5));
+    }
+    return false;
+  }
+};
+
+TEST_F(RecoveryTest, TableThatFailsAgainWhileItCatchesUpLosesNothing) {
+  Produce(0, 100);
+  ExpectCaughtUp(RunOnce());
+  for (int round = 1; round <= 3; ++round) {
+    Produce(round * 100, 100);
+    RefuseCommitsOfEvents();
+    auto detached = RunOnce(ImpatientOptions());
+    ASSERT_TRUE(detached.has_value()) << detached.error().ToString();
+    EXPECT_EQ(detached->status.detached.size(), 4u);
+  }
+  catalog_.SetFaults(nullptr);
+  auto caught_up = RunOnce();
+  ExpectCaughtUp(caught_up);
+  EXPECT_TRUE(caught_up->status.detached.empty());
+  ExpectExactly(400);
+}
+
+TEST_F(RecoveryTest, RejectsOfATableThatCatchesUpComeOnce) {
+  Produce(0, 40);
+  ExpectCaughtUp(RunOnce());
+  int64_t broken = 0;
+  for (int round = 0; round < 3; ++round) {
+    for (int32_t p = 0; p < 4; ++p, ++broken) log_->Append(p, "broken");
+    Produce(40 + round * 40, 40);
+    for (int32_t p = 0; p < 4; ++p, ++broken) log_->Append(p, "broken too");
+    if (round < 2) RefuseCommitsOfEvents();
+    ASSERT_TRUE(RunOnce(ImpatientOptions()).has_value());
+    catalog_.SetFaults(nullptr);
+  }
+  ExpectCaughtUp(RunOnce());
+  ExpectExactly(160);
+  EXPECT_EQ(CountRejects(), broken);
+}
+
+TEST_F(RecoveryTest, OutageOfEverythingDetachesNothingAndIsSeen) {
+  Produce(0, 40);
+  ExpectCaughtUp(RunOnce());
+  std::atomic<bool> down{true};
+  catalog_.SetFaults([&](CatalogCall call, const TableIdentifier&) {
+    return down && call == CatalogCall::kCommit ? CatalogFault::kUnavailable : CatalogFault::kNone;
+  });
+  Produce(40, 40);
+  stream::MemorySource source(log_);
+  source.GiveAll();
+  auto worker = MakeWorker(source, ImpatientOptions());
+  std::stop_source stop;
+  auto run = std::async(std::launch::async, [&] { return worker->Run(stop.get_token(), false); });
+  EXPECT_TRUE(WaitFor([&] { return worker->status().not_ready_reason.find("lake.events") != std::string::npos; }));
+  EXPECT_FALSE(worker->status().ready);
+  std::this_thread::sleep_for(std::chrono::milliseconds(500));  // many times detach_after
+  EXPECT_TRUE(worker->status().detached.empty());
+  down = false;
+  EXPECT_TRUE(WaitFor([&] { return worker->status().rows_committed == 40 && worker->status().ready; }));
+  EXPECT_TRUE(worker->status().detached.empty());
+  stop.request_stop();
+  EXPECT_TRUE(run.get().has_value());
+  catalog_.SetFaults(nullptr);
+  ExpectExactly(80);
+}
+
+TEST_F(RecoveryTest, TableOfATemplateThatCannotBeDecodedIntoWaitsAndCatchesUp) {
+  iceberg::CreateTableRequest request;
+  request.schema.fields = {MakeField(1, "id", schema::TypeKind::kLong)};
+  ASSERT_TRUE(catalog_.EnsureNamespace({"lake"}).has_value());
+  ASSERT_TRUE(catalog_.CreateTable(TableIdentifier::Parse("lake.events").value(), request).has_value());
+  PipelineOptions options = MakeOptions();
+  options.tables[0].name = "lake.{topic}";
+  options.tables[0].decode.raw_column = "raw_that_the_table_has_not";
+  Produce(0, 40);
+  auto detached = RunOnce(options);
+  ASSERT_TRUE(detached.has_value()) << detached.error().ToString();
+  EXPECT_EQ(detached->status.detached.size(), 4u);
+  EXPECT_TRUE(CountValues("lake.events", "id").empty());
+  // Nothing new comes that would name the table, and yet it has every row once its configuration is mended.
+  options.tables[0].decode.raw_column.clear();
+  auto mended = RunOnce(options);
+  ExpectCaughtUp(mended);
+  EXPECT_TRUE(mended->status.detached.empty());
+  ExpectExactly(40);
+  EXPECT_EQ(CountRejects(), 0);
+}
+
+TEST_F(RecoveryTest, WorkersThatMeetATableAtTheSameTimeBothFeedIt) {
+  PipelineOptions options = MakeOptions();
+  options.tables[0].name = "lake.{topic}_{field:kind}";
+  stream::MemorySource first_source(log_);
+  stream::MemorySource second_source(log_);
+  first_source.Give({0, 1});
+  second_source.Give({2, 3});
+  auto first = MakeWorker(first_source, options);
+  options.worker = "w2";
+  auto second = MakeWorker(second_source, options);
+  std::stop_source stop;
+  auto run_first = std::async(std::launch::async, [&] { return first->Run(stop.get_token(), false); });
+  auto run_second = std::async(std::launch::async, [&] { return second->Run(stop.get_token(), false); });
+  EXPECT_TRUE(WaitFor([&] { return first->status().ready && second->status().ready; }));
+  Produce(0, 120);
+  EXPECT_TRUE(WaitFor([&] { return first->status().rows_committed + second->status().rows_committed == 120; }));
+  EXPECT_TRUE(first->status().detached.empty());
+  EXPECT_TRUE(second->status().detached.empty());
+  stop.request_stop();
+  EXPECT_TRUE(run_first.get().has_value());
+  EXPECT_TRUE(run_second.get().has_value());
+  for (const char* table : {"lake.events_k0", "lake.events_k1", "lake.events_k2"}) ExpectExactly(40, table);
+}
+
+TEST_F(RecoveryTest, PartitionsThatAreLostAndComeBackAreReadToTheirEnd) {
+  Produce(0, 40'000);
+  stream::MemorySource source(log_);
+  source.GiveAll();
+  auto worker = MakeWorker(source, MakeOptions());
+  auto run = std::async(std::launch::async, [&] { return worker->Run({}, true); });
+  for (int round = 1; round <= 3; ++round) {
+    EXPECT_TRUE(WaitFor([&] { return worker->status().records >= static_cast<uint64_t>(round) * 2'000; }));
+    source.Lose({0, 1, 2, 3});
+    EXPECT_TRUE(WaitFor([&] { return !source.Holds(0) && !source.Holds(3); }));
+    std::this_thread::sleep_for(std::chrono::milliseconds(100));
+    ASSERT_NE(run.wait_for(std::chrono::seconds(0)), std::future_status::ready) << "ended without having caught up";
+    source.GiveAll();
+  }
+  auto result = run.get();
+  ExpectCaughtUp(result);
+  ExpectExactly(40'000);
+}
+
+TEST_F(RecoveryTest, CommitOfAZombieWhileRowsAreBufferedDoublesNothing) {
+  for (int64_t id = 0; id < 50; ++id) log_->Append(0, fmt::format(R"({{"id":{},"kind":"k"}})", id));
+  stream::MemorySource source(log_);
+  source.Give({0});
+  PipelineOptions slow = MakeOptions();
+  slow.commit_interval_ms = 60'000;
+  slow.checkpoint_interval_ms = 60'000;
+  auto worker = MakeWorker(source, slow);
+  std::stop_source stop;
+  auto run = std::async(std::launch::async, [&] { return worker->Run(stop.get_token(), false); });
+  EXPECT_TRUE(WaitFor([&] { return worker->status().records == 50; }));
+  {
+    stream::MemorySource zombie_source(log_);
+    zombie_source.Give({0});
+    auto zombie = MakeWorker(zombie_source, MakeOptions());
+    ExpectCaughtUp(zombie->Run({}, true));
+  }
+  for (int64_t id = 50; id < 100; ++id) log_->Append(0, fmt::format(R"({{"id":{},"kind":"k"}})", id));
+  EXPECT_TRUE(WaitFor([&] { return worker->status().records == 100; }));
+  source.Give({1});  // reads the maps again
+  EXPECT_TRUE(WaitFor([&] { return source.Holds(1); }));
+  std::this_thread::sleep_for(std::chrono::milliseconds(300));
+  stop.request_stop();
+  EXPECT_TRUE(run.get().has_value());
+  ExpectCaughtUp(RunOnce());
+  ExpectExactly(100);
+}
+
+TEST_F(RecoveryTest, NewColumnIsFilledWhileRecordsKeepComing) {
+  Produce(0, 40);
+  ExpectCaughtUp(RunOnce());
+  stream::MemorySource source(log_);
+  source.GiveAll();
+  auto worker = MakeWorker(source, MakeOptions());
+  std::stop_source stop;
+  auto run = std::async(std::launch::async, [&] { return worker->Run(stop.get_token(), false); });
+  std::atomic<int64_t> next{1000};
+  std::jthread producer([&](std::stop_token end) {
+    while (!end.stop_requested()) {
+      int64_t id = next++;
+      log_->Append(static_cast<int32_t>(id % 4), fmt::format(R"({{"id":{},"kind":"k","extra":{}}})", id, id));
+      std::this_thread::sleep_for(std::chrono::milliseconds(1));
+    }
+  });
+  EXPECT_TRUE(WaitFor([&] { return worker->status().rows_committed > 100; }));
+  iceberg::LoadedTable table = Load("lake.events");
+  schema::Schema wider = table.metadata.CurrentSchema();
+  wider.schema_id = 1;
+  wider.fields.push_back(MakeField(3, "extra", schema::TypeKind::kLong));
+  ASSERT_TRUE(catalog_
+                  .CommitAsSomebodyElse(table.identifier, {iceberg::AddSchema{wider, 3}, iceberg::SetCurrentSchema{-1}})
+                  .has_value());
+  // Read by the files' own statistics: rows of the new column appear while the stream never pauses.
+  auto filled = [&] {
+    auto entries = iceberg::ReadLiveEntries(Load("lake.events").metadata, store_);
+    for (const iceberg::ManifestEntry& entry : *entries) {
+      if (entry.data_file.value_counts.contains(3)) return true;
+    }
+    return false;
+  };
+  EXPECT_TRUE(WaitFor(filled));
+  producer.request_stop();
+  producer.join();
+  stop.request_stop();
+  EXPECT_TRUE(run.get().has_value());
+}
+
+}  // namespace
+}  // namespace firn::ingest
