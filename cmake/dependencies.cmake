@@ -14,6 +14,8 @@ find_package(PkgConfig REQUIRED)
 pkg_check_modules(FIRN_ZSTD REQUIRED IMPORTED_TARGET libzstd)
 pkg_check_modules(FIRN_LZ4 REQUIRED IMPORTED_TARGET liblz4)
 pkg_check_modules(FIRN_SASL REQUIRED IMPORTED_TARGET libsasl2)
+pkg_check_modules(FIRN_RE2 REQUIRED IMPORTED_TARGET re2)
+add_library(firn_re2 ALIAS PkgConfig::FIRN_RE2)
 find_package(prometheus-cpp REQUIRED)
 # Debian's is a compiled library; its flags decide the layout of its classes, so they must come from its own file.
 pkg_check_modules(FIRN_HTTPLIB REQUIRED IMPORTED_TARGET cpp-httplib)

@@ -13,7 +13,7 @@ say() { printf '\033[1m[setup]\033[0m %s\n' "$*"; }
 apt_packages="build-essential cmake ninja-build pkg-config ca-certificates python3 python3-venv python3-pip curl unzip
   libcurl4-openssl-dev libsqlite3-dev libyaml-cpp-dev libcli11-dev libfmt-dev libspdlog-dev prometheus-cpp-dev
   libcpp-httplib-dev nlohmann-json3-dev libbenchmark-dev libgtest-dev libgmock-dev mold ccache libzstd-dev liblz4-dev
-  libssl-dev libsasl2-dev zlib1g-dev"
+  libssl-dev libsasl2-dev libre2-dev zlib1g-dev"
 
 missing_packages() {
   local package

@@ -441,6 +441,39 @@ TEST(Config, AnyTextSurvivesQuoting) {
   }
 }
 
+TEST(Config, PatternsThatCannotBeReadAreNamed) {
+  for (const char* pattern : {"(", "[a", "(a)\\1", "(?=a)", "((a{1000}){1000}){1000}"}) {
+    ProblemList problems;
+    std::string yaml = WithTables(fmt::format("  - {{name: a.b, match: [{{field: f, regex: '{}'}}]}}\n", pattern));
+    EXPECT_FALSE(ParseConfig(yaml, Context(), problems).has_value()) << pattern;
+    ASSERT_EQ(problems.problems().size(), 1U) << pattern;
+    EXPECT_EQ(problems.problems()[0].key, "tables[0].match[0].regex");
+    EXPECT_NE(problems.problems()[0].message.find(pattern), std::string::npos) << problems.problems()[0].message;
+  }
+  // A pattern that came from a variable is not shown, not even in pieces.
+  ParseContext context = Context();
+  context.environment = [](const std::string&) { return std::string("(SESAME"); };
+  ProblemList problems;
+  auto config = ParseConfig(WithTables("  - {name: a.b, match: [{topic_regex: '${P}'}]}\n"), context, problems);
+  ASSERT_FALSE(config.has_value());
+  EXPECT_EQ(config.error().message().find("SESAME"), std::string::npos) << config.error().message();
+}
+
+TEST(Config, ABatchLeavesRoomInMemory) {
+  EXPECT_EQ(Parse(With("commit: {bytes_max: 128MiB}\n")).pipeline.commit_bytes_max, 128 << 20);
+  EXPECT_EQ(Parse(With("commit: {bytes_max: 16MiB}\nmemory: {limit: 64MiB}\n")).pipeline.commit_bytes_max, 16 << 20);
+  EXPECT_EQ(Parse(With("commit: {bytes_max: auto}\nmemory: {limit: 64MiB}\n")).pipeline.commit_bytes_max, 0);
+  EXPECT_THAT(ProblemKeys(With("commit: {bytes_max: 129MiB}\n")), ElementsAre("commit.bytes_max"));
+  ProblemList problems;
+  std::string yaml = With("memory: {limit: 64MiB}\ncommit: {bytes_max: 17MiB}\n");
+  EXPECT_FALSE(ParseConfig(yaml, Context(), problems).has_value());
+  ASSERT_EQ(problems.problems().size(), 1U);
+  EXPECT_EQ(problems.problems()[0].key, "commit.bytes_max");
+  for (const char* named : {"17MiB", "64MiB", "16MiB", "memory.limit"}) {
+    EXPECT_NE(problems.problems()[0].message.find(named), std::string::npos) << problems.problems()[0].message;
+  }
+}
+
 TEST(Config, FilesThatCannotBeReadAreErrors) {
   EXPECT_EQ(LoadConfig("/nonexistent/firn.yaml").error().code(), ErrorCode::kNotFound);
   EXPECT_EQ(LoadConfig(::testing::TempDir()).error().code(), ErrorCode::kInvalidInput);

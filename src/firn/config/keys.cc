@@ -179,7 +179,7 @@ constexpr Key kKeys[] = {
     {.path = "tables[].match[].equals", .type = kText, .doc = "The text that the field or header must be."},
     {.path = "tables[].match[].regex",
      .type = kText,
-     .doc = "The pattern (ECMAScript) that the whole field or header must match."},
+     .doc = "The pattern (RE2 syntax) that the whole field or header must match."},
     {.path = "tables[].columns",
      .type = kBlockList,
      .doc = "Columns of a table that is to be made. An existing table keeps its own; without columns and schema_file "
@@ -245,7 +245,7 @@ constexpr Key kKeys[] = {
      .default_text = "1m",
      .min = 500,
      .max = kDay,
-     .doc = "Longest time between commits; with slow catalogs or many workers it grows, and metrics say so."},
+     .doc = "Time between commits; a commit that takes longer delays the next."},
     {.path = "commit.rows_max",
      .type = kInteger,
      .default_text = "10000000",
@@ -257,7 +257,8 @@ constexpr Key kKeys[] = {
      .min = kMiB,
      .max = kTiB,
      .auto_allowed = true,
-     .doc = "A commit comes earlier at this many decoded bytes; auto: from memory.limit."},
+     .doc = "A commit comes earlier at this many decoded bytes, at most a quarter of memory.limit; auto: an eighth of "
+            "it."},
     {.path = "commit.max_age",
      .type = kDuration,
      .default_text = "6h",

@@ -7,10 +7,10 @@
 #include <filesystem>
 #include <fstream>
 #include <nlohmann/json.hpp>
-#include <regex>
 #include <set>
 #include <sstream>
 
+#include "firn/base/text_pattern.h"
 #include "firn/config/columns.h"
 #include "firn/schema/partition.h"
 #include "firn/schema/schema_json.h"
@@ -23,18 +23,14 @@ using decode::json::DuplicateKeys;
 using decode::json::EpochUnit;
 using decode::json::UnknownFields;
 
-constexpr size_t kRegexBytesMax = 1000;  // std::regex compiles recursively
+constexpr size_t kRegexBytesMax = 1000;
 constexpr size_t kNamePartBytesMax = 128;
 constexpr std::string_view kDefaultKafkaColumn = "_kafka";
 
 std::string RegexProblem(const std::string& text) {
-  if (text.size() > kRegexBytesMax) return fmt::format("a pattern may have {} characters", kRegexBytesMax);
-  try {
-    std::regex compiled(text, std::regex::ECMAScript);
-    return "";
-  } catch (const std::regex_error& error) {
-    return fmt::format("not an ECMAScript pattern: {}", error.what());
-  }
+  if (text.size() > kRegexBytesMax) return fmt::format("a pattern may have {} bytes", kRegexBytesMax);
+  Result<TextPattern> compiled = TextPattern::Create(text);
+  return compiled.has_value() ? "" : compiled.error().message();
 }
 
 void ReadRegex(const BlockReader& block, std::string_view name, std::string& out) {

@@ -22,7 +22,7 @@ struct StartPolicy {
 
 enum class RejectPolicy : uint8_t { kTable, kDrop, kStop };
 
-// A condition on a record. All members that are set must hold. Regular expressions are ECMAScript and must match whole.
+// A condition on a record. All members that are set must hold. Regular expressions are RE2's and must match whole.
 struct RouteMatch {
   std::string topic;  // exact topic name
   std::string topic_regex;

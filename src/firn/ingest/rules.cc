@@ -4,10 +4,11 @@
 #include <openssl/evp.h>
 #include <simdjson.h>
 
+#include <algorithm>
 #include <nlohmann/json.hpp>
-#include <regex>
 
 #include "firn/base/encoding.h"
+#include "firn/base/text_pattern.h"
 
 namespace firn::ingest {
 namespace {
@@ -28,28 +29,20 @@ json MatchToJson(const RouteMatch& match) {
   return out;
 }
 
-Result<std::optional<std::regex>> CompileRegex(const std::string& text) {
-  if (text.empty()) return std::optional<std::regex>();
-  try {
-    return std::optional<std::regex>(std::regex(text, std::regex::ECMAScript | std::regex::optimize));
-  } catch (const std::regex_error& error) {
-    return Fail(
-        ErrorCode::kInvalidInput,
-        fmt::format("regular expression cannot be read ({}); ECMAScript syntax is wanted: '{}'", error.what(), text));
+Result<std::optional<TextPattern>> CompilePattern(const std::string& text) {
+  if (text.empty()) return std::optional<TextPattern>();
+  Result<TextPattern> pattern = TextPattern::Create(text);
+  if (!pattern.has_value()) {
+    return Fail(pattern.error().code(), fmt::format("{}: '{}'", pattern.error().message(), text));
   }
+  return std::optional<TextPattern>(std::move(*pattern));
 }
-
-struct CompiledMatch {
-  RouteMatch match;
-  std::optional<std::regex> topic_regex;
-  std::optional<std::regex> field_regex;
-  std::optional<std::regex> header_regex;
-};
 
 struct TemplatePart {
   enum class Kind : uint8_t { kText, kTopic, kField, kHeader } kind = Kind::kText;
   std::string text;               // kText: itself; kHeader: its name
   std::vector<std::string> path;  // kField
+  size_t field = 0;               // kField: its number in the FieldReader
 };
 
 std::vector<std::string> SplitPath(std::string_view dotted) {
@@ -93,73 +86,133 @@ Result<std::vector<TemplatePart>> ParseTemplate(const std::string& name) {
   return parts;
 }
 
+struct CompiledMatch {
+  RouteMatch match;
+  std::optional<TextPattern> topic_pattern;
+  std::optional<TextPattern> field_pattern;
+  std::optional<TextPattern> header_pattern;
+  size_t field = 0;  // where match.field_path is set: its number in the FieldReader
+};
+
 struct CompiledRule {
   std::vector<CompiledMatch> matches;
   std::vector<TemplatePart> name_parts;  // empty: a fixed name
 };
 
-// Reads one scalar out of a JSON value without decoding the rest.
+// Reads scalars out of one JSON value without decoding the rest. The value is indexed once, at the first question, and
+// each path is looked up once, however many conditions ask for it.
 class FieldReader {
  public:
-  // Text of the scalar at `path`; nullopt: missing, null, not a scalar. `malformed` is set when the JSON is broken.
-  std::optional<std::string> Read(std::string_view value, const std::vector<std::string>& path, bool& malformed) {
-    padded_.assign(value);
-    padded_.reserve(value.size() + simdjson::SIMDJSON_PADDING);
-    simdjson::ondemand::document document;
-    if (parser_.iterate(padded_.data(), padded_.size(), padded_.capacity()).get(document) != simdjson::SUCCESS) {
-      malformed = true;
-      return std::nullopt;
-    }
-    simdjson::ondemand::object object;
-    if (document.get_object().get(object) != simdjson::SUCCESS) return std::nullopt;
-    for (size_t level = 0; level < path.size(); ++level) {
-      simdjson::ondemand::value found;
-      auto error = object.find_field_unordered(path[level]).get(found);
-      if (error != simdjson::SUCCESS) {
-        malformed = error != simdjson::NO_SUCH_FIELD;
-        return std::nullopt;
-      }
-      if (level + 1 == path.size()) return Scalar(found, malformed);
-      if (found.get_object().get(object) != simdjson::SUCCESS) return std::nullopt;
-    }
-    return std::nullopt;
+  // Gives the path a number; the same one for the same path.
+  size_t Add(const std::vector<std::string>& path) {
+    auto found = std::find_if(fields_.begin(), fields_.end(), [&](const Field& field) { return field.path == path; });
+    if (found == fields_.end()) found = fields_.insert(found, Field{.path = path});
+    return static_cast<size_t>(found - fields_.begin());
   }
 
- private:
-  static std::optional<std::string> Scalar(simdjson::ondemand::value value, bool& malformed) {
-    simdjson::ondemand::json_type type;
-    if (value.type().get(type) != simdjson::SUCCESS) {
-      malformed = true;
-      return std::nullopt;
+  // What follows is about this value, which stays where it is meanwhile.
+  void Begin(const std::optional<std::string_view>& value) {
+    value_ = value;
+    indexed_ = malformed_ = false;
+    for (Field& field : fields_) field.known = false;
+  }
+
+  // Text of the scalar; nullptr: missing, null, not a scalar.
+  const std::string* Read(size_t number) {
+    Field& field = fields_[number];
+    if (!field.known) {
+      field.known = true;
+      field.present = Find(field.path, field.text);
     }
+    return field.present ? &field.text : nullptr;
+  }
+
+  // The JSON was seen to be broken; from then on nothing more is found in it.
+  bool malformed() const { return malformed_; }
+
+ private:
+  struct Field {
+    std::vector<std::string> path;
+    bool known = false;
+    bool present = false;
+    std::string text;
+  };
+
+  bool Broken() {
+    malformed_ = true;
+    return false;
+  }
+
+  // False, as for a record without such a scalar; an error of any other kind says that the JSON is broken, and the
+  // document may not be asked again.
+  bool NotFound(simdjson::error_code error) {
+    if (error != simdjson::NO_SUCH_FIELD && error != simdjson::INCORRECT_TYPE) malformed_ = true;
+    return false;
+  }
+
+  // Puts the document before its first byte.
+  bool Rewind() {
+    if (!value_.has_value() || malformed_) return false;
+    if (indexed_) {
+      document_.rewind();
+      return true;
+    }
+    padded_.reserve(value_->size() + simdjson::SIMDJSON_PADDING);
+    padded_.assign(*value_);
+    indexed_ = true;
+    auto error = parser_.iterate(padded_.data(), padded_.size(), padded_.capacity()).get(document_);
+    return error == simdjson::SUCCESS || Broken();
+  }
+
+  bool Find(const std::vector<std::string>& path, std::string& text) {
+    if (!Rewind()) return false;
+    simdjson::ondemand::object object;
+    if (auto error = document_.get_object().get(object)) return NotFound(error);
+    for (size_t level = 0; level < path.size(); ++level) {
+      simdjson::ondemand::value found;
+      if (auto error = object.find_field_unordered(path[level]).get(found)) return NotFound(error);
+      if (level + 1 == path.size()) return Scalar(found, text);
+      if (auto error = found.get_object().get(object)) return NotFound(error);
+    }
+    return false;
+  }
+
+  bool Scalar(simdjson::ondemand::value value, std::string& text) {
+    simdjson::ondemand::json_type type;
+    if (value.type().get(type) != simdjson::SUCCESS) return Broken();
     if (type == simdjson::ondemand::json_type::string) {
-      std::string_view text;
-      if (value.get_string().get(text) != simdjson::SUCCESS) {
-        malformed = true;
-        return std::nullopt;
-      }
-      return std::string(text);
+      std::string_view found;
+      if (value.get_string().get(found) != simdjson::SUCCESS) return Broken();
+      text.assign(found);
+      return true;
     }
     if (type == simdjson::ondemand::json_type::number || type == simdjson::ondemand::json_type::boolean) {
       std::string_view token = value.raw_json_token();
-      size_t end = token.find_last_not_of(" \t\r\n,}]");
-      return std::string(token.substr(0, end + 1));
+      text.assign(token.substr(0, token.find_last_not_of(" \t\r\n,}]") + 1));
+      return true;
     }
-    return std::nullopt;
+    return false;
   }
 
+  std::vector<Field> fields_;
+  std::optional<std::string_view> value_;
+  bool indexed_ = false;
+  bool malformed_ = false;
   simdjson::ondemand::parser parser_;
+  simdjson::ondemand::document document_;
   std::string padded_;
 };
 
 class RuleRouter : public Router {
  public:
   explicit RuleRouter(std::vector<CompiledRule> rules) : rules_(std::move(rules)) {
-    for (const CompiledRule& rule : rules_) {
-      for (const CompiledMatch& compiled : rule.matches) {
+    for (CompiledRule& rule : rules_) {
+      for (CompiledMatch& compiled : rule.matches) {
+        if (!compiled.match.field_path.empty()) compiled.field = fields_.Add(compiled.match.field_path);
         by_topic_only_ &= compiled.match.field_path.empty() && compiled.match.header_name.empty();
       }
-      for (const TemplatePart& part : rule.name_parts) {
+      for (TemplatePart& part : rule.name_parts) {
+        if (part.kind == TemplatePart::Kind::kField) part.field = fields_.Add(part.path);
         by_topic_only_ &= part.kind == TemplatePart::Kind::kText || part.kind == TemplatePart::Kind::kTopic;
       }
     }
@@ -169,71 +222,68 @@ class RuleRouter : public Router {
 
   bool RouteRecord(const stream::Record& record, const std::string& topic, Route& route,
                    decode::Reject& reject) override {
-    bool malformed = false;
+    fields_.Begin(record.value);
     for (size_t i = 0; i < rules_.size(); ++i) {
-      if (!Matches(rules_[i], record, topic, malformed)) continue;
+      if (!Matches(rules_[i], record, topic)) continue;
       route.rule = i;
       if (rules_[i].name_parts.empty()) return true;
-      if (FillName(rules_[i].name_parts, record, topic, route.table, malformed)) return true;
+      if (FillName(rules_[i].name_parts, record, topic, route.table)) return true;
       break;
     }
-    reject.code = malformed ? decode::RejectCode::kMalformedJson : decode::RejectCode::kNoRoute;
-    reject.message = malformed ? "the value is not JSON, so the routing rules cannot look into it"
-                               : "no rule under 'tables' gives this record a table";
+    reject.code = fields_.malformed() ? decode::RejectCode::kMalformedJson : decode::RejectCode::kNoRoute;
+    reject.message = fields_.malformed() ? "the value is not JSON, so the routing rules cannot look into it"
+                                         : "no rule under 'tables' gives this record a table";
     return false;
   }
 
  private:
-  bool Matches(const CompiledRule& rule, const stream::Record& record, const std::string& topic, bool& malformed) {
+  bool Matches(const CompiledRule& rule, const stream::Record& record, const std::string& topic) {
     if (rule.matches.empty()) return true;
     for (const CompiledMatch& compiled : rule.matches) {
-      if (MatchesOne(compiled, record, topic, malformed)) return true;
+      if (MatchesOne(compiled, record, topic)) return true;
     }
     return false;
   }
 
-  bool MatchesOne(const CompiledMatch& compiled, const stream::Record& record, const std::string& topic,
-                  bool& malformed) {
+  bool MatchesOne(const CompiledMatch& compiled, const stream::Record& record, const std::string& topic) {
     const RouteMatch& match = compiled.match;
     if (!match.topic.empty() && match.topic != topic) return false;
-    if (compiled.topic_regex.has_value() && !std::regex_match(topic, *compiled.topic_regex)) return false;
+    if (compiled.topic_pattern.has_value() && !compiled.topic_pattern->Matches(topic)) return false;
     if (!match.header_name.empty()) {
-      std::optional<std::string> text = HeaderText(record, match.header_name);
-      if (!Holds(text, match.header_equals, compiled.header_regex)) return false;
+      std::optional<std::string_view> text = HeaderText(record, match.header_name);
+      if (!text.has_value() || !Holds(*text, match.header_equals, compiled.header_pattern)) return false;
     }
     if (!match.field_path.empty()) {
-      if (!record.value.has_value()) return false;
-      std::optional<std::string> text = fields_.Read(*record.value, match.field_path, malformed);
-      if (!Holds(text, match.field_equals, compiled.field_regex)) return false;
+      const std::string* text = fields_.Read(compiled.field);
+      if (text == nullptr || !Holds(*text, match.field_equals, compiled.field_pattern)) return false;
     }
     return true;
   }
 
-  static bool Holds(const std::optional<std::string>& text, const std::optional<std::string>& equals,
-                    const std::optional<std::regex>& regex) {
-    if (!text.has_value()) return false;
-    if (equals.has_value() && *equals != *text) return false;
-    return !regex.has_value() || std::regex_match(*text, *regex);
+  static bool Holds(std::string_view text, const std::optional<std::string>& equals,
+                    const std::optional<TextPattern>& pattern) {
+    if (equals.has_value() && *equals != text) return false;
+    return !pattern.has_value() || pattern->Matches(text);
   }
 
-  static std::optional<std::string> HeaderText(const stream::Record& record, const std::string& name) {
+  static std::optional<std::string_view> HeaderText(const stream::Record& record, const std::string& name) {
     for (const stream::Header& header : record.headers) {
-      if (header.name == name && header.value.has_value()) return std::string(*header.value);
+      if (header.name == name && header.value.has_value()) return header.value;
     }
     return std::nullopt;
   }
 
   bool FillName(const std::vector<TemplatePart>& parts, const stream::Record& record, const std::string& topic,
-                std::string& name, bool& malformed) {
+                std::string& name) {
     name.clear();
     for (const TemplatePart& part : parts) {
-      std::optional<std::string> text;
+      std::optional<std::string_view> text;
       switch (part.kind) {
         case TemplatePart::Kind::kText: name += part.text; continue;
         case TemplatePart::Kind::kTopic: text = topic; break;
         case TemplatePart::Kind::kHeader: text = HeaderText(record, part.text); break;
         case TemplatePart::Kind::kField:
-          if (record.value.has_value()) text = fields_.Read(*record.value, part.path, malformed);
+          if (const std::string* field = fields_.Read(part.field)) text = *field;
           break;
       }
       if (!text.has_value()) return false;
@@ -278,10 +328,10 @@ Result<std::unique_ptr<Router>> Router::Create(const std::vector<TableRule>& rul
   for (const TableRule& rule : rules) {
     CompiledRule compiled;
     for (const RouteMatch& match : rule.match) {
-      CompiledMatch one{match, {}, {}, {}};
-      FIRN_ASSIGN(one.topic_regex, CompileRegex(match.topic_regex));
-      FIRN_ASSIGN(one.field_regex, CompileRegex(match.field_regex));
-      FIRN_ASSIGN(one.header_regex, CompileRegex(match.header_regex));
+      CompiledMatch one{.match = match};
+      FIRN_ASSIGN(one.topic_pattern, CompilePattern(match.topic_regex));
+      FIRN_ASSIGN(one.field_pattern, CompilePattern(match.field_regex));
+      FIRN_ASSIGN(one.header_pattern, CompilePattern(match.header_regex));
       compiled.matches.push_back(std::move(one));
     }
     if (rule.is_template()) {
