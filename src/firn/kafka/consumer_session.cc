@@ -18,6 +18,7 @@ using Clock = std::chrono::steady_clock;
 constexpr int64_t kWaitMsMax = 250;  // how late a retry that no queue announces may be
 constexpr int64_t kWaitMsHeld = 20;  // while records wait for a second question about their topics
 constexpr auto kTroubleInterval = std::chrono::seconds(30);
+constexpr auto kLeftOutInterval = std::chrono::seconds(3);
 
 // About a topic that is subscribed to, with the topic's name in the text.
 bool IsTopicError(rd_kafka_resp_err_t code) {
@@ -32,10 +33,11 @@ ConsumerSession::ConsumerSession(std::shared_ptr<ConsumerHandle> consumer, Parti
     : consumer_(std::move(consumer)),
       table_(table),
       options_(std::move(options)),
-      identities_(consumer_, options_.topic_identity_by_name) {}
+      identities_(consumer_, options_.topic_identity_by_name),
+      held_(static_cast<size_t>(options_.chunk_records_max)) {}
 
 ConsumerSession::~ConsumerSession() {
-  for (rd_kafka_message_t* message : held_) rd_kafka_message_destroy(message);
+  for (size_t i = 0; i < held_count_; ++i) rd_kafka_message_destroy(held_[i]);
 }
 
 Result<stream::SourceEvent> ConsumerSession::Poll(int64_t timeout_ms, bool want_records) {
@@ -54,6 +56,7 @@ Result<stream::SourceEvent> ConsumerSession::PollUntil(Clock::time_point deadlin
     FIRN_TRY(ServeGroupQueue());
     DeliverRebalances();
     RestartPending();
+    AskForLeftOut();
     if (ready_.empty() && want_records) TakeRecords();
     if (!ready_.empty()) {
       stream::SourceEvent event = std::move(ready_.front());
@@ -63,8 +66,8 @@ Result<stream::SourceEvent> ConsumerSession::PollUntil(Clock::time_point deadlin
     const auto remaining = std::chrono::duration_cast<std::chrono::milliseconds>(deadline - Clock::now()).count();
     if (remaining <= 0) return stream::SourceEvent(stream::NothingYet{});
     // Records that wait for their topics' identities are freed by an answer on the group queue.
-    const bool records = want_records && held_.empty();
-    consumer_->Wait(records, std::min<int64_t>(remaining, held_.empty() ? kWaitMsMax : kWaitMsHeld));
+    const bool records = want_records && held_count_ == 0;
+    consumer_->Wait(records, std::min<int64_t>(remaining, held_count_ == 0 ? kWaitMsMax : kWaitMsHeld));
   }
 }
 
@@ -87,6 +90,7 @@ Status ConsumerSession::OnGroupEvent(rd_kafka_event_t* event) {
       FIRN_ASSIGN(std::vector<Error> errors, identities_.OnAnswer(event));
       for (Error& error : errors) ReportTrouble(std::move(error));
       StopRecreatedTopics();
+      TakeUpLeftOut();
       return {};
     }
     case RD_KAFKA_EVENT_OFFSET_COMMIT:
@@ -115,6 +119,13 @@ void ConsumerSession::OnRebalance(rd_kafka_event_t* event) {
   for (int i = 0; list != nullptr && i < list->cnt; ++i) {
     rebalance.names.emplace_back(list->elems[i].topic, list->elems[i].partition);
   }
+  if (rebalance.kind == RebalanceKind::kAssign) {
+    was_let_in_ = true;
+  } else if (Cooperative()) {
+    for (const TopicPartition& name : rebalance.names) left_out_.erase(name);
+  } else {
+    left_out_.clear();
+  }
   // An answer that is under way may be older than this event.
   rebalance.wanted_answer = identities_.asked() + 1;
   rebalances_.push_back(std::move(rebalance));
@@ -124,91 +135,141 @@ void ConsumerSession::DeliverRebalances() {
   for (size_t i = 0; i < rebalances_.size();) {
     Rebalance& rebalance = rebalances_[i];
     if (rebalance.delivered) {
+      // What follows may take away what this one gives.
+      if (rebalance.late) return;
       ++i;
       continue;
     }
-    if (rebalance.names.empty() && rebalance.kind == RebalanceKind::kAssign) {
-      // Nobody has to do anything, but the protocol wants its answer.
-      if (Status answered = StartFetching({}); !answered.has_value()) ReportTrouble(std::move(answered.error()));
-      rebalances_.erase(rebalances_.begin() + static_cast<ptrdiff_t>(i));
-      continue;
-    }
-    if (rebalance.kind == RebalanceKind::kAssign) {
-      if (!DeliverAssigned(rebalance)) return;  // and nothing after it
-    } else {
-      std::vector<Index> partitions;
-      for (const TopicPartition& name : rebalance.names) {
-        auto found = assigned_.find(name);
-        if (found == assigned_.end()) continue;
-        partitions.push_back(found->second);
-        rebalance.open.insert(found->second);
-      }
-      if (partitions.empty()) {
-        AnswerRevoked(rebalance);
-        rebalances_.erase(rebalances_.begin() + static_cast<ptrdiff_t>(i));
+    if (rebalance.kind != RebalanceKind::kAssign) {
+      if (DeliverReleased(rebalance)) {
+        ++i;
         continue;
       }
-      rebalance.delivered = true;
-      if (rebalance.kind == RebalanceKind::kLost) {
-        ready_.push_back(stream::PartitionsLost{std::move(partitions)});
-      } else {
-        ready_.push_back(stream::PartitionsRevoked{std::move(partitions)});
+      AnswerRevoked(rebalance);
+    } else {
+      if (!Identify(rebalance)) return;  // and nothing after it
+      if (!rebalance.names.empty()) {
+        DeliverAssigned(rebalance);
+        continue;
+      }
+      // Nobody has to do anything, but the protocol wants its answer.
+      if (!rebalance.late) {
+        if (Status answered = StartFetching({}); !answered.has_value()) ReportTrouble(std::move(answered.error()));
       }
     }
-    ++i;
+    rebalances_.erase(rebalances_.begin() + static_cast<ptrdiff_t>(i));
   }
 }
 
-// Returns false while the topics' ids are not known.
-bool ConsumerSession::DeliverAssigned(Rebalance& rebalance) {
-  if (!options_.topic_identity_by_name && identities_.answered() < rebalance.wanted_answer) {
+// Returns false while the topics' ids are not known. A topic that was deleted after the group shared it out is left
+// out: the others need not wait for it.
+bool ConsumerSession::Identify(Rebalance& rebalance) {
+  if (rebalance.names.empty() || options_.topic_identity_by_name) return true;
+  if (identities_.answered() < rebalance.wanted_answer) {
     AskForIdentities();
     return false;
   }
+  for (const auto& [topic, partition] : rebalance.names) {
+    if (identities_.Find(topic).has_value() || identities_.IsMissing(topic)) continue;
+    // Not for us to see at this moment; the trouble was reported.
+    rebalance.wanted_answer = identities_.asked() + 1;
+    return false;
+  }
+  std::erase_if(rebalance.names, [&](const TopicPartition& name) {
+    if (identities_.Find(name.first).has_value()) return false;
+    LogWarning("a partition is left out until its topic exists", {{"topic", name.first}, {"partition", name.second}});
+    left_out_.insert(name);
+    return true;
+  });
+  ask_left_out_at_ = Clock::now() + kLeftOutInterval;
+  return true;
+}
+
+void ConsumerSession::DeliverAssigned(Rebalance& rebalance) {
   std::vector<Index> partitions;
   for (const auto& [topic, partition] : rebalance.names) {
-    std::optional<std::string> id = identities_.Find(topic);
-    if (!id.has_value()) {
-      // Not there, or not for us to see, at this moment; the trouble was reported.
-      rebalance.wanted_answer = identities_.asked() + 1;
-      return false;
-    }
+    std::string id = *identities_.Find(topic);
     Index index = table_.IndexOf(
-        {.cluster_id = options_.cluster_id, .topic_id = *id, .topic = topic, .partition = partition});
+        {.cluster_id = options_.cluster_id, .topic_id = id, .topic = topic, .partition = partition});
     PartitionState& state = State(index);
     state.topic = topic;
     state.partition = partition;
-    state.topic_id = *id;
+    state.topic_id = std::move(id);
     partitions.push_back(index);
   }
   rebalance.open.insert(partitions.begin(), partitions.end());
   rebalance.delivered = true;
   ready_.push_back(stream::PartitionsAssigned{std::move(partitions)});
+}
+
+// Returns false when nobody has to let go of anything.
+bool ConsumerSession::DeliverReleased(Rebalance& rebalance) {
+  std::vector<Index> partitions;
+  for (const TopicPartition& name : rebalance.names) {
+    auto found = assigned_.find(name);
+    if (found == assigned_.end()) continue;
+    partitions.push_back(found->second);
+    rebalance.open.insert(found->second);
+  }
+  if (partitions.empty()) return false;
+  rebalance.delivered = true;
+  if (rebalance.kind == RebalanceKind::kLost) {
+    ready_.push_back(stream::PartitionsLost{std::move(partitions)});
+  } else {
+    ready_.push_back(stream::PartitionsRevoked{std::move(partitions)});
+  }
   return true;
 }
 
-void ConsumerSession::AskForIdentities() {
+void ConsumerSession::AskForIdentities(bool of_left_out) {
   std::set<std::string> topics;
   for (const auto& [name, index] : assigned_) topics.insert(name.first);
   for (const Rebalance& rebalance : rebalances_) {
     if (rebalance.kind != RebalanceKind::kAssign) continue;
     for (const TopicPartition& name : rebalance.names) topics.insert(name.first);
   }
+  if (of_left_out) {
+    for (const TopicPartition& name : left_out_) topics.insert(name.first);
+  }
   identities_.Ask(topics);
+}
+
+// The group does not share a topic out again that is back before librdkafka has missed it.
+void ConsumerSession::AskForLeftOut() {
+  if (left_out_.empty() || !rebalances_.empty() || Clock::now() < ask_left_out_at_) return;
+  ask_left_out_at_ = Clock::now() + kLeftOutInterval;
+  AskForIdentities(/*of_left_out=*/true);
+}
+
+void ConsumerSession::TakeUpLeftOut() {
+  if (left_out_.empty() || !rebalances_.empty()) return;
+  Rebalance rebalance{.kind = RebalanceKind::kAssign, .wanted_answer = identities_.answered(), .late = true};
+  std::erase_if(left_out_, [&](const TopicPartition& name) {
+    if (!identities_.Find(name.first).has_value()) return false;
+    rebalance.names.push_back(name);
+    return true;
+  });
+  if (!rebalance.names.empty()) rebalances_.push_back(std::move(rebalance));
 }
 
 void ConsumerSession::StopRecreatedTopics() {
   for (const auto& [name, index] : assigned_) {
-    PartitionState& state = State(index);
-    std::optional<std::string> id = identities_.Find(name.first);
-    if (!state.reading || !id.has_value() || *id == state.topic_id) continue;
-    Stop(index);
-    ready_.push_back(stream::PartitionTrouble{
-        index, Error(ErrorCode::kConflict,
-                     fmt::format("{}: the topic was deleted and created again, positions of the old one mean nothing "
-                                 "in it; restart to read the new one; its id is now '{}', was '{}'",
-                                 NameOf(index), *id, state.topic_id))});
+    if (State(index).reading) StopIfRecreated(index);
   }
+}
+
+// Whether the partition's topic is another one now than when it was assigned: then it is not read.
+bool ConsumerSession::StopIfRecreated(Index index) {
+  PartitionState& state = State(index);
+  std::optional<std::string> id = identities_.Find(state.topic);
+  if (!id.has_value() || *id == state.topic_id) return false;
+  Stop(index);
+  ready_.push_back(stream::PartitionTrouble{
+      index, Error(ErrorCode::kConflict,
+                   fmt::format("{}: the topic was deleted and created again, positions of the old one mean nothing "
+                               "in it; restart to read the new one; its id is now '{}', was '{}'",
+                               NameOf(index), *id, state.topic_id))});
+  return true;
 }
 
 Status ConsumerSession::OnError(rd_kafka_event_t* event) {
@@ -226,26 +287,32 @@ Status ConsumerSession::OnError(rd_kafka_event_t* event) {
   RdPtr<rd_kafka_topic_partition_t> place(rd_kafka_event_topic_partition(event));
   if (place != nullptr) {
     // A partition's own errors come with its records; one that strays here is told, and does not move its position.
-    ReportTrouble(ToError(code, fmt::format("partition '{}/{}'", place->topic, place->partition), detail));
+    ReportTrouble(ToTrouble(code, fmt::format("partition '{}/{}'", place->topic, place->partition), detail,
+                            was_let_in_));
   } else if (IsTopicError(code)) {
     ReportTrouble(ToError(code, "subscribed topic", detail));
   } else {
-    ReportTrouble(ToError(code, "Kafka", detail));
+    ReportTrouble(ToTrouble(code, "Kafka", detail, was_let_in_));
   }
   return {};
 }
 
-void ConsumerSession::ReportTrouble(Error error) {
+// At most once in a while for each code.
+bool ConsumerSession::IsWorthReporting(const Error& error) {
   const auto now = Clock::now();
   auto [reported, first] = troubles_reported_.try_emplace(error.code(), now);
   if (!first) {
     if (now - reported->second < kTroubleInterval) {
       LogDebug("source trouble, already reported", {{"error", error}});
-      return;
+      return false;
     }
     reported->second = now;
   }
-  ready_.push_back(stream::SourceTrouble{std::move(error)});
+  return true;
+}
+
+void ConsumerSession::ReportTrouble(Error error) {
+  if (IsWorthReporting(error)) ready_.push_back(stream::SourceTrouble{std::move(error)});
 }
 
 bool ConsumerSession::Cooperative() const {
@@ -274,8 +341,12 @@ Status ConsumerSession::Assign(std::span<const stream::PartitionPosition> start)
     assigned_[{state.topic, state.partition}] = index;
   }
   DropHeld(rebalance->open);
+  const bool late = rebalance->late;
   rebalances_.erase(rebalance);
-  return StartFetching(start);
+  if (!late) return StartFetching(start);
+  for (const stream::PartitionPosition& one : start) restarts_[one.partition] = one.position;
+  RestartPending();
+  return {};
 }
 
 Status ConsumerSession::Release(std::span<const stream::PartitionIndex> partitions) {

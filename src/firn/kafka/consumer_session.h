@@ -27,7 +27,7 @@ namespace firn::kafka {
 struct SessionOptions {
   std::string cluster_id;
   bool topic_identity_by_name = false;
-  int32_t chunk_records_max = 10'000;
+  int32_t chunk_records_max = 2'000;
   std::function<void(std::string_view)> on_statistics;
 };
 
@@ -59,6 +59,7 @@ class ConsumerSession {
     RebalanceKind kind;
     std::vector<TopicPartition> names;
     uint64_t wanted_answer = 0;  // kAssign: ids from this question on are fresh enough
+    bool late = false;           // ours, about topics that an earlier one left out; librdkafka waits for no answer
     bool delivered = false;
     std::set<Index> open;        // delivered and not yet answered for
   };
@@ -70,10 +71,16 @@ class ConsumerSession {
   void OnRebalance(rd_kafka_event_t* event);
   Status OnError(rd_kafka_event_t* event);
   void DeliverRebalances();
-  bool DeliverAssigned(Rebalance& rebalance);
+  bool Identify(Rebalance& rebalance);
+  void DeliverAssigned(Rebalance& rebalance);
+  bool DeliverReleased(Rebalance& rebalance);
   void AnswerRevoked(const Rebalance& rebalance);
-  void AskForIdentities();
+  void AskForIdentities(bool of_left_out = false);
+  void AskForLeftOut();
+  void TakeUpLeftOut();
   void StopRecreatedTopics();
+  bool StopIfRecreated(Index index);
+  bool IsWorthReporting(const Error& error);
   void ReportTrouble(Error error);
 
   // The records queue.
@@ -83,6 +90,7 @@ class ConsumerSession {
   void OnPartitionError(Index index, const rd_kafka_message_t* message, std::vector<stream::SourceEvent>& after);
   void OnEndOfPartition(PartitionState& state, int64_t offset);
   std::optional<Error> ExplainReset(Index index, const rd_kafka_message_t* message);
+  Error ResetError(Index index, const rd_kafka_message_t* message);
   void DropHeld(const std::set<Index>& partitions);
 
   // librdkafka's assignment.
@@ -107,10 +115,15 @@ class ConsumerSession {
   std::map<TopicPartition, Index> assigned_;    // answered for with Assign, not yet with Release
   std::deque<Rebalance> rebalances_;            // oldest first
   std::deque<stream::SourceEvent> ready_;       // to be returned by Poll
-  std::vector<rd_kafka_message_t*> held_;       // taken from librdkafka, not yet confirmed and given out
+  std::vector<rd_kafka_message_t*> held_;       // the first held_count_: taken from librdkafka, not yet confirmed and
+  size_t held_count_ = 0;                       // given out
   std::set<TopicPartition> paused_;             // in librdkafka, by Stop
   TopicIdentities::Moment held_since_;
   std::map<Index, stream::Position> restarts_;  // wait for the open rebalance to be answered
+  std::set<TopicPartition> left_out_;           // ours, of topics that do not exist
+  std::chrono::steady_clock::time_point ask_left_out_at_{};
+  std::chrono::milliseconds explain_left_{};    // what explanations may still take in this Poll
+  bool was_let_in_ = false;                     // the brokers have taken our credentials
   std::map<ErrorCode, std::chrono::steady_clock::time_point> troubles_reported_;
   std::optional<Error> ended_;                  // the source is at its end; every Poll says so
 };

@@ -14,7 +14,9 @@ namespace firn::kafka {
 namespace {
 
 constexpr int kSeekTimeoutMs = 10'000;       // an answer of librdkafka's own main thread, not of a broker
-constexpr int kWatermarkTimeoutMs = 2'000;
+constexpr auto kWatermarkTimeout = std::chrono::milliseconds(2'000);
+// For all explanations of one Poll together: Poll is also what keeps the membership.
+constexpr auto kExplainTimeMax = std::chrono::milliseconds(5'000);
 constexpr int kValidateTriesMax = 50;
 constexpr auto kValidateRetryAfter = std::chrono::milliseconds(20);
 
@@ -48,7 +50,9 @@ void ConsumerSession::ForwardQueues(std::span<const stream::PartitionPosition> p
   }
 }
 
-Status ConsumerSession::StartFetching(std::span<const stream::PartitionPosition> start) {
+Status ConsumerSession::StartFetching(std::span<const stream::PartitionPosition> wanted) {
+  std::vector<stream::PartitionPosition> start(wanted.begin(), wanted.end());
+  std::erase_if(start, [&](const stream::PartitionPosition& one) { return StopIfRecreated(one.partition); });
   rd_kafka_t* client = consumer_->client();
   TopicPartitionList list = MakeTopicPartitionList(start.size());
   TopicPartitionList resumed = MakeTopicPartitionList();
@@ -167,6 +171,7 @@ Status ConsumerSession::RestartFetching(std::span<const stream::PartitionPositio
     if (stopped->cnt > 0) {
       FIRN_TRY(ToStatus(rd_kafka_incremental_unassign(client, stopped.get()), "restarting a fetch"));
     }
+    for (const stream::PartitionPosition& one : start) State(one.partition).fetching = false;
     return StartFetching(start);
   }
   // Eager: an assignment is whole, so every partition starts again where it stands.
@@ -197,27 +202,34 @@ void ConsumerSession::Stop(Index index) {
 void ConsumerSession::DropHeld(const std::set<Index>& partitions) {
   std::set<TopicPartition> names;
   for (Index index : partitions) names.emplace(State(index).topic, State(index).partition);
-  if (!held_.empty()) {
-    std::erase_if(held_, [&](rd_kafka_message_t* message) {
-      bool drop = message->rkt != nullptr && names.contains({rd_kafka_topic_name(message->rkt), message->partition});
-      if (drop) rd_kafka_message_destroy(message);
-      return drop;
-    });
+  size_t kept = 0;
+  for (size_t i = 0; i < held_count_; ++i) {
+    rd_kafka_message_t* message = held_[i];
+    if (message->rkt != nullptr && names.contains({rd_kafka_topic_name(message->rkt), message->partition})) {
+      rd_kafka_message_destroy(message);
+    } else {
+      held_[kept++] = message;
+    }
   }
+  held_count_ = kept;
   // What Poll was about to say of them is past.
-  std::erase_if(ready_, [&](const stream::SourceEvent& event) {
-    const auto* trouble = std::get_if<stream::PartitionTrouble>(&event);
-    return trouble != nullptr && partitions.contains(trouble->partition);
+  std::erase_if(ready_, [&](stream::SourceEvent& event) {
+    if (const auto* trouble = std::get_if<stream::PartitionTrouble>(&event)) {
+      return partitions.contains(trouble->partition);
+    }
+    auto* chunk = std::get_if<std::unique_ptr<stream::RecordChunk>>(&event);
+    if (chunk == nullptr) return false;
+    static_cast<KafkaRecordChunk&>(**chunk).Drop(partitions);  // no other kind is made here
+    return (*chunk)->positions().empty();
   });
 }
 
 void ConsumerSession::TakeRecords() {
-  if (held_.empty()) {
-    held_.resize(static_cast<size_t>(options_.chunk_records_max));
+  if (held_count_ == 0) {
     ssize_t taken = rd_kafka_consume_batch_queue(consumer_->records_queue(), 0, held_.data(), held_.size());
-    held_.resize(static_cast<size_t>(std::max<ssize_t>(taken, 0)));
+    held_count_ = static_cast<size_t>(std::max<ssize_t>(taken, 0));
     held_since_ = identities_.Now();
-    if (held_.empty()) return;
+    if (held_count_ == 0) return;
   }
   if (!identities_.Confirmed(held_since_)) {
     AskForIdentities();
@@ -235,21 +247,24 @@ ConsumerSession::PartitionState* ConsumerSession::FindReading(const rd_kafka_mes
 }
 
 void ConsumerSession::BuildChunk() {
-  std::vector<rd_kafka_message_t*> messages = std::move(held_);
-  held_.clear();
+  const std::span<rd_kafka_message_t* const> messages(held_.data(), std::exchange(held_count_, 0));
   auto chunk = std::make_unique<KafkaRecordChunk>(consumer_, messages.size());
   std::set<Index> moved;
+  // All that goes wrong comes behind the chunk: no answer to it may overtake records from before it.
   std::vector<stream::SourceEvent> after;
+  explain_left_ = kExplainTimeMax;
   // Messages of a partition come in long runs, so the last one's partition is nearly always this one's.
   const rd_kafka_topic_t* last_topic = nullptr;
   int32_t last_partition = -1;
   Index index = 0;
   PartitionState* state = nullptr;
+  bool has_moved = false;
   for (rd_kafka_message_t* message : messages) {
     if (message->rkt != last_topic || message->partition != last_partition || last_topic == nullptr) {
       state = FindReading(message, index);
       last_topic = message->rkt;
       last_partition = message->partition;
+      has_moved = false;
     }
     RdPtr<rd_kafka_message_t> owned(message);
     if (state == nullptr || !state->reading || restarts_.contains(index)) continue;
@@ -261,11 +276,20 @@ void ConsumerSession::BuildChunk() {
     }
     // librdkafka fetches a record twice when a rebalance pauses the partition between taking it and noting so.
     if (message->offset < state->position.offset) continue;
-    const stream::Record& record = chunk->Add(owned.release(), index);
-    state->position = {.offset = record.offset + 1,
-                       .leader_epoch = record.leader_epoch,
-                       .timestamp_ms = record.timestamp_ms};
-    moved.insert(index);
+    const stream::Record* record = chunk->Add(message, index);
+    if (record == nullptr) {
+      Stop(index);
+      after.push_back(stream::PartitionTrouble{
+          index, Error(ErrorCode::kCorruption,
+                       fmt::format("{}: the headers of a record cannot be read; decide with 'firn positions' where to "
+                                   "go on; offset: {}", NameOf(index), message->offset))});
+      continue;
+    }
+    (void)owned.release();  // the chunk's now
+    state->position = {.offset = record->offset + 1,
+                       .leader_epoch = record->leader_epoch,
+                       .timestamp_ms = record->timestamp_ms};
+    if (!std::exchange(has_moved, true)) moved.insert(index);
   }
   if (!moved.empty()) {
     std::vector<stream::PartitionPosition> positions;
@@ -288,9 +312,9 @@ void ConsumerSession::OnPartitionError(Index index, const rd_kafka_message_t* me
     error = ExplainReset(index, message);
     if (!error.has_value()) return;
   } else {
-    Error said = ToError(message->err, NameOf(index), rd_kafka_message_errstr(message));
+    Error said = ToTrouble(message->err, NameOf(index), rd_kafka_message_errstr(message), was_let_in_);
     if (!EndsReading(message->err)) {
-      ReportTrouble(std::move(said));
+      if (IsWorthReporting(said)) after.push_back(stream::SourceTrouble{std::move(said)});
       return;
     }
     error = std::move(said);
@@ -316,15 +340,20 @@ void ConsumerSession::OnEndOfPartition(PartitionState& state, int64_t offset) {
 // nullopt when the word is old news: then the fetch starts again where we stand, which is harmless in any case.
 std::optional<Error> ConsumerSession::ExplainReset(Index index, const rd_kafka_message_t* message) {
   PartitionState& state = State(index);
+  const int64_t wanted = state.position.offset;
+  const auto timeout = std::min(kWatermarkTimeout, explain_left_);
+  if (timeout <= std::chrono::milliseconds(0)) {
+    if (message->offset < 0 || message->offset == wanted) return ResetError(index, message);
+    restarts_[index] = state.position;
+    return std::nullopt;
+  }
   int64_t low = -1;
   int64_t high = -1;
-  rd_kafka_resp_err_t code = rd_kafka_query_watermark_offsets(consumer_->client(), state.topic.c_str(),
-                                                              state.partition, &low, &high, kWatermarkTimeoutMs);
-  const int64_t wanted = state.position.offset;
-  if (code != RD_KAFKA_RESP_ERR_NO_ERROR) {
-    return Error(ErrorCode::kNotFound, fmt::format("{}: the log does not hold the offset ({}): {}", NameOf(index),
-                                                   rd_kafka_message_errstr(message), wanted));
-  }
+  const auto asked = std::chrono::steady_clock::now();
+  rd_kafka_resp_err_t code = rd_kafka_query_watermark_offsets(
+      consumer_->client(), state.topic.c_str(), state.partition, &low, &high, static_cast<int>(timeout.count()));
+  explain_left_ -= std::chrono::ceil<std::chrono::milliseconds>(std::chrono::steady_clock::now() - asked);
+  if (code != RD_KAFKA_RESP_ERR_NO_ERROR) return ResetError(index, message);
   if (wanted < low || wanted > high) {
     return Error(ErrorCode::kNotFound,
                  fmt::format("{}: the offset is outside the log; raise the topic's retention, and decide with 'firn "
@@ -339,6 +368,12 @@ std::optional<Error> ConsumerSession::ExplainReset(Index index, const rd_kafka_m
                fmt::format("{}: the log was truncated below the position and has grown again; decide with 'firn "
                            "positions' where to go on; {}; log [{}, {}), wanted: {}",
                            NameOf(index), rd_kafka_message_errstr(message), low, high, wanted));
+}
+
+// Without a word about the log's ends, which the brokers did not say in time.
+Error ConsumerSession::ResetError(Index index, const rd_kafka_message_t* message) {
+  return Error(ErrorCode::kNotFound, fmt::format("{}: the log does not hold the offset ({}): {}", NameOf(index),
+                                                 rd_kafka_message_errstr(message), State(index).position.offset));
 }
 
 }  // namespace firn::kafka

@@ -28,6 +28,8 @@ constexpr std::array kConsumerDefaults = {
     Setting{"check.crcs", "true"},
     Setting{"fetch.queue.backoff.ms", "20"},
     Setting{"fetch.max.bytes", "4194304"},
+    Setting{"fetch.min.bytes", "65536"},
+    Setting{"fetch.wait.max.ms", "200"},
     Setting{"queued.max.messages.kbytes", "16384"},
     Setting{"socket.keepalive.enable", "true"},
     Setting{"log.connection.close", "false"},

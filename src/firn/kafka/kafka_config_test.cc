@@ -3,6 +3,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "firn/kafka/kafka_error.h"
+#include "firn/kafka/rdkafka_handles.h"
 #include "firn/kafka/topic_pattern.h"
 
 namespace firn::kafka {
@@ -100,9 +102,34 @@ TEST(TopicPatternTest, MatchesWholeNames) {
   EXPECT_FALSE(pattern->Matches("audit2"));
   EXPECT_EQ(pattern->subscription().front(), '^');
   EXPECT_TRUE(TopicPattern::Create("^a$")->Matches("a"));
+  auto escaped = TopicPattern::Create("a\\.b[a-z_.-]{1,3}(x|y)*");
+  ASSERT_TRUE(escaped.has_value()) << escaped.error().ToString();
+  EXPECT_TRUE(escaped->Matches("a.b-_yx"));
   for (std::string wrong : {std::string(), std::string("a("), std::string("[z-a]"), std::string("a\0b", 3)}) {
     EXPECT_EQ(TopicPattern::Create(wrong).error().code(), ErrorCode::kInvalidInput) << wrong;
   }
+}
+
+// POSIX compiles all of these; librdkafka's engine does not, or reads them otherwise.
+TEST(TopicPatternTest, WhatLibrdkafkaReadsOtherwiseIsRefused) {
+  for (const char* wrong :
+       {"logs-[[:digit:]]+", "[a[.hyphen.]]", "[[=a=]]", "a\\d", "a\\w+", "(a)\\1", "a+?", "a{2}?", "[a\\]", "[]a]",
+        "[^]a]", "(?:a)", "\\<a", "a{1,300}", "a{,3}", "a,b", "[a,b]", "a\\{1,2"}) {
+    auto made = TopicPattern::Create(wrong);
+    ASSERT_FALSE(made.has_value()) << wrong;
+    EXPECT_EQ(made.error().code(), ErrorCode::kInvalidInput) << wrong;
+  }
+}
+
+TEST(KafkaErrorTest, RefusedCredentialsAreFinalOnlyBeforeTheFirstAssignment) {
+  for (int code : {RD_KAFKA_RESP_ERR__AUTHENTICATION, RD_KAFKA_RESP_ERR_SASL_AUTHENTICATION_FAILED}) {
+    EXPECT_EQ(ToTrouble(code, "Kafka", "token", /*was_let_in=*/false).code(), ErrorCode::kUnauthorized);
+    EXPECT_EQ(ToTrouble(code, "Kafka", "token", /*was_let_in=*/true).code(), ErrorCode::kUnavailable);
+  }
+  // What the group or topic may not do is no hiccup.
+  EXPECT_EQ(ToTrouble(RD_KAFKA_RESP_ERR_GROUP_AUTHORIZATION_FAILED, "Kafka", "", true).code(),
+            ErrorCode::kUnauthorized);
+  EXPECT_EQ(ToTrouble(RD_KAFKA_RESP_ERR__TRANSPORT, "Kafka", "", false).code(), ErrorCode::kUnavailable);
 }
 
 }  // namespace

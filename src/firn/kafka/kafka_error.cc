@@ -82,6 +82,15 @@ Error ToError(int code, std::string_view context, std::string_view detail) {
   return Error(ToErrorCode(code), fmt::format("{}: {}: {}", context, name, detail));
 }
 
+Error ToTrouble(int code, std::string_view context, std::string_view detail, bool was_let_in) {
+  Error error = ToError(code, context, detail);
+  const bool is_authentication =
+      code == RD_KAFKA_RESP_ERR__AUTHENTICATION || code == RD_KAFKA_RESP_ERR_SASL_AUTHENTICATION_FAILED ||
+      code == RD_KAFKA_RESP_ERR_UNSUPPORTED_SASL_MECHANISM || code == RD_KAFKA_RESP_ERR_ILLEGAL_SASL_STATE;
+  if (!was_let_in || !is_authentication) return error;
+  return Error(ErrorCode::kUnavailable, error.message());
+}
+
 Status ToStatus(rd_kafka_error_s* error, std::string_view context) {
   if (error == nullptr) return {};
   RdPtr<rd_kafka_error_t> owned(error);

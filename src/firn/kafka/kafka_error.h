@@ -18,6 +18,10 @@ ErrorCode ToErrorCode(int code);
 // "<context>: <what librdkafka calls the code>: <detail>"; `detail` may be empty.
 Error ToError(int code, std::string_view context, std::string_view detail = {});
 
+// The same of a client at work. One that was let in once is refused for a while by brokers that restart and by token
+// servers that stumble, and librdkafka tries again by itself: with `was_let_in` that is kUnavailable.
+Error ToTrouble(int code, std::string_view context, std::string_view detail, bool was_let_in);
+
 // Takes `error` over; nullptr is success.
 Status ToStatus(rd_kafka_error_s* error, std::string_view context);
 

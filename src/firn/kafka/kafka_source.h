@@ -8,6 +8,7 @@
 //   read until Seek names it. Release may answer in several calls.
 // - After PartitionTrouble a partition is held likewise. Codes: kNotFound (offset outside the log, topic gone),
 //   kConflict (log truncated below the position, topic recreated), kUnauthorized, kCorruption (a damaged batch).
+// - A partition whose topic was deleted before it could be assigned is left out, and assigned when the topic is back.
 // - SourceTrouble comes at most twice a minute for each kind of error. Poll fails only when the source is at its end.
 #pragma once
 
@@ -27,13 +28,13 @@ struct KafkaSourceOptions {
   std::string bootstrap;                // "host:port,host:port"
   std::string group_id;
   std::vector<std::string> topics;      // these, or:
-  std::string topics_regex;             // POSIX extended, must match a topic's whole name
+  std::string topics_regex;             // docs/kafka.md, "Topics by pattern"; matches whole names
   bool topic_identity_by_name = false;  // for brokers without topic ids: "name:<topic>"
   bool read_committed = true;
   Properties properties;                // librdkafka's names; docs/kafka.md
   int64_t connect_timeout_ms = 30'000;  // for Create
   int64_t leave_timeout_ms = 10'000;    // for the destructor, which leaves the group
-  int32_t chunk_records_max = 10'000;
+  int32_t chunk_records_max = 2'000;
   // librdkafka's statistics as JSON, on the poll thread; needs the property statistics.interval.ms.
   std::function<void(std::string_view)> on_statistics;
 };

@@ -1,6 +1,7 @@
 // KafkaSource against librdkafka's mock brokers. kafka_broker_test.cc has what only real brokers do.
 #include "firn/kafka/kafka_source.h"
 
+#include <fmt/format.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -9,6 +10,7 @@
 
 #include "firn/kafka/kafka_test_reader.h"
 #include "firn/kafka/mock_cluster.h"
+#include "firn/kafka/record_chunk.h"
 
 namespace firn::kafka {
 namespace {
@@ -18,6 +20,7 @@ using std::chrono::milliseconds;
 constexpr int16_t kFetchApi = 1;
 constexpr int16_t kMetadataApi = 3;
 constexpr int16_t kTopicAuthorizationFailed = 29;
+constexpr int16_t kThrottlingQuotaExceeded = 89;  // a partition's error that passes by itself
 
 class KafkaSourceTest : public ::testing::Test {
  protected:
@@ -320,6 +323,142 @@ TEST_F(KafkaSourceTest, ARecreatedTopicIsNotReadAtTheOldOnesPosition) {
   } else {
     EXPECT_NE(reader.source->partition(reader.indexes.at({"flows", 0})).topic_id, old_id);
   }
+}
+
+TEST_F(KafkaSourceTest, ARecreatedTopicIsNotReadBySeekingEither) {
+  CreateTopic("flows", 1);
+  ProduceNumbered(*producer_, "flows", 1, 0, 10);
+  KafkaSourceOptions options = Options();
+  options.properties["topic.metadata.refresh.interval.ms"] = "100000";  // the group must not notice before we do
+  TestReader reader(options);
+  ASSERT_TRUE(reader.StepUntil([&] { return reader.OffsetOf("flows", 0) == 10; }));
+  ASSERT_TRUE(cluster_->DeleteTopic("flows").has_value());
+  CreateTopic("flows", 1);
+  producer_ = MakeProducer(cluster_->bootstrap());
+  ProduceNumbered(*producer_, "flows", 1, 0, 50);
+  ASSERT_TRUE(reader.StepUntil([&] { return reader.assignments == 2 || !reader.troubles.empty(); }));
+  if (reader.assignments == 2) GTEST_SKIP() << "the group was faster";
+  EXPECT_EQ(reader.troubles[0].error.code(), ErrorCode::kConflict);
+  const stream::PartitionPosition to[] = {{reader.indexes.at({"flows", 0}), {.offset = 0}}};
+  ASSERT_TRUE(reader.source->Seek(to).has_value());
+  ASSERT_TRUE(reader.StepUntil([&] { return reader.troubles.size() == 2 || reader.records.size() > 10; }));
+  EXPECT_EQ(reader.records.size(), 10u);
+  EXPECT_EQ(reader.troubles.back().partition, reader.indexes.at({"flows", 0}));
+  EXPECT_EQ(reader.troubles.back().error.code(), ErrorCode::kConflict);
+}
+
+TEST_F(KafkaSourceTest, ATopicThatIsGoneBeforeItIsAssignedHoldsUpNoOther) {
+  for (const char* strategy : {"cooperative-sticky", "roundrobin"}) {
+    const std::string gone = fmt::format("gone-{}", strategy);
+    const std::string stays = fmt::format("stays-{}", strategy);
+    CreateTopic(stays, 1);
+    CreateTopic(gone, 1);
+    ProduceNumbered(*producer_, stays, 1, 0, 10);
+    KafkaSourceOptions options = Options({stays, gone});
+    options.group_id = strategy;
+    options.properties["partition.assignment.strategy"] = strategy;
+    options.properties["topic.metadata.refresh.interval.ms"] = "100000";
+    options.properties["max.poll.interval.ms"] = "60000";
+    TestReader reader(options);
+    std::this_thread::sleep_for(milliseconds(2000));  // the group shares both topics out; nobody has asked for ids yet
+    ASSERT_TRUE(cluster_->DeleteTopic(gone).has_value());
+    ASSERT_TRUE(reader.StepUntil([&] { return reader.records.size() == 10; }, 10'000)) << strategy;
+    EXPECT_EQ(reader.owned.size(), 1u);
+    // It comes back: assigned then, with what the topic is called now.
+    CreateTopic(gone, 1);
+    auto producer = MakeProducer(cluster_->bootstrap());
+    ProduceNumbered(*producer, gone, 1, 0, 10);
+    ASSERT_TRUE(reader.StepUntil([&] { return reader.records.size() == 20; }, 30'000)) << strategy;
+    EXPECT_EQ(reader.OffsetOf(gone, 0), 10);
+    EXPECT_EQ(reader.OffsetOf(stays, 0), 10);
+  }
+}
+
+TEST_F(KafkaSourceTest, TroubleComesBehindTheRecordsThatWereFetchedBeforeIt) {
+  CreateTopic("flows", 1);
+  ProduceNumbered(*producer_, "flows", 1, 0, 10);
+  TestReader reader(Options());
+  ASSERT_TRUE(reader.StepUntil([&] { return reader.assignments == 1; }, 60'000, true, /*want_records=*/false));
+  reader.StepFor(1000, true, /*want_records=*/false);  // the records are fetched
+  cluster_->FailRequests(kFetchApi, kThrottlingQuotaExceeded, 2);
+  reader.StepFor(1000, true, /*want_records=*/false);  // and then an error
+  ASSERT_TRUE(reader.source_troubles.empty());
+  ASSERT_TRUE(reader.StepUntil([&] { return !reader.source_troubles.empty() || !reader.records.empty(); }));
+  EXPECT_EQ(reader.records.size(), 10u);
+  EXPECT_TRUE(reader.source_troubles.empty());
+  ASSERT_TRUE(reader.StepUntil([&] { return !reader.source_troubles.empty(); }));
+  EXPECT_EQ(reader.source_troubles[0].code(), ErrorCode::kResourceExhausted);
+}
+
+TEST_F(KafkaSourceTest, AChunkGivesUpThePartitionsThatAreDropped) {
+  CreateTopic("flows", 2);
+  ProduceNumbered(*producer_, "flows", 2, 0, 50);
+  const stream::Header headers[] = {{"trace", "abc"}};
+  ASSERT_TRUE(producer_->Produce("flows", 0, {.value = "0:50", .headers = headers}).has_value());
+  ASSERT_TRUE(producer_->Produce("flows", 1, {.value = "1:50", .headers = headers}).has_value());
+  ASSERT_TRUE(producer_->Flush(10'000).has_value());
+  auto source = KafkaSource::Create(Options());
+  ASSERT_TRUE(source.has_value()) << source.error().ToString();
+  std::unique_ptr<stream::RecordChunk> chunk;
+  for (int i = 0; i < 1000 && chunk == nullptr; ++i) {
+    auto event = (*source)->Poll(20, /*want_records=*/false);
+    ASSERT_TRUE(event.has_value()) << event.error().ToString();
+    auto* assigned = std::get_if<stream::PartitionsAssigned>(&*event);
+    if (assigned == nullptr) continue;
+    const stream::PartitionPosition start[] = {{assigned->partitions.at(0), {}}, {assigned->partitions.at(1), {}}};
+    ASSERT_TRUE((*source)->Assign(start).has_value());
+    std::this_thread::sleep_for(milliseconds(1000));  // both partitions are fetched
+    for (int j = 0; j < 100 && chunk == nullptr; ++j) {
+      auto polled = (*source)->Poll(20, /*want_records=*/true);
+      ASSERT_TRUE(polled.has_value()) << polled.error().ToString();
+      if (auto* got = std::get_if<std::unique_ptr<stream::RecordChunk>>(&*polled)) chunk = std::move(*got);
+    }
+  }
+  ASSERT_NE(chunk, nullptr);
+  ASSERT_EQ(chunk->records().size(), 102u);
+  ASSERT_EQ(chunk->positions().size(), 2u);
+  const size_t bytes = chunk->bytes();
+  auto& whole = static_cast<KafkaRecordChunk&>(*chunk);
+  whole.Drop({0});
+  EXPECT_EQ(chunk->bytes(), bytes / 2);  // the partitions hold the same but for one digit
+  ASSERT_EQ(chunk->records().size(), 51u);
+  for (const stream::Record& record : chunk->records()) EXPECT_EQ(record.partition, 1u);
+  EXPECT_EQ(chunk->records()[50].headers[0].value, "abc");
+  ASSERT_EQ(chunk->positions().size(), 1u);
+  EXPECT_EQ(chunk->positions()[0].partition, 1u);
+  whole.Drop({1});
+  EXPECT_TRUE(chunk->records().empty());
+  EXPECT_TRUE(chunk->positions().empty());
+  EXPECT_EQ(chunk->bytes(), 0u);
+}
+
+// Explaining each would take two seconds, eight of them longer than many a session lives.
+TEST_F(KafkaSourceTest, ExplainingLostOffsetsKeepsToItsTime) {
+  CreateTopic("flows", 8);
+  ProduceNumbered(*producer_, "flows", 8, 0, 10);
+  KafkaSourceOptions options = Options();
+  options.properties["session.timeout.ms"] = "60000";
+  options.properties["max.poll.interval.ms"] = "60000";
+  options.properties["topic.metadata.refresh.interval.ms"] = "100000";
+  options.topic_identity_by_name = true;  // ids cannot be confirmed without brokers
+  TestReader reader(options);
+  for (int32_t partition = 0; partition < 8; ++partition) reader.start[{"flows", partition}] = {.offset = 1000};
+  ASSERT_TRUE(reader.StepUntil([&] { return reader.assignments == 1; }, 60'000, true, /*want_records=*/false));
+  reader.StepFor(1500, true, /*want_records=*/false);
+  for (int broker : {1, 2}) ASSERT_TRUE(cluster_->StopBroker(broker).has_value());
+  int64_t longest_ms = 0;
+  const auto deadline = std::chrono::steady_clock::now() + milliseconds(60'000);
+  while (reader.troubles.size() < 8 && std::chrono::steady_clock::now() < deadline) {
+    const auto begin = std::chrono::steady_clock::now();
+    reader.Step();
+    const auto took = std::chrono::duration_cast<milliseconds>(std::chrono::steady_clock::now() - begin).count();
+    longest_ms = std::max<int64_t>(longest_ms, took);
+  }
+  ASSERT_EQ(reader.troubles.size(), 8u);
+  for (const stream::PartitionTrouble& trouble : reader.troubles) {
+    EXPECT_EQ(trouble.error.code(), ErrorCode::kNotFound);
+  }
+  EXPECT_LT(longest_ms, 8000);
 }
 
 TEST_F(KafkaSourceTest, TopicIdsAreNotAskedForWithEachChunk) {

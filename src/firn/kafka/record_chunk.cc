@@ -34,7 +34,8 @@ KafkaRecordChunk::~KafkaRecordChunk() {
   for (rd_kafka_message_t* message : messages_) rd_kafka_message_destroy(message);
 }
 
-const stream::Record& KafkaRecordChunk::Add(rd_kafka_message_t* message, stream::PartitionIndex partition) {
+const stream::Record* KafkaRecordChunk::Add(rd_kafka_message_t* message, stream::PartitionIndex partition) {
+  if (!AddHeaders(message)) return nullptr;
   messages_.push_back(message);
   stream::Record& record = records_.emplace_back();
   record.partition = partition;
@@ -46,14 +47,16 @@ const stream::Record& KafkaRecordChunk::Add(rd_kafka_message_t* message, stream:
   record.key = Bytes(message->key, message->key_len);
   record.value = Bytes(message->payload, message->len);
   bytes_ += message->key_len + message->len + kRecordOverheadBytes;
-  AddHeaders(message);
-  return record;
+  return &record;
 }
 
-void KafkaRecordChunk::AddHeaders(const rd_kafka_message_t* message) {
+// Of the record that comes next.
+bool KafkaRecordChunk::AddHeaders(const rd_kafka_message_t* message) {
   rd_kafka_headers_t* headers = nullptr;
-  if (rd_kafka_message_headers(message, &headers) != RD_KAFKA_RESP_ERR_NO_ERROR) return;  // none
-  HeaderRange range{.record = records_.size() - 1, .first = headers_.size(), .count = 0};
+  rd_kafka_resp_err_t code = rd_kafka_message_headers(message, &headers);
+  if (code == RD_KAFKA_RESP_ERR__NOENT) return true;
+  if (code != RD_KAFKA_RESP_ERR_NO_ERROR) return false;
+  HeaderRange range{.record = records_.size(), .first = headers_.size(), .count = 0};
   const char* name = nullptr;
   const void* value = nullptr;
   size_t length = 0;
@@ -63,6 +66,7 @@ void KafkaRecordChunk::AddHeaders(const rd_kafka_message_t* message) {
     ++range.count;
   }
   header_ranges_.push_back(range);
+  return true;
 }
 
 void KafkaRecordChunk::Finish(std::vector<stream::PartitionPosition> positions) {
@@ -71,6 +75,26 @@ void KafkaRecordChunk::Finish(std::vector<stream::PartitionPosition> positions) 
   for (const HeaderRange& range : header_ranges_) {
     records_[range.record].headers = std::span(headers_).subspan(range.first, range.count);
   }
+  header_ranges_.clear();
+}
+
+void KafkaRecordChunk::Drop(const std::set<stream::PartitionIndex>& partitions) {
+  std::erase_if(positions_, [&](const auto& one) { return partitions.contains(one.partition); });
+  size_t kept = 0;
+  for (size_t i = 0; i < records_.size(); ++i) {
+    if (partitions.contains(records_[i].partition)) {
+      bytes_ -= messages_[i]->key_len + messages_[i]->len + kRecordOverheadBytes;
+      for (const stream::Header& header : records_[i].headers) {
+        bytes_ -= header.name.size() + header.value.value_or("").size() + sizeof(stream::Header);
+      }
+      rd_kafka_message_destroy(messages_[i]);
+      continue;
+    }
+    records_[kept] = records_[i];
+    messages_[kept++] = messages_[i];
+  }
+  records_.resize(kept);
+  messages_.resize(kept);
 }
 
 }  // namespace firn::kafka

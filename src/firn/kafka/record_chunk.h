@@ -5,6 +5,7 @@
 #pragma once
 
 #include <memory>
+#include <set>
 #include <span>
 #include <vector>
 
@@ -18,9 +19,12 @@ class KafkaRecordChunk final : public stream::RecordChunk {
   KafkaRecordChunk(std::shared_ptr<ConsumerHandle> consumer, size_t capacity);
   ~KafkaRecordChunk() override;
 
-  // Takes the message over. Records become visible with Finish.
-  const stream::Record& Add(rd_kafka_message_t* message, stream::PartitionIndex partition);
+  // Takes the message over; records become visible with Finish. Nullptr, and the message stays the caller's, when its
+  // headers cannot be read.
+  const stream::Record* Add(rd_kafka_message_t* message, stream::PartitionIndex partition);
   void Finish(std::vector<stream::PartitionPosition> positions);
+  // Takes out what it holds of these partitions, positions too. Only while nobody else has seen the finished chunk.
+  void Drop(const std::set<stream::PartitionIndex>& partitions);
 
   std::span<const stream::Record> records() const override { return records_; }
   std::span<const stream::PartitionPosition> positions() const override { return positions_; }
@@ -33,7 +37,7 @@ class KafkaRecordChunk final : public stream::RecordChunk {
     size_t first;
     size_t count;
   };
-  void AddHeaders(const rd_kafka_message_t* message);
+  bool AddHeaders(const rd_kafka_message_t* message);
 
   std::shared_ptr<ConsumerHandle> consumer_;
   std::vector<rd_kafka_message_t*> messages_;

@@ -53,8 +53,10 @@ Result<std::vector<Error>> TopicIdentities::OnAnswer(rd_kafka_event_t* event) {
   }
   std::vector<Error> errors;
   for (const TopicInfo& info : *answer) {
+    missing_.erase(info.topic);
     if (info.error.has_value()) {
       ids_.erase(info.topic);
+      if (info.error->code() == ErrorCode::kNotFound) missing_.insert(info.topic);
       errors.push_back(*info.error);
       continue;
     }

@@ -45,11 +45,14 @@ class TopicIdentities {
   Result<std::vector<Error>> OnAnswer(rd_kafka_event_t* event);
   // What the last answer said; nullopt for a topic that it had no id for.
   std::optional<std::string> Find(const std::string& topic) const;
+  // The last answer said that there is no such topic.
+  bool IsMissing(const std::string& topic) const { return missing_.contains(topic); }
 
  private:
   const std::shared_ptr<ConsumerHandle> consumer_;
   const bool by_name_;
   std::map<std::string, std::string> ids_;
+  std::set<std::string> missing_;
   bool asking_ = false;
   uint64_t asked_ = 0;
   uint64_t answered_ = 0;

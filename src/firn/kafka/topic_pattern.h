@@ -1,5 +1,6 @@
-// TopicPattern: a regular expression over whole topic names, in librdkafka's dialect (POSIX extended), so that Firn's
-// list of matching topics is the one that the subscription yields. Immutable after Create; any thread.
+// TopicPattern: a regular expression over whole topic names, in the part of POSIX extended that librdkafka's own engine
+// reads alike, so that Firn's list of matching topics is the one that the subscription yields. docs/kafka.md has the
+// dialect. Immutable after Create; any thread.
 #pragma once
 
 #include <memory>
@@ -11,7 +12,8 @@ namespace firn::kafka {
 
 class TopicPattern {
  public:
-  // kInvalidInput when `regex` does not compile. It must match the whole name; anchors in it do no harm.
+  // kInvalidInput when `regex` does not compile, here or in librdkafka, or would mean two things. It must match the
+  // whole name; anchors in it do no harm.
   static Result<TopicPattern> Create(const std::string& regex);
   TopicPattern(TopicPattern&&) noexcept;
   TopicPattern& operator=(TopicPattern&&) noexcept;
