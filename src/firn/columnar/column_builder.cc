@@ -4,7 +4,6 @@
 #include <arrow/array/data.h>
 #include <arrow/array/util.h>
 #include <arrow/buffer.h>
-#include <arrow/memory_pool.h>
 #include <arrow/record_batch.h>
 #include <arrow/type.h>
 
@@ -17,19 +16,14 @@ namespace {
 
 constexpr int64_t kRowsMin = 64;
 constexpr int64_t kBytesMin = 1024;
+constexpr int64_t kDoublingBytesMax = 1 << 20;  // beyond it, half as much again: a column may be hundreds of MiB
 
-int64_t RoundUp64(int64_t value) { return (value + 63) & ~int64_t{63}; }
 int64_t BitmapBytes(int64_t rows) { return (rows + 7) / 8; }
-
-// A block that an Arrow array has taken over.
-class OwnedBuffer : public arrow::Buffer {
- public:
-  OwnedBuffer(uint8_t* data, int64_t size, int64_t capacity) : arrow::Buffer(data, size), block_capacity_(capacity) {}
-  ~OwnedBuffer() override { arrow::default_memory_pool()->Free(const_cast<uint8_t*>(data()), block_capacity_); }
-
- private:
-  int64_t block_capacity_;
-};
+int64_t Grown(int64_t capacity, int64_t bytes) {
+  return bytes > kDoublingBytesMax ? capacity + capacity / 2 : capacity * 2;
+}
+// A batch is seldom of exactly the last one's size.
+int64_t WithSlack(int64_t hint) { return hint + hint / 8; }
 
 Storage StorageOf(schema::TypeKind kind) {
   switch (kind) {
@@ -89,29 +83,6 @@ void ClearBits(uint8_t* bits, int64_t begin, int64_t end) {
 
 }  // namespace
 
-PoolBlock::~PoolBlock() {
-  if (data_ != nullptr) arrow::default_memory_pool()->Free(data_, capacity_);
-}
-
-void PoolBlock::Grow(int64_t capacity) {
-  int64_t rounded = RoundUp64(capacity);
-  arrow::MemoryPool* pool = arrow::default_memory_pool();
-  arrow::Status status =
-      data_ == nullptr ? pool->Allocate(rounded, &data_) : pool->Reallocate(capacity_, rounded, &data_);
-  FIRN_CHECK(status.ok(), "out of memory for a column's values");
-  capacity_ = rounded;
-}
-
-std::shared_ptr<arrow::Buffer> PoolBlock::Release(int64_t size) {
-  if (data_ == nullptr) return nullptr;
-  // Padding is written to disk and compared by nobody, but it must not be left-over memory.
-  std::memset(data_ + size, 0, static_cast<size_t>(std::min(RoundUp64(size), capacity_) - size));
-  auto buffer = std::make_shared<OwnedBuffer>(data_, size, capacity_);
-  data_ = nullptr;
-  capacity_ = 0;
-  return buffer;
-}
-
 std::unique_ptr<ColumnBuilder> ColumnBuilder::Make(const schema::Field& field) {
   return std::unique_ptr<ColumnBuilder>(new ColumnBuilder(field));
 }
@@ -130,17 +101,21 @@ int64_t ColumnBuilder::ValueBytes(int64_t rows) const {
   return storage_ == Storage::kBool ? BitmapBytes(rows) : rows * width_;
 }
 
-int64_t ColumnBuilder::bytes() const {
-  int64_t total = ValueBytes(length_);
+int64_t ColumnBuilder::BytesAt(int64_t rows) const {
+  int64_t total = 0;
+  rows = length_ == 0 ? 0 : std::max(rows, length_);
+  total += ValueBytes(rows);
   if (storage_ == Storage::kBytes) total += byte_count_;
-  if (has_offsets()) total += length_ * 4;
-  if (validity_.data() != nullptr) total += BitmapBytes(length_);
-  for (const auto& child : children_) total += child->bytes();
+  if (has_offsets()) total += rows * 4;
+  if (validity_.data() != nullptr || rows > length_) total += BitmapBytes(rows);
+  for (const auto& child : children_) total += child->BytesAt(is_repeated() ? child->length_ : rows);
   return total;
 }
 
 void ColumnBuilder::GrowRows(int64_t rows) {
-  int64_t capacity = std::max({kRowsMin, rows, row_capacity_ * 2, row_capacity_ == 0 ? row_hint_ : 0});
+  const int64_t bytes = has_offsets() ? row_capacity_ * 4 : ValueBytes(row_capacity_);
+  int64_t capacity =
+      std::max({kRowsMin, rows, Grown(row_capacity_, bytes), row_capacity_ == 0 ? WithSlack(row_hint_) : 0});
   if (has_offsets()) {
     bool first = offsets_.data() == nullptr;
     offsets_.Grow((capacity + 1) * 4);
@@ -155,8 +130,9 @@ void ColumnBuilder::GrowRows(int64_t rows) {
 bool ColumnBuilder::GrowBytes(size_t size) {
   int64_t needed = byte_count_ + static_cast<int64_t>(size);
   if (needed > kColumnBytesMax) return false;
-  int64_t first = values_.data() == nullptr ? byte_hint_ : 0;
-  values_.Grow(std::max({needed + static_cast<int64_t>(kReadableBytes), values_.capacity() * 2, kBytesMin, first}));
+  int64_t first = values_.data() == nullptr ? WithSlack(byte_hint_) : 0;
+  int64_t grown = Grown(values_.capacity(), values_.capacity());
+  values_.Grow(std::max({needed + static_cast<int64_t>(kReadableBytes), grown, kBytesMin, first}));
   return true;
 }
 
@@ -221,7 +197,31 @@ void ColumnBuilder::Truncate(int64_t length) {
   for (auto& child : children_) child->Truncate(child_length);
 }
 
-std::shared_ptr<arrow::ArrayData> ColumnBuilder::FinishData() {
+// As AppendNulls(rows) and FinishData would have it, with one block for all buffers.
+std::shared_ptr<arrow::ArrayData> ColumnBuilder::NullData(int64_t rows, ZeroBlock& zeros) const {
+  auto data = arrow::ArrayData::Make(type_, rows, {rows == 0 ? nullptr : zeros.First(BitmapBytes(rows))}, rows);
+  if (has_offsets()) data->buffers.push_back(zeros.First((rows + 1) * 4));
+  if (storage_ == Storage::kBytes) {
+    data->buffers.push_back(zeros.First(0));
+  } else if (!has_offsets() && storage_ != Storage::kStruct) {
+    data->buffers.push_back(zeros.First(ValueBytes(rows)));
+  }
+  std::vector<std::shared_ptr<arrow::ArrayData>> children;
+  for (const auto& child : children_) children.push_back(child->NullData(is_repeated() ? 0 : rows, zeros));
+  data->child_data = NestedData(std::move(children), 0);
+  return data;
+}
+
+// Arrow's map is a list of non-null entries.
+std::vector<std::shared_ptr<arrow::ArrayData>> ColumnBuilder::NestedData(
+    std::vector<std::shared_ptr<arrow::ArrayData>> children, int64_t elements) const {
+  if (storage_ != Storage::kMap) return children;
+  std::vector<std::shared_ptr<arrow::Buffer>> no_nulls{nullptr};
+  return {arrow::ArrayData::Make(static_cast<const arrow::MapType&>(*type_).value_type(), elements,
+                                 std::move(no_nulls), std::move(children), 0)};
+}
+
+std::shared_ptr<arrow::ArrayData> ColumnBuilder::FinishData(ZeroBlock& zeros) {
   if (row_capacity_ == 0) GrowRows(1);  // an empty column still has its first offset
   if (storage_ == Storage::kBytes && values_.data() == nullptr) values_.Grow(kBytesMin);
   std::shared_ptr<arrow::Buffer> validity = validity_.Release(BitmapBytes(length_));
@@ -235,26 +235,33 @@ std::shared_ptr<arrow::ArrayData> ColumnBuilder::FinishData() {
   }
   std::vector<std::shared_ptr<arrow::ArrayData>> children;
   for (auto& child : children_) {
+    if (storage_ == Storage::kStruct && child->length_ == 0) {
+      children.push_back(child->NullData(length_, zeros));
+      continue;
+    }
     if (storage_ == Storage::kStruct) child->FillNulls(length_);
     FIRN_CHECK(child->length_ == (is_repeated() ? byte_count_ : length_), "a nested column of another length");
-    children.push_back(child->FinishData());
+    children.push_back(child->FinishData(zeros));
   }
-  if (storage_ == Storage::kMap) {
-    // Arrow's map is a list of non-null entries.
-    std::vector<std::shared_ptr<arrow::Buffer>> no_nulls{nullptr};
-    auto entries = arrow::ArrayData::Make(static_cast<const arrow::MapType&>(*type_).value_type(), byte_count_,
-                                          std::move(no_nulls), std::move(children), 0);
-    data->child_data = {std::move(entries)};
-  } else {
-    data->child_data = std::move(children);
-  }
+  data->child_data = NestedData(std::move(children), byte_count_);
   row_hint_ = std::max(length_, row_hint_ / 2);
   if (storage_ == Storage::kBytes) byte_hint_ = std::max(byte_count_, byte_hint_ / 2);
   length_ = null_count_ = row_capacity_ = byte_count_ = 0;
   return data;
 }
 
-std::shared_ptr<arrow::Array> ColumnBuilder::Finish() { return arrow::MakeArray(FinishData()); }
+std::shared_ptr<arrow::Array> ColumnBuilder::Finish(ZeroBlock& zeros) { return arrow::MakeArray(FinishData(zeros)); }
+
+std::shared_ptr<arrow::Array> ColumnBuilder::Finish() {
+  ZeroBlock zeros;
+  return Finish(zeros);
+}
+
+std::shared_ptr<arrow::Array> ColumnBuilder::FinishNulls(int64_t rows, ZeroBlock& zeros) {
+  FIRN_CHECK(length_ == 0, "a column with values is no column of nulls");
+  Truncate(0);  // what a list left open
+  return arrow::MakeArray(NullData(rows, zeros));
+}
 
 RowBuilder::RowBuilder(const schema::Schema& schema) : arrow_schema_(ToArrowSchema(schema)) {
   for (const schema::Field& field : schema.fields) columns_.push_back(ColumnBuilder::Make(field));
@@ -264,7 +271,7 @@ RowBuilder::~RowBuilder() = default;
 
 int64_t RowBuilder::bytes() const {
   int64_t total = 0;
-  for (const auto& column : columns_) total += column->bytes();
+  for (const auto& column : columns_) total += column->BytesAt(row_count_);
   return total;
 }
 
@@ -284,10 +291,15 @@ void RowBuilder::DiscardRow() {
 
 std::shared_ptr<arrow::RecordBatch> RowBuilder::Finish() {
   std::vector<std::shared_ptr<arrow::Array>> arrays;
+  ZeroBlock zeros;
   for (auto& column : columns_) {
+    if (!column->required() && column->length() == 0 && row_count_ > 0) {
+      arrays.push_back(column->FinishNulls(row_count_, zeros));
+      continue;
+    }
     if (!column->required()) column->FillNulls(row_count_);
     FIRN_CHECK(column->length() == row_count_, "a column of another length than its table");
-    arrays.push_back(column->Finish());
+    arrays.push_back(column->Finish(zeros));
   }
   auto batch = arrow::RecordBatch::Make(arrow_schema_, row_count_, std::move(arrays));
   row_count_ = 0;

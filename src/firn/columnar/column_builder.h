@@ -3,7 +3,8 @@
 //
 // One tree a table: a RowBuilder is the struct of the table's fields. Owned by one worker thread. Every Append* must
 // fit the builder's kind (checked unless NDEBUG: it is the hot path; the plan compiler guarantees it). Buffers come
-// from Arrow's default memory pool, grow by doubling, and hold a validity bitmap only once a null has appeared.
+// from Arrow's default memory pool, grow by doubling (by half beyond 1 MiB), and hold a validity bitmap only once a
+// null has appeared. Columns to which nothing but nulls came share one block of zeros.
 // Offsets are 32 bits wide: a string or binary column holds at most kColumnBytesMax bytes and a list as many elements
 // a batch. Cut the batch (Finish) when bytes() nears kBatchBytesSuggestedMax; an append beyond the limit returns false.
 #pragma once
@@ -16,12 +17,12 @@
 
 #include "firn/base/check.h"
 #include "firn/base/error.h"
+#include "firn/columnar/pool_block.h"
 #include "firn/schema/type.h"
 
 namespace arrow {
 class Array;
 struct ArrayData;
-class Buffer;
 class DataType;
 class Field;
 class RecordBatch;
@@ -48,27 +49,6 @@ enum class Storage : uint8_t {
   kBool, kInt32, kInt64, kFloat, kDouble, kDecimal128, kFixed, kBytes, kStruct, kList, kMap,
 };
 
-// A block of Arrow's memory pool. Move-only.
-class PoolBlock {
- public:
-  PoolBlock() = default;
-  ~PoolBlock();
-  PoolBlock(const PoolBlock&) = delete;
-  PoolBlock& operator=(const PoolBlock&) = delete;
-
-  uint8_t* data() { return data_; }
-  const uint8_t* data() const { return data_; }
-  int64_t capacity() const { return capacity_; }
-  // Keeps what is inside; new bytes are undefined.
-  void Grow(int64_t capacity);
-  // Hands the block over with its first `size` bytes; this one is empty afterwards. Nullptr when it was empty.
-  std::shared_ptr<arrow::Buffer> Release(int64_t size);
-
- private:
-  uint8_t* data_ = nullptr;
-  int64_t capacity_ = 0;
-};
-
 class ColumnBuilder {
  public:
   static std::unique_ptr<ColumnBuilder> Make(const schema::Field& field);
@@ -77,8 +57,11 @@ class ColumnBuilder {
   Storage storage() const { return storage_; }
   int64_t length() const { return length_; }
   int64_t null_count() const { return null_count_; }
-  // Bytes in use, children included; what the memory budget counts. Memory held is at most twice that.
-  int64_t bytes() const;
+  // Bytes in use, children included, and those of nulls that Finish will add; what the memory budget counts. Memory
+  // held is at most twice that.
+  int64_t bytes() const { return BytesAt(length_); }
+  // The same once the column has caught up with `rows` rows. One that has no value yet counts nothing.
+  int64_t BytesAt(int64_t rows) const;
 
   void AppendNull() { AppendNulls(1); }  // struct: its children get nulls too; list, map: an empty range
   void AppendNulls(int64_t count);
@@ -142,6 +125,9 @@ class ColumnBuilder {
   void Truncate(int64_t length);
   // The column as an Arrow array; the builder is empty and usable again.
   std::shared_ptr<arrow::Array> Finish();
+  std::shared_ptr<arrow::Array> Finish(ZeroBlock& zeros);
+  // The same for a column that has no value: `rows` nulls.
+  std::shared_ptr<arrow::Array> FinishNulls(int64_t rows, ZeroBlock& zeros);
 
  private:
   explicit ColumnBuilder(const schema::Field& field);
@@ -194,7 +180,10 @@ class ColumnBuilder {
   bool GrowBytes(size_t size);
   void MakeValidity();
   int64_t ValueBytes(int64_t rows) const;  // of fixed-width values
-  std::shared_ptr<arrow::ArrayData> FinishData();
+  std::shared_ptr<arrow::ArrayData> FinishData(ZeroBlock& zeros);
+  std::shared_ptr<arrow::ArrayData> NullData(int64_t rows, ZeroBlock& zeros) const;
+  std::vector<std::shared_ptr<arrow::ArrayData>> NestedData(std::vector<std::shared_ptr<arrow::ArrayData>> children,
+                                                            int64_t elements) const;
 
   Storage storage_;
   bool required_ = false;

@@ -203,6 +203,62 @@ TEST(RowBuilder, ColumnsThatAreLeftOutCatchUpWithNulls) {
   EXPECT_TRUE(batch->Equals(*eager.Finish()));
 }
 
+// A wide table of which records fill a part: what Finish adds is counted before; columns without any value are free.
+TEST(RowBuilder, NullsThatAreStillToComeAreCounted) {
+  schema::Schema schema;
+  for (int32_t id = 1; id <= 200; ++id) {
+    schema.fields.push_back(MakeField(id, "c" + std::to_string(id), Type::Primitive(TypeKind::kLong)));
+  }
+  schema.fields.push_back(MakeField(300, "l", Type::List(MakeField(301, "element", Type::Struct(
+      {MakeField(302, "a", IntType()), MakeField(303, "b", Type::Primitive(TypeKind::kLong))})))));
+  int64_t before = arrow::default_memory_pool()->bytes_allocated();
+  RowBuilder rows(schema);
+  constexpr int64_t kRows = 8192;
+  for (int64_t i = 0; i < kRows; ++i) {
+    rows.column(0).AppendInt64(i);
+    // Half of the columns have one value, at the beginning.
+    for (size_t c = 1; i == 0 && c < 100; ++c) rows.column(c).AppendInt64(1);
+    ColumnBuilder& element = rows.column(200).child(0);
+    for (int e = 0; e < 4; ++e) {
+      element.child(0).AppendInt32(e);
+      if (i == 0) element.child(1).AppendInt64(e);
+      element.AppendStruct();
+    }
+    ASSERT_TRUE(rows.column(200).AppendList());
+    rows.CloseRow();
+  }
+  const int64_t counted = rows.bytes();
+  EXPECT_GE(counted, 100 * kRows * 8 + kRows * 4 * (4 + 8));
+  auto batch = rows.Finish();
+  EXPECT_TRUE(batch->ValidateFull().ok()) << batch->ValidateFull().ToString();
+  EXPECT_EQ(batch->column(150)->null_count(), kRows);
+  EXPECT_EQ(batch->column(50)->null_count(), kRows - 1);
+  // The other half shares one block: by itself each would take 64 KiB.
+  int64_t held = arrow::default_memory_pool()->bytes_allocated() - before;
+  EXPECT_LE(held, counted + counted / 4);
+}
+
+TEST(RowBuilder, ColumnsWithoutAValueAreValidOfEveryType) {
+  schema::Schema schema = EveryType();
+  schema.fields.push_back(MakeField(40, "first", IntType()));
+  RowBuilder rows(schema);
+  RowBuilder eager(schema);
+  for (int batch_number = 0; batch_number < 2; ++batch_number) {
+    for (int i = 0; i < 100; ++i) {
+      rows.column(rows.column_count() - 1).AppendInt32(i);
+      rows.column(17).child(0).AppendBytes("left open");
+      if (i % 2 == 0) rows.column(17).Truncate(0);
+      for (size_t c = 0; c + 1 < eager.column_count(); ++c) eager.column(c).AppendNull();
+      eager.column(eager.column_count() - 1).AppendInt32(i);
+      rows.CloseRow();
+      eager.CloseRow();
+    }
+    auto batch = rows.Finish();
+    EXPECT_TRUE(batch->ValidateFull().ok()) << batch->ValidateFull().ToString();
+    EXPECT_TRUE(batch->Equals(*eager.Finish()));
+  }
+}
+
 TEST(ColumnBuilder, StructFieldsThatAreLeftOutAreNull) {
   auto inner = Type::Struct({MakeField(4, "c", IntType())});
   auto type = Type::Struct({MakeField(2, "a", IntType()), MakeField(3, "b", inner)});
