@@ -12,6 +12,7 @@
 #include <thread>
 
 #include "firn/base/encoding.h"
+#include "firn/base/log.h"
 #include "firn/columnar/partitioner.h"
 #include "firn/parquet/file_layout.h"
 #include "firn/schema/schema_json.h"
@@ -25,7 +26,7 @@ constexpr int64_t kTargetFileBytesDefault = 512 << 20;
 struct FilePlan {
   const schema::Schema& schema;
   const schema::PartitionSpec& spec;
-  const schema::SortOrder& sort_order;
+  schema::SortOrder sort_order;
   parquet::FileLayoutOptions layout;
   std::string schema_json;
   iceberg::LocationProvider locations;
@@ -43,6 +44,13 @@ Result<int64_t> TargetFileBytes(const iceberg::TableMetadata& metadata) {
                 fmt::format("table property write.target-file-size-bytes is not a positive number: '{}'", *text));
   }
   return value;
+}
+
+// The order that rows are to have: the table's, or none where that cannot be computed. The order serves readers' speed
+// only, and a file that does not name one is read rightly (spec: "Sorting").
+schema::SortOrder UsableSortOrder(const iceberg::TableMetadata& metadata, const schema::Schema& schema) {
+  const schema::SortOrder& order = metadata.DefaultSortOrder();
+  return schema::CheckWritable(order, schema).has_value() ? order : schema::SortOrder{};
 }
 
 iceberg::DataFile DescribeFile(std::string location, const schema::PartitionTuple& partition,
@@ -128,6 +136,11 @@ class GroupWriter {
   double upload_cpu_s_ = 0;
 };
 
+// Names and docs come from others, and need not be UTF-8.
+std::string SchemaText(const schema::Schema& schema) {
+  return schema::ToJson(schema).dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
+}
+
 Result<FilePlan> MakePlan(const iceberg::LoadedTable& table, int32_t schema_id, env::Random& random) {
   const iceberg::TableMetadata& metadata = table.metadata;
   const schema::Schema* schema = metadata.FindSchema(schema_id);
@@ -135,21 +148,37 @@ Result<FilePlan> MakePlan(const iceberg::LoadedTable& table, int32_t schema_id, 
     return Fail(ErrorCode::kConflict,
                 fmt::format("schema {} was removed from table '{}'", schema_id, table.identifier.ToString()));
   }
+  schema::SortOrder sort_order = UsableSortOrder(metadata, *schema);
   FIRN_ASSIGN(parquet::FileLayoutOptions layout,
-              parquet::FileLayoutOptionsFromProperties(metadata.properties, *schema));
+              parquet::FileLayoutOptionsFromProperties(metadata.properties, *schema, sort_order));
   FIRN_ASSIGN(int64_t target, TargetFileBytes(metadata));
   std::string stem = fmt::format("firn-{}", FormatUuid(MakeUuidV4(random.Next64(), random.Next64())));
   return FilePlan{*schema,
                   metadata.DefaultSpec(),
-                  metadata.DefaultSortOrder(),
+                  std::move(sort_order),
                   std::move(layout),
-                  schema::ToJson(*schema).dump(),
+                  SchemaText(*schema),
                   iceberg::LocationProvider::For(metadata),
                   std::move(stem),
                   target};
 }
 
 }  // namespace
+
+Status CheckWriteProperties(const iceberg::TableMetadata& metadata) {
+  const schema::Schema& schema = metadata.CurrentSchema();
+  const schema::SortOrder sort_order = UsableSortOrder(metadata, schema);
+  FIRN_ASSIGN(const parquet::FileLayoutOptions options,
+              parquet::FileLayoutOptionsFromProperties(metadata.properties, schema, sort_order));
+  FIRN_TRY(TargetFileBytes(metadata));
+  // What this build's Parquet says to it: a file that is never finished.
+  FIRN_TRY(parquet::FileLayout::Create(schema, options, "", [](std::string_view) { return Status(); }));
+  if (Status usable = schema::CheckWritable(metadata.DefaultSortOrder(), schema); !usable.has_value()) {
+    LogWarning("rows are written without the table's sort order",
+               {{"table", metadata.location}, {"error", usable.error()}});
+  }
+  return {};
+}
 
 double ThreadCpuSeconds() {
   timespec now{};

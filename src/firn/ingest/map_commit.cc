@@ -4,8 +4,10 @@
 
 #include <algorithm>
 #include <charconv>
+#include <limits>
 
 #include "firn/base/log.h"
+#include "firn/iceberg/commit/snapshot_expiry.h"
 #include "firn/ingest/history.h"
 
 namespace firn::ingest {
@@ -16,6 +18,7 @@ struct RetryLimits {
   int64_t retries = 4;
   int64_t wait_ms_min = 100;
   int64_t wait_ms_max = 60'000;
+  int64_t total_timeout_ms = 30 * 60'000;
 };
 
 int64_t PropertyOr(const iceberg::TableMetadata& metadata, const std::string& key, int64_t fallback) {
@@ -36,13 +39,29 @@ RetryLimits RetryLimitsOf(const iceberg::TableMetadata& metadata) {
   limits.wait_ms_min = PropertyOr(metadata, "commit.retry.min-wait-ms", limits.wait_ms_min);
   limits.wait_ms_max =
       std::max(limits.wait_ms_min, PropertyOr(metadata, "commit.retry.max-wait-ms", limits.wait_ms_max));
+  limits.total_timeout_ms = PropertyOr(metadata, "commit.retry.total-timeout-ms", limits.total_timeout_ms);
   return limits;
 }
 
+constexpr int32_t kWaitDoublingsMax = 20;
+
 // Doubles with each attempt, with a random half so that two losers do not meet again.
 int64_t BackoffMs(const RetryLimits& limits, int32_t attempt, env::Random& random) {
-  int64_t base = std::min(limits.wait_ms_max, limits.wait_ms_min << std::min(attempt, 20));
+  const int64_t doubled_max = std::numeric_limits<int64_t>::max() >> kWaitDoublingsMax;
+  int64_t base = std::min(limits.wait_ms_min, doubled_max) << std::min(attempt, kWaitDoublingsMax);
+  base = std::min(base, limits.wait_ms_max);
   return base / 2 + static_cast<int64_t>(random.Next64() % static_cast<uint64_t>(base / 2 + 1));
+}
+
+bool IsOurs(const iceberg::TableMetadata& metadata) {
+  return metadata.Property(std::string(kCreatedByProperty)).has_value();
+}
+
+// What our last commit left behind knows nothing of a tag, a retention or a `gc.enabled` that somebody has set since,
+// so snapshots are expired by metadata that were loaded for this attempt only. Not for every single snapshot: once as
+// many have come together as one commit may expire.
+bool IsWorthReloadingToExpire(const iceberg::TableMetadata& metadata, int64_t now_ms) {
+  return iceberg::PickExpiredSnapshots(metadata, IsOurs(metadata), now_ms).size() >= iceberg::kExpirePerCommitMax;
 }
 
 }  // namespace
@@ -77,8 +96,9 @@ Status MapCommitter::Reload(TableState& table) {
 }
 
 Result<iceberg::PreparedCommit> MapCommitter::Prepare(const iceberg::LoadedTable& base, const MapCommitRequest& request,
-                                                      PositionsMap& next) {
+                                                      bool base_is_fresh, PositionsMap& next) {
   iceberg::AppendRequest append;
+  append.expire_on_commit = base_is_fresh;
   append.files = request.files;
   append.summary = request.summary;
   append.summary[std::string(kSummaryPipeline)] = identity_.pipeline;
@@ -87,7 +107,7 @@ Result<iceberg::PreparedCommit> MapCommitter::Prepare(const iceberg::LoadedTable
   append.summary["firn.rows"] = std::to_string(request.rows);
   if (!identity_.group.empty()) append.summary["firn.group"] = identity_.group;
   append.set_properties = request.properties;
-  append.table_is_ours = base.metadata.Property(std::string(kCreatedByProperty)).has_value();
+  append.table_is_ours = IsOurs(base.metadata);
   append.on_identity = [&](SnapshotId snapshot_id, int64_t sequence_number, iceberg::AppendRequest& out) -> Status {
     next.table = base.identifier.ToString();
     next.table_uuid = base.metadata.table_uuid;
@@ -108,8 +128,10 @@ Result<iceberg::PreparedCommit> MapCommitter::Prepare(const iceberg::LoadedTable
 Result<MapCommitResult> MapCommitter::Commit(TableState& table, const MapCommitRequest& request, std::stop_token stop) {
   MapCommitResult result;
   const std::string context = fmt::format("commit to table '{}'", table.name());
+  const int64_t started_ms = clock_.BootMs();
   for (;; ++result.attempts) {
-    if (table.stale()) FIRN_TRY(WithContext(Reload(table), context));
+    const bool reload = table.stale() || IsWorthReloadingToExpire(table.loaded()->metadata, clock_.WallMs());
+    if (reload) FIRN_TRY(WithContext(Reload(table), context));
     std::shared_ptr<const iceberg::LoadedTable> base = table.loaded();
     FIRN_ASSIGN(std::optional<PositionsMap> stands, WithContext(MapOf(base->metadata, identity_.pipeline), context));
     FIRN_ASSIGN(MapDecision decision, WithContext(request.decide(*base, stands), context));
@@ -119,7 +141,7 @@ Result<MapCommitResult> MapCommitter::Commit(TableState& table, const MapCommitR
       result.reason = decision.reason;
       return result;
     }
-    FIRN_ASSIGN(iceberg::PreparedCommit prepared, WithContext(Prepare(*base, request, decision.next), context));
+    FIRN_ASSIGN(iceberg::PreparedCommit prepared, WithContext(Prepare(*base, request, reload, decision.next), context));
     Result<iceberg::LoadedTable> committed =
         catalog_.CommitTable(table.identifier(), prepared.requirements, prepared.updates);
     if (committed.has_value()) {
@@ -139,7 +161,10 @@ Result<MapCommitResult> MapCommitter::Commit(TableState& table, const MapCommitR
     if (code == ErrorCode::kConflict) ++result.conflicts;
     LogInfo("commit will be tried again",
             {{"table", table.name()}, {"attempt", result.attempts + 1}, {"error", committed.error()}});
-    if (result.attempts >= limits.retries || !clock_.SleepMs(BackoffMs(limits, result.attempts, random_), stop)) {
+    const int64_t wait_ms = BackoffMs(limits, result.attempts, random_);
+    const int64_t last_wait_at_ms = limits.total_timeout_ms - std::min(wait_ms, limits.total_timeout_ms);
+    const bool over = result.attempts >= limits.retries || clock_.BootMs() - started_ms >= last_wait_at_ms;
+    if (over || !clock_.SleepMs(wait_ms, stop)) {
       return std::unexpected<Error>(std::move(committed.error()).WithContext(context));
     }
   }

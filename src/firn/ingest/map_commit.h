@@ -65,7 +65,7 @@ class MapCommitter {
                CommitterIdentity identity);
 
   // Errors: kUnavailable and kTimeout (try again later; the table is marked stale), kNotFound, kUnauthorized, ...
-  // kConflict: lost commit.retry.num-retries times in a row.
+  // kConflict: lost commit.retry.num-retries times in a row, or for commit.retry.total-timeout-ms.
   Result<MapCommitResult> Commit(TableState& table, const MapCommitRequest& request, std::stop_token stop);
   Status Reload(TableState& table);
 
@@ -77,7 +77,7 @@ class MapCommitter {
 
  private:
   Result<iceberg::PreparedCommit> Prepare(const iceberg::LoadedTable& base, const MapCommitRequest& request,
-                                          PositionsMap& next);
+                                          bool base_is_fresh, PositionsMap& next);
 
   iceberg::Catalog& catalog_;
   env::ObjectStore& store_;

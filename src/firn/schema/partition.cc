@@ -65,6 +65,30 @@ Status CheckWritable(const PartitionSpec& spec, const Schema& schema) {
   return {};
 }
 
+Status CheckWritable(const SortOrder& order, const Schema& schema) {
+  auto refuse = [&](std::string_view reason, const SortField& field) {
+    return Fail(ErrorCode::kUnsupported, fmt::format("rows cannot be sorted by order {}, {}: {} of source id {}",
+                                                     order.order_id, reason, field.transform.ToString(),
+                                                     field.source_id));
+  };
+  for (const SortField& field : order.fields) {
+    if (field.transform.kind == TransformKind::kVoid) continue;
+    if (field.transform.kind == TransformKind::kUnknown) return refuse("Firn does not know its transform", field);
+    std::vector<const Field*> path = schema.PathTo(field.source_id);
+    if (path.empty()) return refuse("a column of it is gone", field);
+    const Type& source = *path.back()->type;
+    if (!field.transform.ResultType(source) || source.kind() == TypeKind::kUnknown) {
+      return refuse("a column of it has a type that has no such order", field);
+    }
+    path.pop_back();
+    bool in_structs = std::all_of(path.begin(), path.end(), [](const Field* parent) {
+      return parent->type->kind() == TypeKind::kStruct;
+    });
+    if (!in_structs) return refuse("a column of it is inside a list or map", field);
+  }
+  return {};
+}
+
 std::string PartitionPath(const PartitionSpec& spec, const Schema& schema, const PartitionTuple& tuple) {
   if (spec.is_unpartitioned()) return {};
   FIRN_CHECK(tuple.size() == spec.fields.size(), "a partition tuple has one value a partition field");

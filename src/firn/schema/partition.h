@@ -52,6 +52,8 @@ Result<TypePtr> PartitionType(const PartitionSpec& spec, const Schema& schema);
 // kUnsupported when rows cannot be partitioned by this spec: an unknown transform, or a source that the schema lacks.
 // Void transforms are always fine.
 Status CheckWritable(const PartitionSpec& spec, const Schema& schema);
+// The same of rows that are to be sorted; also for a source inside a list or a map.
+Status CheckWritable(const SortOrder& order, const Schema& schema);
 
 using PartitionTuple = std::vector<Value>;
 // "event_day=2024-01-15/ip_bucket=3", as Java's paths; empty when unpartitioned.

@@ -169,6 +169,27 @@ TEST(CheckWritable, RefusesWhatCannotBeComputed) {
   }
 }
 
+TEST(CheckWritable, RefusesSortOrdersThatCannotBeComputed) {
+  Schema schema = Events();
+  auto list = Type::List({FieldId{61}, "", Type::Primitive(TypeKind::kInt)});
+  schema.fields.push_back({FieldId{60}, "list", list});
+  schema.fields.push_back({FieldId{62}, "nothing", Type::Primitive(TypeKind::kUnknown)});
+  auto check = [&](int32_t source, std::string_view transform) {
+    return CheckWritable(SortOrder{1, {SortField{FieldId{source}, Transform::Parse(transform).value()}}}, schema);
+  };
+  EXPECT_TRUE(CheckWritable(SortOrder{}, schema));
+  EXPECT_TRUE(check(1, "day"));
+  EXPECT_TRUE(check(5, "identity"));
+  EXPECT_TRUE(check(99, "void"));
+  struct Case { int32_t source; std::string_view transform; };
+  for (auto [source, transform] : {Case{1, "zorder"}, Case{99, "identity"}, Case{5, "day"}, Case{60, "identity"},
+                                   Case{61, "identity"}, Case{62, "identity"}}) {
+    auto status = check(source, transform);
+    ASSERT_FALSE(status) << source << " " << transform;
+    EXPECT_EQ(status.error().code(), ErrorCode::kUnsupported);
+  }
+}
+
 TEST(PartitionPath, JoinsEncodedNamesAndValues) {
   PartitionSpec spec{0, {F(1, 1000, "event_day", "day"), F(3, 1001, "ip bucket", "bucket[4]"),
                          F(5, 1002, "name", "identity")}};

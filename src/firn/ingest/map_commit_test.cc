@@ -1,0 +1,197 @@
+#include "firn/ingest/map_commit.h"
+
+#include <gtest/gtest.h>
+
+#include "firn/env/testing/manual_clock.h"
+#include "firn/env/testing/memory_store.h"
+#include "firn/iceberg/catalog/testing/memory_catalog.h"
+#include "firn/iceberg/commit/snapshot_expiry.h"
+
+namespace firn::ingest {
+namespace {
+
+using iceberg::CatalogCall;
+using iceberg::CatalogFault;
+
+const iceberg::TableIdentifier kEvents{{"lake"}, "events"};
+constexpr int64_t kDayMs = 24 * 3'600'000LL;
+
+// A table that Firn made, and commits without rows.
+class MapCommitTest : public testing::Test {
+ protected:
+  void Create(iceberg::Properties properties = {}) {
+    iceberg::CreateTableRequest request;
+    schema::Field field;
+    field.id = FieldId{1};
+    field.name = "id";
+    field.type = schema::Type::Primitive(schema::TypeKind::kLong);
+    request.schema.fields = {field};
+    request.properties = std::move(properties);
+    request.properties[std::string(kCreatedByProperty)] = "1";
+    ASSERT_TRUE(catalog_.EnsureNamespace({"lake"}).has_value());
+    ASSERT_TRUE(catalog_.CreateTable(kEvents, request).has_value());
+  }
+
+  Result<MapCommitResult> Commit() {
+    MapCommitRequest request;
+    request.decide = [](const iceberg::LoadedTable&, const std::optional<PositionsMap>&) -> Result<MapDecision> {
+      return MapDecision{};
+    };
+    return committer_.Commit(table_, request, {});
+  }
+
+  // `count` snapshots, a minute apart.
+  void CommitMany(size_t count) {
+    for (size_t i = 0; i < count; ++i) {
+      clock_.Advance(60'000);
+      auto committed = Commit();
+      ASSERT_TRUE(committed.has_value()) << committed.error().ToString();
+    }
+  }
+
+  iceberg::TableMetadata Load() { return catalog_.LoadTable(kEvents).value().metadata; }
+
+  void Tag(SnapshotId id) {
+    iceberg::SetSnapshotRef tag{"keep", {}};
+    tag.value.snapshot_id = id;
+    tag.value.type = "tag";
+    ASSERT_TRUE(catalog_.CommitAsSomebodyElse(kEvents, {tag}).has_value());
+  }
+
+  // Fails each commit that is asked for, and counts them.
+  void FailCommits(CatalogFault fault) {
+    catalog_.SetFaults([this, fault](CatalogCall call, const iceberg::TableIdentifier&) {
+      if (call != CatalogCall::kCommit) return CatalogFault::kNone;
+      ++commits_asked_;
+      return fault;
+    });
+  }
+
+  env::ManualClock clock_;
+  env::SeededRandom random_{5};
+  env::MemoryStore store_{clock_};
+  iceberg::MemoryCatalog catalog_{clock_};
+  MapCommitter committer_{catalog_, store_, clock_, random_, {"p", "w", ""}};
+  TableState table_{kEvents};
+  int commits_asked_ = 0;
+};
+
+constexpr size_t kFirst = iceberg::kExpireSpareNewest + iceberg::kExpirePerCommitMax + 5;
+
+TEST_F(MapCommitTest, ATagThatSomebodySetMeanwhileKeepsItsSnapshot) {
+  Create();
+  CommitMany(kFirst);
+  const SnapshotId oldest = Load().snapshots[0].snapshot_id;
+  const SnapshotId second = Load().snapshots[1].snapshot_id;
+  Tag(oldest);
+  clock_.Advance(2 * kDayMs);
+  auto committed = Commit();
+  ASSERT_TRUE(committed.has_value()) << committed.error().ToString();
+  EXPECT_EQ(committed->conflicts, 0);
+  const iceberg::TableMetadata after = Load();
+  EXPECT_TRUE(after.refs.contains("keep"));
+  EXPECT_NE(after.FindSnapshot(oldest), nullptr);
+  EXPECT_EQ(after.FindSnapshot(second), nullptr);
+  EXPECT_EQ(after.snapshots.size(), kFirst + 1 - iceberg::kExpirePerCommitMax);
+}
+
+TEST_F(MapCommitTest, ATagThatComesWhileTheCommitIsOnItsWayIsAConflict) {
+  Create();
+  CommitMany(kFirst);
+  const SnapshotId oldest = Load().snapshots[0].snapshot_id;
+  clock_.Advance(2 * kDayMs);
+  catalog_.SetFaults([&](CatalogCall call, const iceberg::TableIdentifier&) {
+    if (call == CatalogCall::kCommit && commits_asked_++ == 0) Tag(oldest);
+    return CatalogFault::kNone;
+  });
+  auto committed = Commit();
+  ASSERT_TRUE(committed.has_value()) << committed.error().ToString();
+  EXPECT_EQ(committed->conflicts, 1);
+  EXPECT_NE(Load().FindSnapshot(oldest), nullptr);
+  EXPECT_TRUE(Load().refs.contains("keep"));
+}
+
+TEST_F(MapCommitTest, GcAndRetentionThatSomebodySetMeanwhileHold) {
+  Create();
+  CommitMany(kFirst);
+  iceberg::SetSnapshotRef main;
+  main.value = Load().refs.at("main");
+  main.value.min_snapshots_to_keep = 1000;
+  ASSERT_TRUE(catalog_.CommitAsSomebodyElse(kEvents, {main}).has_value());
+  clock_.Advance(2 * kDayMs);
+  ASSERT_TRUE(Commit().has_value());
+  EXPECT_EQ(Load().snapshots.size(), kFirst + 1);
+  EXPECT_EQ(Load().refs.at("main").min_snapshots_to_keep, 1000);
+
+  main.value = Load().refs.at("main");
+  main.value.min_snapshots_to_keep.reset();
+  ASSERT_TRUE(catalog_.CommitAsSomebodyElse(kEvents, {main}).has_value());
+  ASSERT_TRUE(committer_.Reload(table_).has_value());
+  iceberg::SetProperties no_gc{{{"gc.enabled", "FALSE"}}};
+  ASSERT_TRUE(catalog_.CommitAsSomebodyElse(kEvents, {no_gc}).has_value());
+  ASSERT_TRUE(Commit().has_value());
+  EXPECT_EQ(Load().snapshots.size(), kFirst + 2);
+}
+
+TEST_F(MapCommitTest, CommitsThatExpireNothingDoNotReload) {
+  Create();
+  ASSERT_TRUE(Commit().has_value());
+  int loads = 0;
+  catalog_.SetFaults([&](CatalogCall call, const iceberg::TableIdentifier&) {
+    loads += call == CatalogCall::kLoad ? 1 : 0;
+    return CatalogFault::kNone;
+  });
+  CommitMany(20);
+  EXPECT_EQ(loads, 0);
+}
+
+TEST_F(MapCommitTest, TriesAsOftenAsTheTableSaysAndWaitsLonger) {
+  Create({{"commit.retry.num-retries", "6"},
+          {"commit.retry.min-wait-ms", "1000"},
+          {"commit.retry.max-wait-ms", "4000"}});
+  FailCommits(CatalogFault::kConflict);
+  const int64_t before = clock_.BootMs();
+  EXPECT_EQ(Commit().error().code(), ErrorCode::kConflict);
+  EXPECT_EQ(commits_asked_, 7);
+  // 1, 2, 4, 4, 4, 4 s, each between a half and the whole of it.
+  EXPECT_GE(clock_.BootMs() - before, 19'000 / 2);
+  EXPECT_LE(clock_.BootMs() - before, 19'000);
+}
+
+TEST_F(MapCommitTest, FourRetriesByDefaultAndNoneIfTheTableSaysSo) {
+  Create();
+  FailCommits(CatalogFault::kLostRequest);
+  EXPECT_EQ(Commit().error().code(), ErrorCode::kCommitStateUnknown);
+  EXPECT_EQ(commits_asked_, 5);
+  ASSERT_TRUE(catalog_
+                  .CommitAsSomebodyElse(kEvents, {iceberg::SetProperties{{{"commit.retry.num-retries", "0"}}}})
+                  .has_value());
+  EXPECT_FALSE(Commit().has_value());
+  EXPECT_EQ(commits_asked_, 6);
+}
+
+TEST_F(MapCommitTest, TheTotalTimeOutEndsTheTries) {
+  Create({{"commit.retry.num-retries", "1000000"},
+          {"commit.retry.min-wait-ms", "1000"},
+          {"commit.retry.max-wait-ms", "1000"},
+          {"commit.retry.total-timeout-ms", "10000"}});
+  FailCommits(CatalogFault::kConflict);
+  const int64_t before = clock_.BootMs();
+  EXPECT_EQ(Commit().error().code(), ErrorCode::kConflict);
+  EXPECT_LE(clock_.BootMs() - before, 10'000);
+  EXPECT_GE(clock_.BootMs() - before, 8'000);
+  EXPECT_GE(commits_asked_, 9);
+}
+
+TEST_F(MapCommitTest, HostileRetrySettingsEnd) {
+  Create({{"commit.retry.num-retries", "2"},
+          {"commit.retry.min-wait-ms", "9223372036854775807"},
+          {"commit.retry.max-wait-ms", "1"},
+          {"commit.retry.total-timeout-ms", "9223372036854775807"}});
+  FailCommits(CatalogFault::kConflict);
+  EXPECT_EQ(Commit().error().code(), ErrorCode::kConflict);
+  EXPECT_EQ(commits_asked_, 3);
+}
+
+}  // namespace
+}  // namespace firn::ingest
