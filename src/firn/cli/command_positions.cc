@@ -90,18 +90,23 @@ class PositionsCommand final : public Command {
     return "show     the home's low-water mark, each table's own positions, what is detached and why\n"
            "set      moves the home (with --tables also every table) to --offset: forward skips records, backward "
            "reads\n"
-           "         again; without --tables, tables that are ahead skip what they have\n"
+           "         again; without --tables, tables that are ahead skip what they have. With --table NAME that "
+           "table's\n"
+           "         own positions alone: a table on hold because its records have left the log goes on behind the "
+           "gap\n"
            "resume   gives a table on hold positions again: --continue takes what stands in it (or the home's, when "
            "it\n"
            "         has none), --rewind goes back to its newest surviving snapshot of this pipeline\n"
            "rebuild  makes a lost home out of the tables' own positions\n"
            "set, resume and rebuild only print their plan unless --yes is given. Workers may run meanwhile; they "
-           "notice.";
+           "notice.\n"
+           "When one of them has moved what the plan was made from, the command refuses with 'conflict'.";
   }
   std::string_view examples() const override {
     return "firn positions show -c firn.yaml\n"
            "firn positions set --topic flows --partition 3 --offset 120000 -c firn.yaml        # the plan\n"
            "firn positions set --topic flows --partition 3 --offset 120000 -c firn.yaml --yes  # does it\n"
+           "firn positions set --topic flows --partition 3 --offset 90000 --table security.flows --yes\n"
            "firn positions resume --table security.flows --continue --yes\n"
            "firn positions rebuild --yes";
   }
@@ -121,11 +126,13 @@ class PositionsCommand final : public Command {
         ->type_name("N")
         ->check(CLI::NonNegativeNumber);
     app.add_option("--offset", offset_, "set: the next offset to read")->type_name("N")->check(CLI::NonNegativeNumber);
-    app.add_flag("--tables", set_.tables_too, "set: every table's own positions too");
+    CLI::Option* all_tables = app.add_flag("--tables", set_.tables_too, "set: every table's own positions too");
     app.add_option("--cluster-id", set_.cluster_id, "set: for a partition that the home does not know")
         ->type_name("ID");
     app.add_option("--topic-id", set_.topic_id, "set: for a partition that the home does not know")->type_name("ID");
-    app.add_option("--table", table_, "resume: which table")->type_name("NS.TABLE");
+    app.add_option("--table", table_, "resume: which table; set: this table's own positions, not the home's")
+        ->type_name("NS.TABLE")
+        ->excludes(all_tables);
     CLI::Option* go_on = app.add_flag("--continue", continue_, "resume: go on from what stands");
     app.add_flag("--rewind", rewind_, "resume: back to the newest surviving snapshot")->excludes(go_on);
     app.add_flag("--yes", yes_, "Do it; without it only the plan is printed");
@@ -173,6 +180,7 @@ class PositionsCommand final : public Command {
       ingest::SetRequest request = set_;
       request.partition = partition_;
       request.offset = *offset_;
+      request.table = table_;
       return admin.Set(request, !yes_, invocation.stop);
     }
     if (action_ == "resume") {

@@ -24,9 +24,25 @@ Status RequireCommitted(const Result<MapCommitResult>& result, const std::string
   return Fail(ErrorCode::kConflict, fmt::format("table '{}': {}", table, result->reason));
 }
 
-// Puts `marks` over the table's map in an empty snapshot.
-Status OverwriteMarks(MapCommitter& committer, TableState& state, const Marks& marks, const std::string& rules_hash,
-                      bool replace_all, std::stop_token stop) {
+// Does what the plan rests on still stand: the same map of the same table, for every partition that is replaced?
+bool StandsAsPlanned(const std::optional<PositionsMap>& planned, const std::optional<PositionsMap>& stands,
+                     const Marks& replaced, bool replace_all) {
+  if (!planned.has_value() || !stands.has_value()) return planned.has_value() == stands.has_value();
+  if (planned->table_uuid != stands->table_uuid) return false;
+  if (replace_all) return planned->marks == stands->marks;
+  return std::all_of(replaced.begin(), replaced.end(), [&](const auto& each) {
+    auto was = planned->marks.find(each.first);
+    auto is = stands->marks.find(each.first);
+    if (was == planned->marks.end() || is == stands->marks.end()) {
+      return was == planned->marks.end() && is == stands->marks.end();
+    }
+    return was->second == is->second;
+  });
+}
+
+// Puts `marks` over the table's map in an empty snapshot: a compare-and-swap on the map that the plan was made from.
+Status OverwriteMarks(MapCommitter& committer, TableState& state, const std::optional<PositionsMap>& planned,
+                      const Marks& marks, const std::string& rules_hash, bool replace_all, std::stop_token stop) {
   MapCommitRequest request;
   request.decide = [&](const iceberg::LoadedTable&, const std::optional<PositionsMap>& stands) -> Result<MapDecision> {
     MapDecision decision;
@@ -34,6 +50,12 @@ Status OverwriteMarks(MapCommitter& committer, TableState& state, const Marks& m
     if (replace_all) decision.next.marks.clear();
     for (const auto& [key, mark] : marks) decision.next.marks[key] = mark;
     if (decision.next.rules_hash.empty()) decision.next.rules_hash = rules_hash;
+    if (!StandsAsPlanned(planned, stands, marks, replace_all)) {
+      // An answer of ours may have been lost.
+      bool done = stands.has_value() && stands->marks == decision.next.marks;
+      decision.outcome = done ? CommitOutcome::kAlreadyDone : CommitOutcome::kMismatch;
+      decision.reason = "positions moved meanwhile; stop the workers or run it again";
+    }
     return decision;
   };
   return RequireCommitted(committer.Commit(state, request, stop), state.name());
@@ -171,6 +193,7 @@ Result<std::vector<AdminChange>> PositionsAdmin::Set(const SetRequest& request, 
                             "--partition: topic '{}'",
                             request.topic));
   }
+  if (!request.table.empty()) return SetTable(request.table, wanted, shown, dry_run, stop);
   std::vector<AdminChange> changes;
   auto plan = [&](const std::string& table, const Marks& stands, const std::string& note) {
     for (const auto& [key, mark] : wanted) {
@@ -192,11 +215,64 @@ Result<std::vector<AdminChange>> PositionsAdmin::Set(const SetRequest& request, 
       if (!table.map.has_value()) continue;
       FIRN_ASSIGN(iceberg::TableIdentifier identifier, iceberg::TableIdentifier::Parse(table.table));
       TableState state(std::move(identifier));
-      FIRN_TRY(OverwriteMarks(committer_, state, wanted, rules_hash_, false, stop));
+      FIRN_TRY(OverwriteMarks(committer_, state, table.map, wanted, rules_hash_, false, stop));
     }
   }
   TableState home_state(std::move(home_identifier));
-  FIRN_TRY(OverwriteMarks(committer_, home_state, wanted, rules_hash_, false, stop));
+  FIRN_TRY(OverwriteMarks(committer_, home_state, shown.home, wanted, rules_hash_, false, stop));
+  return changes;
+}
+
+// The table's own positions alone. In between the partitions are on hold, so that no worker takes the table for caught
+// up before its positions have moved, nor lets it catch up from where it stood.
+Result<std::vector<AdminChange>> PositionsAdmin::SetTable(const std::string& name, const Marks& wanted,
+                                                          const PipelinePositions& shown, bool dry_run,
+                                                          std::stop_token stop) {
+  auto table = std::find_if(shown.tables.begin(), shown.tables.end(),
+                            [&](const TablePositions& each) { return each.table == name; });
+  if (table == shown.tables.end() || !table->listed) {
+    return Fail(ErrorCode::kNotFound,
+                fmt::format("the pipeline does not feed such a table; 'firn positions show' lists them: '{}'", name));
+  }
+  if (!table->problem.empty() || !table->map.has_value()) {
+    return Fail(ErrorCode::kConflict,
+                fmt::format("what the table says of its positions cannot be built upon; 'firn positions resume' comes "
+                            "first: table '{}': {}",
+                            name, table->problem));
+  }
+  std::vector<AdminChange> changes;
+  std::vector<DetachedEntry> held;
+  for (const auto& [key, mark] : wanted) {
+    const DetachedEntry* entry = shown.home->home->FindDetached(name, key);
+    const int64_t low_water = OffsetOf(shown.home->marks, key).value_or(0);
+    const bool behind = mark.position.offset < low_water;
+    std::string note = "T";
+    if (behind) note += fmt::format("; the table catches up to {}", low_water);
+    if (entry != nullptr && entry->hold) note += "; no longer on hold";
+    const int64_t from = OffsetOf(table->map->marks, key).value_or(-1);
+    changes.push_back({name, PartitionText(key, mark), from, mark.position.offset, note});
+    if (!behind && entry == nullptr) continue;
+    held.push_back(DetachedEntry{name, key, mark.topic, "positions set by hand", clock_.WallMs(), true, low_water});
+  }
+  if (dry_run) return changes;
+  FIRN_ASSIGN(iceberg::TableIdentifier home_identifier, iceberg::TableIdentifier::Parse(options_.home_table));
+  Home home(committer_, std::move(home_identifier), shown.home->rules_hash);
+  FIRN_TRY(home.Open(stop));
+  FIRN_TRY(RequireCommitted(home.Detach(held, stop), home.name()));
+  FIRN_ASSIGN(iceberg::TableIdentifier identifier, iceberg::TableIdentifier::Parse(name));
+  TableState state(std::move(identifier));
+  Status moved = OverwriteMarks(committer_, state, table->map, wanted, rules_hash_, false, stop);
+  auto lift = [&](PositionsMap& map) -> Result<bool> {
+    for (const DetachedEntry& each : held) {
+      const DetachedEntry* before = shown.home->home->FindDetached(name, each.partition);
+      if (!moved.has_value() && before != nullptr && before->hold) continue;
+      if (DetachedEntry* entry = map.home->FindDetached(name, each.partition)) entry->hold = false;
+    }
+    return !held.empty();
+  };
+  Status lifted = RequireCommitted(home.Edit(lift, {}, stop), home.name());
+  FIRN_TRY(moved);
+  FIRN_TRY(lifted);
   return changes;
 }
 
@@ -238,7 +314,7 @@ Result<std::vector<AdminChange>> PositionsAdmin::Resume(const std::string& table
     changes.push_back({table, PartitionText(key, mark), from, mark.position.offset, note});
   }
   if (dry_run) return changes;
-  FIRN_TRY(OverwriteMarks(committer_, state, marks, rules_hash_, true, stop));
+  FIRN_TRY(OverwriteMarks(committer_, state, stands, marks, rules_hash_, true, stop));
 
   FIRN_ASSIGN(iceberg::TableIdentifier home_identifier, iceberg::TableIdentifier::Parse(options_.home_table));
   Home home(committer_, home_identifier, shown.home->rules_hash);
@@ -252,10 +328,11 @@ Result<std::vector<AdminChange>> PositionsAdmin::Resume(const std::string& table
                                   }
                                   // A table that was not detached yet is made to catch up from its new positions.
                                   for (const auto& [key, mark] : map.marks) {
-                                    int64_t own = OffsetOf(marks, key).value_or(0);
-                                    if (own >= mark.position.offset || map.home->FindDetached(table, key)) continue;
-                                    map.home->detached.push_back(
-                                        DetachedEntry{table, key, mark.topic, "resumed", clock_.WallMs(), false});
+                                    const int64_t own = OffsetOf(marks, key).value_or(0);
+                                    const int64_t low_water = mark.position.offset;
+                                    if (own >= low_water || map.home->FindDetached(table, key)) continue;
+                                    map.home->detached.push_back(DetachedEntry{table, key, mark.topic, "resumed",
+                                                                               clock_.WallMs(), false, low_water});
                                   }
                                   return true;
                                 },

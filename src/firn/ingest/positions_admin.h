@@ -34,6 +34,7 @@ struct SetRequest {
   std::optional<int32_t> partition;  // all when absent
   int64_t offset = 0;
   bool tables_too = false;  // also T of every listed table, not only H
+  std::string table;        // T of this listed table alone, and not H; it catches up from there
   // For partitions that the home does not know yet (a cluster move).
   std::string cluster_id;
   std::string topic_id;
@@ -55,10 +56,11 @@ class PositionsAdmin {
                  env::Random& random);
 
   Result<PipelinePositions> Show();
-  // kNotFound: the home does not know the topic and the request gives no ids.
+  // kNotFound: the home does not know the topic and the request gives no ids, or the pipeline does not feed the table.
+  // kConflict: somebody moved meanwhile what the plan was made from, or the table needs a Resume first.
   Result<std::vector<AdminChange>> Set(const SetRequest& request, bool dry_run, std::stop_token stop);
   // Gives a held table positions again and lets the next assignment catch up. kNotFound: rewind without a snapshot
-  // left.
+  // left. kConflict as above.
   Result<std::vector<AdminChange>> Resume(const std::string& table, ResumeMode mode, bool dry_run,
                                           std::stop_token stop);
   // A lost home: H[p] = the smallest T[p] of all tables with this pipeline's positions, found in the namespaces of the
@@ -66,6 +68,8 @@ class PositionsAdmin {
   Result<std::vector<AdminChange>> Rebuild(bool dry_run, std::stop_token stop);
 
  private:
+  Result<std::vector<AdminChange>> SetTable(const std::string& name, const Marks& wanted,
+                                            const PipelinePositions& shown, bool dry_run, std::stop_token stop);
   Result<Marks> MarksToResume(const iceberg::LoadedTable& loaded, const PositionsMap& home, ResumeMode mode,
                               std::string& note);
   Result<std::vector<TablePositions>> FindFedTables(const std::optional<PositionsMap>& home);

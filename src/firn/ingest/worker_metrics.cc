@@ -77,8 +77,8 @@ void WorkerMetrics::SetGauges(const WorkerStatus& status, double lag_seconds, do
         static_cast<double>(status.lag_records));
   }
   if (lag_seconds >= 0) {
-    set("firn_lag_seconds", "Age of the oldest record that is readable and not committed; 0 when caught up",
-        lag_seconds);
+    set("firn_lag_seconds",
+        "Age of the last committed record of the partition with lag where it is oldest; 0 without lag", lag_seconds);
   }
   if (freshness_seconds >= 0) {
     set("firn_freshness_seconds", "Now minus the completeness watermark of the assigned partitions", freshness_seconds);

@@ -1,0 +1,210 @@
+// Positions by hand beside workers: what moved meanwhile is never overwritten, and one table can be moved alone.
+#include "firn/ingest/positions_admin.h"
+
+#include <functional>
+#include <memory>
+
+#include "firn/ingest/home.h"
+#include "firn/ingest/rules.h"
+#include "firn/ingest/worker_fixture_for_test.h"
+
+namespace firn::ingest {
+namespace {
+
+class PositionsAdminTest : public WorkerTest {
+ protected:
+  PositionsAdminTest() : options_(MakeOptions()), admin_(MakeAdmin()), other_(MakeAdmin()) {
+    TableRule second = options_.tables[0];
+    second.name = "lake.all";
+    options_.tables[0].match = {RouteMatch{.field_path = {"kind"}, .field_equals = "k0"}};
+    options_.tables.push_back(std::move(second));
+    admin_ = MakeAdmin();
+    other_ = MakeAdmin();
+  }
+
+  std::unique_ptr<PositionsAdmin> MakeAdmin() {
+    return std::make_unique<PositionsAdmin>(options_, catalog_, faulty_, env::SystemClock(), env::SystemRandom());
+  }
+
+  // T or H of a partition of the one topic; -1: none.
+  int64_t OffsetIn(const std::string& table, int32_t partition) {
+    auto map = MapOf(Load(table).metadata, "p");
+    if (!map.has_value() || !map->has_value()) return -1;
+    return OffsetOf((*map)->marks, Key(partition)).value_or(-1);
+  }
+
+  static PartitionKey Key(int32_t partition) { return PartitionKey{"cluster", "topic-id", partition}; }
+
+  std::vector<DetachedEntry> Detached() { return MapOf(Load("lake.p__home").metadata, "p").value()->home->detached; }
+
+  // Puts a table on hold, as a worker does.
+  void Hold(const std::string& table) {
+    MapCommitter committer(catalog_, store_, env::SystemClock(), env::SystemRandom(), CommitterIdentity{"p", "w", "g"});
+    Home home(committer, TableIdentifier::Parse("lake.p__home").value(), RulesHash(options_.tables));
+    ASSERT_TRUE(home.Open({}).has_value());
+    std::vector<DetachedEntry> entries;
+    for (int32_t p = 0; p < log_->partition_count(); ++p) {
+      entries.push_back(DetachedEntry{table, Key(p), "events", "test", 1, true, 0});
+    }
+    ASSERT_TRUE(home.Detach(entries, {}).has_value());
+  }
+
+  // Runs `meanwhile` once, just before the first commit to `table`.
+  void BeforeCommitTo(const std::string& table, std::function<void()> meanwhile) {
+    auto once = std::make_shared<std::function<void()>>(std::move(meanwhile));
+    catalog_.SetFaults([once, table](CatalogCall call, const TableIdentifier& identifier) {
+      if (call == CatalogCall::kCommit && identifier.ToString() == table && *once) {
+        std::function<void()> now = std::exchange(*once, nullptr);
+        now();
+      }
+      return CatalogFault::kNone;
+    });
+  }
+
+  static SetRequest MakeSet(int32_t partition, int64_t offset, std::string table = "") {
+    SetRequest request;
+    request.topic = "events";
+    request.partition = partition;
+    request.offset = offset;
+    request.table = std::move(table);
+    return request;
+  }
+
+  PipelineOptions options_;
+  std::unique_ptr<PositionsAdmin> admin_;
+  std::unique_ptr<PositionsAdmin> other_;
+};
+
+TEST_F(PositionsAdminTest, ResumeRefusesWhenPositionsMovedMeanwhile) {
+  Produce(0, 80);
+  ExpectCaughtUp(RunOnce(options_));
+  BeforeCommitTo("lake.all", [&] {
+    SetRequest moved = MakeSet(0, 3);
+    moved.tables_too = true;
+    ASSERT_TRUE(other_->Set(moved, false, {}).has_value());
+  });
+  auto resumed = admin_->Resume("lake.all", ResumeMode::kContinue, false, {});
+  ASSERT_FALSE(resumed.has_value());
+  EXPECT_EQ(resumed.error().code(), ErrorCode::kConflict);
+  EXPECT_EQ(OffsetIn("lake.all", 0), 3);
+}
+
+TEST_F(PositionsAdminTest, SetRefusesWhenTheSamePartitionMovedMeanwhile) {
+  Produce(0, 80);
+  ExpectCaughtUp(RunOnce(options_));
+  BeforeCommitTo("lake.p__home", [&] { ASSERT_TRUE(other_->Set(MakeSet(0, 5), false, {}).has_value()); });
+  auto set = admin_->Set(MakeSet(0, 3), false, {});
+  ASSERT_FALSE(set.has_value());
+  EXPECT_EQ(set.error().code(), ErrorCode::kConflict);
+  EXPECT_EQ(OffsetIn("lake.p__home", 0), 5);
+
+  // What workers do to other partitions is no matter.
+  BeforeCommitTo("lake.p__home", [&] { ASSERT_TRUE(other_->Set(MakeSet(1, 5), false, {}).has_value()); });
+  set = admin_->Set(MakeSet(0, 3), false, {});
+  ASSERT_TRUE(set.has_value()) << set.error().ToString();
+  EXPECT_EQ(OffsetIn("lake.p__home", 0), 3);
+  EXPECT_EQ(OffsetIn("lake.p__home", 1), 5);
+}
+
+TEST_F(PositionsAdminTest, ALostAnswerIsNoConflict) {
+  Produce(0, 80);
+  ExpectCaughtUp(RunOnce(options_));
+  for (CatalogFault fault : {CatalogFault::kLostAnswer, CatalogFault::kConflictAfter, CatalogFault::kLostRequest}) {
+    int64_t offset = OffsetIn("lake.p__home", 2) - 1;
+    bool first = true;
+    catalog_.SetFaults([&](CatalogCall call, const TableIdentifier&) {
+      return call == CatalogCall::kCommit && std::exchange(first, false) ? fault : CatalogFault::kNone;
+    });
+    auto set = admin_->Set(MakeSet(2, offset), false, {});
+    ASSERT_TRUE(set.has_value()) << set.error().ToString();
+    EXPECT_EQ(OffsetIn("lake.p__home", 2), offset);
+  }
+}
+
+// Retention has overtaken a table that was on hold: the rows are lost, the table is not.
+TEST_F(PositionsAdminTest, ATableBelowTheLogStartIsMended) {
+  Produce(0, 100);
+  ExpectCaughtUp(RunOnce(options_));
+  Hold("lake.all");
+  Produce(100, 300);
+  (void)RunOnce(options_);
+  const size_t before = CountValues("lake.all", "id").size();
+  for (int32_t p = 0; p < 4; ++p) log_->TruncateBefore(p, 60);
+  ASSERT_TRUE(admin_->Resume("lake.all", ResumeMode::kContinue, false, {}).has_value());
+  (void)RunOnce(options_);
+  ASSERT_EQ(Detached().size(), 4u);
+  EXPECT_TRUE(Detached()[0].hold);
+
+  const int64_t low_water = OffsetIn("lake.p__home", 0);
+  SetRequest request = MakeSet(0, 60, "lake.all");
+  request.partition.reset();
+  auto plan = admin_->Set(request, true, {});
+  ASSERT_TRUE(plan.has_value()) << plan.error().ToString();
+  ASSERT_EQ(plan->size(), 4u);
+  EXPECT_EQ((*plan)[0].table, "lake.all");
+  EXPECT_LT((*plan)[0].from, 60);
+  EXPECT_EQ((*plan)[0].to, 60);
+  EXPECT_EQ(OffsetIn("lake.all", 0), (*plan)[0].from);
+  EXPECT_TRUE(Detached()[0].hold);
+
+  auto set = admin_->Set(request, false, {});
+  ASSERT_TRUE(set.has_value()) << set.error().ToString();
+  EXPECT_EQ(OffsetIn("lake.all", 0), 60);
+  EXPECT_EQ(OffsetIn("lake.p__home", 0), low_water);
+  EXPECT_FALSE(Detached()[0].hold);
+  auto run = RunOnce(options_);
+  ExpectCaughtUp(run);
+  EXPECT_TRUE(run->status.detached.empty()) << run->status.detached[0].reason;
+  std::map<int64_t, int> counts = CountValues("lake.all", "id");
+  EXPECT_GT(counts.size(), before);
+  for (const auto& [id, times] : counts) EXPECT_EQ(times, 1) << id;
+  // Of what is still in the log, every record is there.
+  for (int32_t p = 0; p < 4; ++p) {
+    int64_t next = 0;
+    for (const stream::LoggedRecord& record : log_->Read(p, 60, SIZE_MAX, next)) {
+      if (record.value->find("\"k0\"") != std::string::npos) continue;
+      int64_t id = std::stoll(record.value->substr(6));
+      EXPECT_TRUE(counts.contains(id)) << id;
+    }
+  }
+}
+
+TEST_F(PositionsAdminTest, OneTableReadsAgainAndTheOthersDoNot) {
+  Produce(0, 120);
+  ExpectCaughtUp(RunOnce(options_));
+  std::map<int64_t, int> other_before = CountValues("lake.events", "id");
+  ASSERT_TRUE(admin_->Set(MakeSet(1, 0, "lake.all"), false, {}).has_value());
+  auto run = RunOnce(options_);
+  ExpectCaughtUp(run);
+  EXPECT_TRUE(run->status.detached.empty());
+  EXPECT_EQ(CountValues("lake.events", "id"), other_before);
+  for (const auto& [id, times] : CountValues("lake.all", "id")) EXPECT_EQ(times, id % 4 == 1 ? 2 : 1) << id;
+}
+
+TEST_F(PositionsAdminTest, SettingOneTableRefusesWhatItCannotKnow) {
+  Produce(0, 80);
+  ExpectCaughtUp(RunOnce(options_));
+  EXPECT_EQ(admin_->Set(MakeSet(0, 3, "lake.nothing"), false, {}).error().code(), ErrorCode::kNotFound);
+  EXPECT_EQ(admin_->Set(MakeSet(0, 3, "lake.p__home"), false, {}).error().code(), ErrorCode::kNotFound);
+  EXPECT_EQ(admin_->Set(MakeSet(9, 3, "lake.all"), false, {}).error().code(), ErrorCode::kNotFound);
+
+  // A position that moved meanwhile: refused, and nothing is left on hold.
+  BeforeCommitTo("lake.all", [&] {
+    SetRequest moved = MakeSet(0, 5);
+    moved.tables_too = true;
+    ASSERT_TRUE(other_->Set(moved, false, {}).has_value());
+  });
+  EXPECT_EQ(admin_->Set(MakeSet(0, 3, "lake.all"), false, {}).error().code(), ErrorCode::kConflict);
+  EXPECT_EQ(OffsetIn("lake.all", 0), 5);
+  for (const DetachedEntry& entry : Detached()) EXPECT_FALSE(entry.hold);
+
+  // A table that was rolled back: its map is not the truth about its rows.
+  iceberg::LoadedTable table = Load("lake.all");
+  iceberg::SetSnapshotRef main;
+  main.value.snapshot_id = *table.metadata.CurrentSnapshot()->parent_snapshot_id;
+  ASSERT_TRUE(catalog_.CommitAsSomebodyElse(table.identifier, {main}).has_value());
+  EXPECT_EQ(admin_->Set(MakeSet(1, 3, "lake.all"), false, {}).error().code(), ErrorCode::kConflict);
+}
+
+}  // namespace
+}  // namespace firn::ingest
