@@ -24,8 +24,6 @@ namespace {
 using Batch = std::shared_ptr<arrow::RecordBatch>;
 using Batches = std::vector<Batch>;
 
-// Batches are put together into one, to be sorted, up to so many bytes: strings of one batch have 32-bit offsets.
-constexpr int64_t kSortedBatchBytesMax = 512 << 20;
 constexpr int64_t kRowsMax = std::numeric_limits<int32_t>::max();
 
 struct SortColumn {
@@ -152,11 +150,37 @@ class RowOrder {
   const std::vector<SortColumn>& columns_;
 };
 
+// Bytes of the rows [begin, end) of a column of any type that ToArrowSchema gives, nulls counted as values.
+int64_t BytesOfRows(const arrow::ArrayData& column, int64_t begin, int64_t end) {
+  switch (column.type->id()) {
+    case arrow::Type::STRING:
+    case arrow::Type::BINARY: {
+      const auto* offsets = column.GetValues<int32_t>(1);
+      return int64_t{offsets[end]} - offsets[begin] + (end - begin) * static_cast<int64_t>(sizeof(int32_t));
+    }
+    case arrow::Type::LIST:
+    case arrow::Type::MAP: {
+      const auto* offsets = column.GetValues<int32_t>(1);
+      return BytesOfRows(*column.child_data[0], offsets[begin], offsets[end]) +
+             (end - begin) * static_cast<int64_t>(sizeof(int32_t));
+    }
+    case arrow::Type::STRUCT: {
+      int64_t bytes = 0;
+      for (const auto& child : column.child_data) {
+        bytes += BytesOfRows(*child, column.offset + begin, column.offset + end);
+      }
+      return bytes;
+    }
+    default: return (end - begin) * std::max(1, column.type->bit_width() / 8);
+  }
+}
+
 // Copies the rows of all groups out of the batches. Column by column for all groups at once where it can: a group at a
 // time would read every column from memory as often as there are groups.
 class Gatherer {
  public:
-  explicit Gatherer(Batches batches) : batches_(std::move(batches)) {
+  Gatherer(Batches batches, int64_t piece_bytes_max)
+      : batches_(std::move(batches)), piece_bytes_max_(piece_bytes_max) {
     int64_t rows = 0;
     for (const auto& batch : batches_) {
       begins_.push_back(static_cast<uint32_t>(rows));
@@ -168,9 +192,10 @@ class Gatherer {
 
   // `groups[i]` are the rows of the group whose batches go to `out[i]`. Ascending where `sorted` is false.
   Status Gather(const std::vector<std::span<const uint32_t>>& groups, bool sorted, std::vector<Batches>& out) {
-    if (sorted && batches_.size() > 1 && bytes_ <= kSortedBatchBytesMax) FIRN_TRY(Concatenate());
+    if (sorted && batches_.size() > 1 && bytes_ <= piece_bytes_max_) FIRN_TRY(Concatenate());
     if (sorted && batches_.size() > 1) {
-      for (size_t i = 0; i < groups.size(); ++i) FIRN_TRY(GatherPieces(groups[i], out[i]));
+      const std::vector<int64_t> row_bytes = BytesOfAllRows();
+      for (size_t i = 0; i < groups.size(); ++i) FIRN_TRY(GatherPieces(groups[i], row_bytes, out[i]));
       return {};
     }
     std::vector<size_t> next(groups.size(), 0);
@@ -210,12 +235,28 @@ class Gatherer {
     return {};
   }
 
+  // What each row holds: an average would not do, because sorting may bring the long ones together.
+  std::vector<int64_t> BytesOfAllRows() const {
+    std::vector<int64_t> bytes(begins_.back(), 0);
+    for (size_t batch = 0; batch < batches_.size(); ++batch) {
+      int64_t* of_row = bytes.data() + begins_[batch];
+      for (int i = 0; i < batches_[batch]->num_columns(); ++i) {
+        const arrow::ArrayData& column = *batches_[batch]->column_data(i);
+        for (int64_t row = 0; row < column.length; ++row) of_row[row] += BytesOfRows(column, row, row + 1);
+      }
+    }
+    return bytes;
+  }
+
   // Sorted rows out of several batches that are too large to be one.
-  Status GatherPieces(std::span<const uint32_t> rows, Batches& out) const {
-    int64_t row_bytes = bytes_ / std::max<int64_t>(1, begins_.back()) + 1;
-    auto piece_rows = static_cast<size_t>(std::max<int64_t>(1, kSortedBatchBytesMax / row_bytes));
+  Status GatherPieces(std::span<const uint32_t> rows, const std::vector<int64_t>& row_bytes, Batches& out) const {
     while (!rows.empty()) {
-      auto piece = rows.first(std::min(piece_rows, rows.size()));
+      size_t piece_rows = 1;  // however long
+      for (int64_t bytes = row_bytes[rows[0]]; piece_rows < rows.size(); ++piece_rows) {
+        bytes += row_bytes[rows[piece_rows]];
+        if (bytes > piece_bytes_max_) break;
+      }
+      auto piece = rows.first(piece_rows);
       rows = rows.subspan(piece.size());
       FIRN_ASSIGN(auto taken, TakeAcross(piece));
       out.push_back(std::move(taken));
@@ -255,6 +296,7 @@ class Gatherer {
   }
 
   Batches batches_;
+  const int64_t piece_bytes_max_;
   std::vector<uint32_t> begins_;  // the first row of each batch, and the number of rows
   int64_t bytes_ = 0;
 };
@@ -263,6 +305,26 @@ schema::PartitionTuple TupleAt(const std::vector<KeyColumn>& keys, uint32_t row)
   schema::PartitionTuple tuple;
   for (const auto& key : keys) tuple.push_back(key.ValueAt(row));
   return tuple;
+}
+
+// Truncating rounds down, and near the lower end of a decimal's range the result needs a digit more than the type has
+// (spec: "Truncate Transform Details"): no reader could make anything of it.
+Status CheckDecimals(const schema::Schema& schema, const schema::PartitionSpec& spec,
+                     const schema::PartitionTuple& tuple) {
+  for (size_t i = 0; i < tuple.size(); ++i) {
+    const auto* decimal = std::get_if<schema::Decimal128>(&tuple[i]);
+    if (decimal == nullptr || spec.fields[i].transform.kind != schema::TransformKind::kTruncate) continue;
+    const schema::Type& type = *schema.FindById(spec.fields[i].source_id)->type;
+    __int128 power = 1;
+    for (int32_t digit = 0; digit < type.precision(); ++digit) power *= 10;
+    if (decimal->unscaled > -power) continue;
+    return Fail(ErrorCode::kInvalidInput,
+                fmt::format("the partition value of a row, rounded down by partition field '{}' ({}), leaves the type "
+                            "of column '{}'; widen the column or partition by another: {}, unscaled {}",
+                            spec.fields[i].name, spec.fields[i].transform.ToString(),
+                            schema.NameOf(spec.fields[i].source_id), type.ToString(), decimal->unscaled));
+  }
+  return {};
 }
 
 // Row numbers by group, ascending inside each: a counting sort. `begins` gets one entry more than there are groups.
@@ -303,7 +365,8 @@ Result<std::vector<SortColumn>> SortColumns(const Batches& batches, const schema
 }  // namespace
 
 Result<std::vector<PartitionGroup>> GroupRows(const Batches& batches, const schema::Schema& schema,
-                                              const schema::PartitionSpec& spec, const schema::SortOrder& sort_order) {
+                                              const schema::PartitionSpec& spec, const schema::SortOrder& sort_order,
+                                              int64_t sorted_batch_bytes_max) {
   Batches filled;
   int64_t total = 0;
   for (const auto& batch : batches) {
@@ -328,6 +391,7 @@ Result<std::vector<PartitionGroup>> GroupRows(const Batches& batches, const sche
   std::vector<std::span<const uint32_t>> members;
   for (size_t i = 0; i < grouping.first_rows.size(); ++i) {
     groups.push_back({TupleAt(keys, grouping.first_rows[i]), {}, begins[i + 1] - begins[i]});
+    FIRN_TRY(CheckDecimals(schema, spec, groups.back().partition));
     auto group_rows = std::span(rows).subspan(begins[i], begins[i + 1] - begins[i]);
     sorted = order.Sort(group_rows) || sorted;
     members.push_back(group_rows);
@@ -337,7 +401,7 @@ Result<std::vector<PartitionGroup>> GroupRows(const Batches& batches, const sche
     return groups;
   }
   std::vector<Batches> gathered(groups.size());
-  FIRN_TRY(Gatherer(filled).Gather(members, sorted, gathered));
+  FIRN_TRY(Gatherer(filled, sorted_batch_bytes_max).Gather(members, sorted, gathered));
   for (size_t i = 0; i < groups.size(); ++i) groups[i].batches = std::move(gathered[i]);
   return groups;
 }

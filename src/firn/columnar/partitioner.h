@@ -17,6 +17,9 @@ class RecordBatch;
 
 namespace firn::columnar {
 
+// Batches are put together into one, to be sorted, up to so many bytes: strings of one batch have 32-bit offsets.
+inline constexpr int64_t kSortedBatchBytesMax = 512 << 20;
+
 struct PartitionGroup {
   schema::PartitionTuple partition;            // empty when unpartitioned
   std::vector<std::shared_ptr<arrow::RecordBatch>> batches;  // its rows
@@ -27,9 +30,11 @@ struct PartitionGroup {
 // group by `sort_order` (order_id 0: not at all; equal rows keep their order). Rows that are one group already, in
 // order, come back as the batches that came in. What lies together is sliced; the rest is copied, all groups of a batch
 // into the same buffers, which live as long as any of them. kUnsupported: a transform that Firn cannot apply.
-// kInvalidInput: a field whose source column is missing or not of a type for it.
+// kInvalidInput: a field whose source column is missing or not of a type for it, or a decimal whose truncated value has
+// more digits than its type. Sorted rows come in batches of at most `sorted_batch_bytes_max`, single rows excepted.
 Result<std::vector<PartitionGroup>> GroupRows(const std::vector<std::shared_ptr<arrow::RecordBatch>>& batches,
                                               const schema::Schema& schema, const schema::PartitionSpec& spec,
-                                              const schema::SortOrder& sort_order);
+                                              const schema::SortOrder& sort_order,
+                                              int64_t sorted_batch_bytes_max = kSortedBatchBytesMax);
 
 }  // namespace firn::columnar

@@ -196,6 +196,11 @@ std::vector<Transform> TransformsOf(const Type& type) {
       Transform transform{kind, parameter, ""};
       bool has_parameter = kind == TransformKind::kBucket || kind == TransformKind::kTruncate;
       if (!has_parameter && parameter != 1) continue;
+      // No negative decimal of nine digits would be left within its type.
+      if (kind == TransformKind::kTruncate && parameter == INT32_MAX && type.kind() == TypeKind::kDecimal &&
+          type.precision() <= 9) {
+        continue;
+      }
       if (transform.ResultType(type).has_value()) allowed.push_back(transform);
     }
   }
@@ -332,6 +337,76 @@ TEST(Partitioner, SlicedBatchesAreRead) {
     EXPECT_EQ(RowNumbers((*expected)[i]), RowNumbers((*actual)[i]));
     EXPECT_TRUE(SameTuple((*expected)[i].partition, (*actual)[i].partition));
   }
+}
+
+TEST(Partitioner, ATruncatedDecimalStaysWithinItsType) {
+  Schema schema;
+  schema.fields = {{FieldId{1}, "price", Type::Decimal(3, 1)}, {FieldId{2}, "wide", Type::Decimal(38, 0)}};
+  auto group = [&](int32_t source, int32_t width, __int128 unscaled, bool is_sort) {
+    RowBuilder builder(schema);
+    builder.column(0).AppendDecimal(source == 1 ? unscaled : 0);
+    builder.column(1).AppendDecimal(source == 2 ? unscaled : 0);
+    builder.CloseRow();
+    Transform truncate{TransformKind::kTruncate, width, ""};
+    schema::PartitionSpec spec{1, {{FieldId{source}, FieldId{1000}, "p", truncate}}};
+    if (is_sort) return GroupRows({builder.Finish()}, schema, {}, {1, {{FieldId{source}, truncate}}});
+    return GroupRows({builder.Finish()}, schema, spec, {});
+  };
+  __int128 largest = 1;
+  for (int i = 0; i < 38; ++i) largest *= 10;
+  largest -= 1;
+  // -999 rounds down to -1000, four digits; -996 is the last multiple of six.
+  EXPECT_EQ(group(1, 10, -999, false).error().code(), ErrorCode::kInvalidInput);
+  EXPECT_EQ(group(1, 10, -991, false).error().code(), ErrorCode::kInvalidInput);
+  EXPECT_EQ((*group(1, 10, -990, false))[0].partition[0], Value(schema::Decimal128{-990}));
+  EXPECT_EQ((*group(1, 6, -996, false))[0].partition[0], Value(schema::Decimal128{-996}));
+  EXPECT_EQ((*group(1, 10, 999, false))[0].partition[0], Value(schema::Decimal128{990}));
+  EXPECT_EQ(group(2, 7, -largest, false).error().code(), ErrorCode::kInvalidInput);
+  EXPECT_TRUE(group(2, 9, -largest, false).has_value());
+  EXPECT_TRUE(group(1, 10, -999, true).has_value());  // an order has no such bound: nothing of it is stored
+}
+
+TEST(Partitioner, SortedPiecesAreCutByTheirOwnBytes) {
+  constexpr int64_t kPieceBytesMax = 20'000;
+  Schema schema;
+  schema.fields = {{FieldId{1}, "row", Type::Primitive(TypeKind::kLong)},
+                   {FieldId{2}, "text", Type::Primitive(TypeKind::kString)},
+                   {FieldId{3}, "list", Type::List({FieldId{4}, "", Type::Primitive(TypeKind::kString)})}};
+  // The long rows come first and last, and sorting brings them together at the end.
+  Batches batches;
+  for (int batch = 0; batch < 2; ++batch) {
+    RowBuilder builder(schema);
+    for (int64_t i = 0; i < 1000; ++i) {
+      bool is_long = i % 100 == 0;
+      builder.column(0).AppendInt64(is_long ? 100'000 + i : 1000 - i);
+      builder.column(1).AppendBytes(std::string(is_long ? 5'000 : 5, 'x'));
+      builder.column(2).child(0).AppendBytes(std::string(is_long ? 3'000 : 0, 'y'));
+      ASSERT_TRUE(builder.column(2).AppendList());
+      builder.CloseRow();
+    }
+    batches.push_back(builder.Finish());
+  }
+  auto groups = GroupRows(batches, schema, {}, {1, {{FieldId{1}, Transform{}}}}, kPieceBytesMax);
+  ASSERT_TRUE(groups.has_value()) << groups.error().ToString();
+  ASSERT_EQ(groups->size(), 1U);
+  int64_t previous = INT64_MIN, rows = 0;
+  for (const auto& batch : (*groups)[0].batches) {
+    ASSERT_TRUE(batch->ValidateFull().ok());
+    const auto& texts = static_cast<const arrow::StringArray&>(*batch->column(1));
+    EXPECT_LE(texts.total_values_length(), kPieceBytesMax);
+    EXPECT_LE(texts.total_values_length() * 8 / 5, kPieceBytesMax);  // with what the lists hold
+    rows += batch->num_rows();
+    const auto& numbers = static_cast<const arrow::Int64Array&>(*batch->column(0));
+    for (int64_t i = 0; i < numbers.length(); ++i) {
+      ASSERT_LE(previous, numbers.Value(i));
+      previous = numbers.Value(i);
+    }
+  }
+  EXPECT_EQ(rows, 2000);
+  // A row that is longer than any piece is a piece by itself.
+  auto single = GroupRows(batches, schema, {}, {1, {{FieldId{1}, Transform{}}}}, 1);
+  ASSERT_TRUE(single.has_value());
+  EXPECT_EQ((*single)[0].batches.size(), 2000U);
 }
 
 TEST(Partitioner, WhatCannotBeAppliedIsNamed) {

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <iterator>
 #include <limits>
 #include <set>
 
@@ -18,11 +19,14 @@ namespace {
 
 using ManifestList = std::vector<ManifestFile>;
 
+// A manifest of so many entries is not split further, whatever the target size: the header alone may be beyond it.
+constexpr size_t kManifestEntriesMin = 250;
 // Whether the spec's "63-bit positive, unused" was found; a source of chance that only repeats itself would not end.
 constexpr int kSnapshotIdTriesMax = 100;
 
+// A count that is not known may be of live files.
 bool HasLiveFiles(const ManifestFile& manifest) {
-  return manifest.added_files_count > 0 || manifest.existing_files_count > 0;
+  return manifest.added_files_count != 0 || manifest.existing_files_count != 0;
 }
 
 bool HasAllCounts(const ManifestFile& manifest) {
@@ -94,6 +98,7 @@ class Append {
         request_(request),
         store_(store),
         cache_(cache),
+        merge_(MergeOptions::For(base)),
         locations_(LocationProvider::For(base)),
         uuid_(FormatUuid(MakeUuidV4(random.Next64(), random.Next64()))) {}
 
@@ -145,7 +150,27 @@ class Append {
     return locations_.MetadataLocation(fmt::format("{}-m{}.avro", uuid_, manifest_number_++));
   }
 
-  // One manifest a spec, in memory.
+  // Manifests of one spec, in memory: one, or more where it would pass the target size.
+  Status AddFresh(const schema::PartitionSpec& spec, std::vector<ManifestEntry> entries,
+                  std::vector<MergeCandidate>& candidates) {
+    NewManifest fresh{{SchemaForSpec(base_, spec), spec}, std::move(entries), {}};
+    FIRN_ASSIGN(fresh.bytes, WriteManifest(fresh.header, fresh.entries));
+    const auto length = static_cast<int64_t>(fresh.bytes.size());
+    if (length > merge_.target_size_bytes && fresh.entries.size() > kManifestEntriesMin) {
+      const auto half = fresh.entries.begin() + static_cast<ptrdiff_t>(fresh.entries.size() / 2);
+      std::vector<ManifestEntry> rest(std::make_move_iterator(half), std::make_move_iterator(fresh.entries.end()));
+      fresh.entries.erase(half, fresh.entries.end());
+      FIRN_TRY(AddFresh(spec, std::move(fresh.entries), candidates));
+      return AddFresh(spec, std::move(rest), candidates);
+    }
+    MergeCandidate candidate;
+    FIRN_ASSIGN(candidate.file, SummarizeManifest(fresh.header, fresh.entries, NextManifestLocation(), length,
+                                                  commit_.sequence_number, commit_.snapshot_id));
+    candidate.fresh = std::move(fresh);
+    candidates.push_back(std::move(candidate));
+    return {};
+  }
+
   Result<std::vector<MergeCandidate>> FreshManifests() {
     std::map<int32_t, std::vector<ManifestEntry>> by_spec;
     for (const NewDataFile& file : request_.files) {
@@ -157,15 +182,7 @@ class Append {
     }
     std::vector<MergeCandidate> candidates;
     for (auto& [spec_id, entries] : by_spec) {
-      const schema::PartitionSpec& spec = *base_.FindSpec(spec_id);
-      NewManifest fresh{{SchemaForSpec(base_, spec), spec}, std::move(entries), {}};
-      FIRN_ASSIGN(fresh.bytes, WriteManifest(fresh.header, fresh.entries));
-      MergeCandidate candidate;
-      FIRN_ASSIGN(candidate.file, SummarizeManifest(fresh.header, fresh.entries, NextManifestLocation(),
-                                                    static_cast<int64_t>(fresh.bytes.size()), commit_.sequence_number,
-                                                    commit_.snapshot_id));
-      candidate.fresh = std::move(fresh);
-      candidates.push_back(std::move(candidate));
+      FIRN_TRY(AddFresh(*base_.FindSpec(spec_id), std::move(entries), candidates));
     }
     return candidates;
   }
@@ -181,7 +198,7 @@ class Append {
     }
     const CommitScope scope{base_, store_, commit_.snapshot_id, commit_.sequence_number,
                             [this] { return NextManifestLocation(); }};
-    FIRN_ASSIGN(MergeResult merged, MergeManifests(scope, MergeOptions::For(base_), std::move(candidates)));
+    FIRN_ASSIGN(MergeResult merged, MergeManifests(scope, merge_, std::move(candidates)));
     commit_.manifests_written = merged.written;
     commit_.manifests_merged = merged.merged;
     for (const ManifestFile& manifest : *base_manifests_) {
@@ -233,6 +250,7 @@ class Append {
   AppendRequest request_;  // a copy: on_identity may add to it
   env::ObjectStore& store_;
   ManifestListCache& cache_;
+  const MergeOptions merge_;
   const LocationProvider locations_;
   const std::string uuid_;  // in the names of all files of this attempt
   int manifest_number_ = 0;

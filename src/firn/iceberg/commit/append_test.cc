@@ -8,6 +8,9 @@
 #include "firn/env/testing/manual_clock.h"
 #include "firn/env/testing/memory_store.h"
 #include "firn/iceberg/commit/live_entries.h"
+#include "firn/iceberg/commit/snapshot_expiry.h"
+#include "firn/iceberg/manifest/avro_container.h"
+#include "firn/iceberg/manifest/avro_encoder.h"
 #include "firn/iceberg/manifest/test_data.h"
 
 namespace firn::iceberg {
@@ -50,7 +53,7 @@ class AppendTest : public ::testing::Test {
   }
 
   Result<PreparedCommit> Prepare(const AppendRequest& request) {
-    return PrepareAppend(table_, request, store_, clock_, random_, cache_);
+    return PrepareAppend(table_, request, store_, clock_, random_, *cache_);
   }
 
   PreparedCommit Commit(const AppendRequest& request) {
@@ -87,7 +90,7 @@ class AppendTest : public ::testing::Test {
   env::SeededRandom random_{7};
   env::MemoryStore memory_{clock_};
   env::FaultyStore store_{memory_, clock_};
-  ManifestListCache cache_;
+  std::unique_ptr<ManifestListCache> cache_ = std::make_unique<ManifestListCache>();
   TableMetadata table_ = EventsTable();
 };
 
@@ -222,6 +225,101 @@ TEST_F(AppendTest, FullBinsAreMergedWhateverTheCount) {
   EXPECT_EQ(LivePaths(), (std::vector<std::string>{"a", "b", "c", "d"}));
 }
 
+TEST_F(AppendTest, ANewManifestBeginsAtTheTargetSize) {
+  std::vector<NewDataFile> files;
+  for (int i = 0; i < 3000; ++i) files.push_back(File(std::to_string(i) + "-" + std::to_string(random_.Next64())));
+  const auto whole = Prepare(Files(files));
+  ASSERT_EQ(whole->manifests_written, 1);
+  const auto list = std::get<AddSnapshot>(whole->updates[0]).snapshot.manifest_list;
+  const int64_t length = ReadManifestList(memory_.Read(list).value())->manifests.at(0).manifest_length;
+  table_.properties["commit.manifest.target-size-bytes"] = std::to_string(length / 2);
+  const PreparedCommit commit = Commit(Files(files));
+  EXPECT_EQ(commit.manifests_written, 4);  // a half has a header too, so it is a little too long
+  int64_t count = 0;
+  for (const ManifestFile& manifest : Manifests()) {
+    EXPECT_LE(manifest.manifest_length, length / 2);
+    count += manifest.added_files_count;
+  }
+  EXPECT_EQ(count, 3000);
+  EXPECT_EQ(LivePaths().size(), 3000u);
+}
+
+TEST_F(AppendTest, ATinyTargetSizeDoesNotMakeAManifestAFile) {
+  table_.properties["commit.manifest.target-size-bytes"] = "1";
+  std::vector<NewDataFile> files;
+  for (int i = 0; i < 1000; ++i) files.push_back(File(std::to_string(i)));
+  EXPECT_EQ(Commit(Files(files)).manifests_written, 4);
+}
+
+TEST_F(AppendTest, ExpiredSnapshotsGoAlongWhereItIsAsked) {
+  table_.properties["history.expire.max-snapshot-age-ms"] = "1000";
+  for (size_t i = 0; i < kExpireSpareNewest + 3; ++i) {
+    clock_.Advance(10);
+    Commit({});
+  }
+  const SnapshotId oldest = table_.snapshots.front().snapshot_id;
+  clock_.Advance(kExpireAgeMinMs + 1);
+  AppendRequest keep;
+  keep.expire_on_commit = false;
+  auto removals = [](const PreparedCommit& commit) {
+    return std::count_if(commit.updates.begin(), commit.updates.end(),
+                         [](const TableUpdate& update) { return std::holds_alternative<RemoveSnapshots>(update); });
+  };
+  EXPECT_EQ(removals(*Prepare(keep)), 0);
+  const PreparedCommit commit = Commit({});
+  ASSERT_EQ(removals(commit), 1);
+  EXPECT_EQ(std::get<RemoveSnapshots>(commit.updates.back()).snapshot_ids.front(), oldest);
+  EXPECT_EQ(table_.FindSnapshot(oldest), nullptr);
+}
+
+// A manifest list as format v1 allows it: no counts.
+std::string ListWithoutCounts(const ManifestFile& manifest) {
+  AvroContainerWriter writer(std::map<std::string, std::string>{{"avro.schema", R"({"type": "record", "name": "manifest_file", "fields": [
+      {"name": "manifest_path", "type": "string", "field-id": 500},
+      {"name": "manifest_length", "type": "long", "field-id": 501},
+      {"name": "partition_spec_id", "type": "int", "field-id": 502},
+      {"name": "added_snapshot_id", "type": ["null", "long"], "default": null, "field-id": 503}]})"}});
+  ByteWriter bytes(writer.records());
+  EncodeBytes(manifest.manifest_path, bytes);
+  bytes.PutZigZagVarint(manifest.manifest_length);
+  bytes.PutZigZagVarint(manifest.partition_spec_id);
+  EncodeOptionalLong(manifest.added_snapshot_id.value(), bytes);
+  EXPECT_TRUE(writer.EndRecord().has_value());
+  return writer.Finish().value();
+}
+
+TEST_F(AppendTest, CountsThatV1LeftOutAreTakenFromTheManifest) {
+  const PreparedCommit first = Commit(Files({File("a", "eu", 7), File("b", "us", 5)}));
+  const ManifestFile manifest = Manifests().at(0);
+  memory_.Overwrite(table_.CurrentSnapshot()->manifest_list, ListWithoutCounts(manifest));
+  EXPECT_EQ(Manifests().at(0).added_files_count, kUnknownCount);
+  cache_ = std::make_unique<ManifestListCache>();
+  Commit(Files({File("c")}));
+  ASSERT_EQ(Manifests().size(), 2u);
+  const ManifestFile carried = Manifests().at(1);
+  EXPECT_EQ(carried.manifest_path, manifest.manifest_path);
+  EXPECT_EQ(carried.added_files_count, 2);
+  EXPECT_EQ(carried.added_rows_count, 12);
+  EXPECT_EQ(carried.existing_files_count, 0);
+  EXPECT_EQ(carried.deleted_rows_count, 0);
+  EXPECT_EQ(LivePaths(), (std::vector<std::string>{"a", "b", "c"}));
+}
+
+TEST_F(AppendTest, AManifestOfUnknownCountsIsNotTakenForEmpty) {
+  Commit(Files({File("a")}));
+  ManifestFile unknown = Manifests().at(0);
+  unknown.added_files_count = unknown.existing_files_count = kUnknownCount;
+  cache_->Put(table_.CurrentSnapshot()->manifest_list,
+              std::make_shared<const std::vector<ManifestFile>>(std::vector{unknown}));
+  // Refused by the writer of the list rather than dropped with its rows.
+  EXPECT_FALSE(Prepare(Files({File("b")})).has_value());
+}
+
+TEST_F(AppendTest, TheLastSequenceNumberHasNoNext) {
+  table_.last_sequence_number = INT64_MAX;
+  EXPECT_EQ(Prepare(Files({File("a")})).error().code(), ErrorCode::kCorruption);
+}
+
 TEST_F(AppendTest, ADamagedManifestIsCarriedNotMerged) {
   table_.properties["commit.manifest.min-count-to-merge"] = "2";
   Commit(Files({File("a")}));
@@ -350,7 +448,7 @@ TEST_F(AppendTest, ChanceThatOnlyRepeatsItselfEnds) {
   struct Stuck final : env::Random {
     uint64_t Next64() override { return 0; }
   } stuck;
-  EXPECT_EQ(PrepareAppend(table_, {}, store_, clock_, stuck, cache_).error().code(), ErrorCode::kInternal);
+  EXPECT_EQ(PrepareAppend(table_, {}, store_, clock_, stuck, *cache_).error().code(), ErrorCode::kInternal);
 }
 
 TEST_F(AppendTest, TotalsAreLeftOutOrCountedWhenTheParentHasNone) {
@@ -418,10 +516,19 @@ TEST_F(AppendTest, CheckWritableSaysNo) {
   changed = table_;
   changed.partition_specs[0].fields[0].transform = schema::Transform::Parse("zorder[3]").value();
   EXPECT_EQ(code(changed), ErrorCode::kUnsupported);
+  changed = table_;
+  changed.schemas[0].fields[1].type = Type::Decimal(3, 1);
+  changed.partition_specs[0].fields[0].transform = schema::Transform::Parse("truncate[999]").value();
+  EXPECT_TRUE(CheckWritable(changed).has_value());
+  changed.partition_specs[0].fields[0].transform.parameter = 1000;
+  EXPECT_EQ(code(changed), ErrorCode::kUnsupported);
+  changed.schemas[0].fields[1].type = Type::Decimal(38, 1);
+  changed.partition_specs[0].fields[0].transform.parameter = INT32_MAX;
+  EXPECT_TRUE(CheckWritable(changed).has_value());
   TableMetadata fixed = table_;
   fixed.schemas[0].fields[1].type = Type::Fixed(6);
   EXPECT_EQ(code(fixed), ErrorCode::kUnsupported);
-  EXPECT_EQ(PrepareAppend(changed, {}, store_, clock_, random_, cache_).error().code(), ErrorCode::kUnsupported);
+  EXPECT_EQ(PrepareAppend(fixed, {}, store_, clock_, random_, *cache_).error().code(), ErrorCode::kUnsupported);
 }
 
 TEST(LocationProviderTest, PlainAndObjectStorageLayouts) {

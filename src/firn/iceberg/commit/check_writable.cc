@@ -26,6 +26,23 @@ Status CheckNoFixedPartition(const schema::PartitionSpec& spec, const schema::Sc
   return {};
 }
 
+// Truncating rounds down, so no negative value would be left within the type.
+Status CheckTruncatedDecimals(const schema::PartitionSpec& spec, const schema::Schema& schema) {
+  for (const schema::PartitionField& field : spec.fields) {
+    const schema::Field* source = schema.FindById(field.source_id);
+    if (field.transform.kind != schema::TransformKind::kTruncate || source == nullptr) continue;
+    if (source->type->kind() != schema::TypeKind::kDecimal) continue;
+    int64_t power = 1;
+    for (int32_t i = 0; i < source->type->precision() && power <= field.transform.parameter; ++i) power *= 10;
+    if (field.transform.parameter < power) continue;
+    return Fail(ErrorCode::kUnsupported,
+                fmt::format("a partition field truncates to a width that its decimal column cannot hold; give it a "
+                            "smaller width: '{}', {} of {}",
+                            field.name, field.transform.ToString(), source->type->ToString()));
+  }
+  return {};
+}
+
 }  // namespace
 
 Status CheckWritable(const TableMetadata& metadata) {
@@ -63,6 +80,7 @@ Status CheckWritable(const TableMetadata& metadata) {
                 "another table");
   }
   FIRN_TRY(WithContext(schema::CheckWritable(metadata.DefaultSpec(), schema), "default partition spec"));
+  FIRN_TRY(CheckTruncatedDecimals(metadata.DefaultSpec(), schema));
   return CheckNoFixedPartition(metadata.DefaultSpec(), schema);
 }
 

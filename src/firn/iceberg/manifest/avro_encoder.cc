@@ -2,10 +2,15 @@
 
 #include <fmt/format.h>
 
+#include "firn/base/encoding.h"
+#include "firn/schema/bounds.h"
+
 namespace firn::iceberg {
 namespace {
 
 using schema::TypeKind;
+
+constexpr int32_t kShownValueLengthMax = 50;  // code points of a text, bytes of others
 using schema::Value;
 
 template <typename T>
@@ -19,12 +24,39 @@ bool FitsFixed(const schema::Type& type, const Value& value) {
   return type.kind() == TypeKind::kUuid ? size == 16 : size == static_cast<size_t>(type.length());
 }
 
+__int128 LargestUnscaled(int32_t precision) {
+  __int128 power = 1;
+  for (int32_t i = 0; i < precision; ++i) power *= 10;
+  return power - 1;
+}
+
 bool FitsDecimal(const schema::Type& type, const Value& value) {
   if (!Is<schema::Decimal128>(value)) return false;
   const __int128 unscaled = std::get<schema::Decimal128>(value).unscaled;
-  const int shift = 8 * DecimalBytes(type.precision()) - 1;
-  const __int128 high = shift >= 127 ? (unscaled < 0 ? -1 : 0) : unscaled >> shift;
-  return high == 0 || high == -1;
+  const __int128 largest = LargestUnscaled(type.precision());
+  return unscaled >= -largest && unscaled <= largest;
+}
+
+// Values may be anything a record held: of text and bytes only the beginning is shown.
+std::string ShownValue(const Value& value) {
+  return std::visit(
+      [](const auto& held) -> std::string {
+        using Held = std::decay_t<decltype(held)>;
+        if constexpr (std::is_same_v<Held, std::monostate>) {
+          return "null";
+        } else if constexpr (std::is_same_v<Held, schema::Decimal128>) {
+          return fmt::format("unscaled {}", held.unscaled);
+        } else if constexpr (std::is_same_v<Held, std::string>) {
+          const bool is_text = schema::IsUtf8(held);
+          const std::string_view shown = is_text ? schema::CodePointPrefix(held, kShownValueLengthMax)
+                                                 : std::string_view(held).substr(0, kShownValueLengthMax);
+          const char* cut = shown.size() < held.size() ? "…" : "";
+          return is_text ? fmt::format("'{}{}'", shown, cut) : fmt::format("hex {}{}", HexEncode(shown), cut);
+        } else {
+          return fmt::format("{}", held);
+        }
+      },
+      value);
 }
 
 void EncodeDecimal(const schema::Type& type, __int128 unscaled, ByteWriter& writer) {
@@ -36,9 +68,7 @@ void EncodeDecimal(const schema::Type& type, __int128 unscaled, ByteWriter& writ
 }  // namespace
 
 int32_t DecimalBytes(int32_t precision) {
-  __int128 largest = 1;
-  for (int32_t i = 0; i < precision; ++i) largest *= 10;
-  largest -= 1;
+  const __int128 largest = LargestUnscaled(precision);
   int32_t bytes = 1;
   while (bytes < 16 && (largest >> (8 * bytes - 1)) != 0) ++bytes;
   return bytes;
@@ -59,7 +89,8 @@ void EncodeOptionalBytes(const std::optional<std::string>& value, ByteWriter& wr
   if (value.has_value()) EncodeBytes(*value, writer);
 }
 
-Result<Value> PromoteValue(const schema::Type& type, const Value& value) {
+Result<Value> PromoteValue(const schema::Field& field, const Value& value) {
+  const schema::Type& type = *field.type;
   if (schema::IsNull(value)) return value;
   bool fits = false;
   switch (type.kind()) {
@@ -85,8 +116,8 @@ Result<Value> PromoteValue(const schema::Type& type, const Value& value) {
     default: break;
   }
   if (!fits) {
-    return Fail(ErrorCode::kInvalidInput, fmt::format("a partition value (alternative {}) does not fit its type: {}",
-                                                      value.index(), type.ToString()));
+    return Fail(ErrorCode::kInvalidInput, fmt::format("the value of partition field '{}' does not fit its type {}: {}",
+                                                      field.name, type.ToString(), ShownValue(value)));
   }
   return value;
 }

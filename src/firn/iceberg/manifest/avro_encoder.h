@@ -20,9 +20,9 @@ void EncodeBytes(std::string_view bytes, ByteWriter& writer);
 void EncodeOptionalLong(std::optional<int64_t> value, ByteWriter& writer);
 void EncodeOptionalBytes(const std::optional<std::string>& value, ByteWriter& writer);
 
-// The value as a column of type `type` holds it after the spec's promotions (int → long, float → double); a value that
-// the type cannot hold is kInvalidInput.
-Result<schema::Value> PromoteValue(const schema::Type& type, const schema::Value& value);
+// The value as a column of the field's type holds it after the spec's promotions (int → long, float → double); a value
+// that the type cannot hold is kInvalidInput with the field's name.
+Result<schema::Value> PromoteValue(const schema::Field& field, const schema::Value& value);
 
 // ["null", T] of a promoted value.
 void EncodeOptionalValue(const schema::Type& type, const schema::Value& value, ByteWriter& writer);

@@ -21,6 +21,9 @@ enum class ManifestContent : int32_t { kData = 0, kDeletes = 1 };
 // A count in a manifest list of format v1 that its writer left out; written lists have none.
 inline constexpr int32_t kUnknownCount = -1;
 
+// A partition value beyond that does not get into manifest lists: every planner of a query reads them whole.
+inline constexpr size_t kPartitionValueBytesMax = 4096;
+
 struct DataFile {
   FileContent content = FileContent::kData;
   std::string file_path;
@@ -75,7 +78,7 @@ struct ManifestFile {
   int64_t added_rows_count = 0;
   int64_t existing_rows_count = 0;
   int64_t deleted_rows_count = 0;
-  std::optional<std::vector<FieldSummary>> partitions;
+  std::optional<std::vector<FieldSummary>> partitions;  // none: a manifest that may match anything
   std::optional<std::string> key_metadata;
   std::optional<int64_t> first_row_id;  // v3
 };

@@ -259,6 +259,11 @@ TEST(ManifestAvroTest, RefusesEntriesThatContradictTheRules) {
   ManifestEntry wide_decimal = FullEntry();
   wide_decimal.data_file.partition[3] = Value(schema::Decimal128{int64_t{1} << 40});
   EXPECT_EQ(code(wide_decimal), ErrorCode::kInvalidInput);
+  // decimal(9, 2): within four bytes, but with a tenth digit.
+  wide_decimal.data_file.partition[3] = Value(schema::Decimal128{-1'000'000'000});
+  EXPECT_EQ(code(wide_decimal), ErrorCode::kInvalidInput);
+  wide_decimal.data_file.partition[3] = Value(schema::Decimal128{-999'999'999});
+  EXPECT_TRUE(WriteManifest(header, {wide_decimal}).has_value());
   ManifestHeader v3 = header;
   v3.format_version = 3;
   EXPECT_EQ(WriteManifest(v3, {}).error().code(), ErrorCode::kUnsupported);
@@ -303,6 +308,77 @@ TEST(ManifestAvroTest, SummaryHasTypedBoundsAndCounts) {
   EXPECT_EQ(fields[2].lower_bound, std::string("\0\0\0\0\0\0\0\x80", 8));
   EXPECT_EQ(fields[2].upper_bound, std::string(8, '\0'));
   EXPECT_EQ(fields[3].lower_bound, "\xfb");
+}
+
+TEST(ManifestAvroTest, AMisfitIsNamedAndShownShort) {
+  ManifestEntry wrong = FullEntry();
+  wrong.data_file.partition[9] = Value(std::string(100'000, 'x'));
+  const Error text = WriteManifest(EventsHeader(), {wrong}).error();
+  EXPECT_NE(text.message().find("id_plain"), std::string::npos);
+  EXPECT_NE(text.message().find("xxx"), std::string::npos);
+  EXPECT_LT(text.message().size(), 400u);
+  wrong.data_file.partition[9] = Value(std::string(100'000, '\xff'));
+  const Error bytes = WriteManifest(EventsHeader(), {wrong}).error();
+  EXPECT_NE(bytes.message().find("ffff"), std::string::npos);
+  EXPECT_LT(bytes.message().size(), 400u);
+}
+
+TEST(ManifestAvroTest, ValuesThatAreAllNanHaveNoBoundsAndSaySo) {
+  const double nan = std::numeric_limits<double>::quiet_NaN();
+  const auto entries = {Added("a", Tuple(1, nan)), Added("b", Tuple(2, -nan))};
+  const ManifestFile summary = SummarizeManifest(EventsHeader(), entries, "m", 99, 8, SnapshotId{77}).value();
+  const FieldSummary& score = summary.partitions->at(2);
+  EXPECT_EQ(score.contains_nan, true);
+  EXPECT_FALSE(score.contains_null);
+  EXPECT_FALSE(score.lower_bound.has_value());
+  EXPECT_FALSE(score.upper_bound.has_value());
+  // As the manifest list has it, too.
+  const std::string list = WriteManifestList({}, {summary}).value();
+  const FieldSummary read = ReadManifestList(list)->manifests.at(0).partitions->at(2);
+  EXPECT_EQ(read.contains_nan, true);
+  EXPECT_FALSE(read.lower_bound.has_value());
+}
+
+TEST(ManifestAvroTest, LongValuesStayOutOfTheManifestList) {
+  std::vector<ManifestEntry> entries = {Added("a", Tuple(1, 0)), Added("b", Tuple(2, 0))};
+  entries[1].data_file.partition[1] = Value(std::string(kPartitionValueBytesMax, 'x'));
+  ManifestFile summary = SummarizeManifest(EventsHeader(), entries, "m", 99, 8, SnapshotId{77}).value();
+  EXPECT_EQ(summary.partitions->at(1).upper_bound->size(), kPartitionValueBytesMax);
+  entries[1].data_file.partition[1] = Value(std::string(kPartitionValueBytesMax + 1, 'x'));
+  summary = SummarizeManifest(EventsHeader(), entries, "m", 99, 8, SnapshotId{77}).value();
+  EXPECT_FALSE(summary.partitions.has_value());
+  EXPECT_EQ(summary.added_files_count, 2);
+  const std::string list = WriteManifestList({}, {summary}).value();
+  EXPECT_FALSE(ReadManifestList(list)->manifests.at(0).partitions.has_value());
+}
+
+// Some writers keep a day as the plain int that the transform gives (spec: "Partition Transforms", day).
+TEST(ManifestAvroTest, ADayThatIsAPlainIntIsRead) {
+  const std::string bytes = WriteManifest(EventsHeader(), {FullEntry()}).value();
+  AvroContainer container = ReadAvroContainer(bytes).value();
+  json schema = json::parse(container.header["avro.schema"]);
+  bool replaced = false;
+  for (json& field : schema["fields"]) {
+    if (field["name"] != "data_file") continue;
+    for (json& of_file : field["type"]["fields"]) {
+      if (of_file["name"] != "partition") continue;
+      for (json& value : of_file["type"]["fields"]) {
+        if (value["name"] != "time_day") continue;
+        ASSERT_EQ(value["type"][1]["logicalType"], "date");
+        value["type"][1] = "int";
+        replaced = true;
+      }
+    }
+  }
+  ASSERT_TRUE(replaced);
+  container.header["avro.schema"] = schema.dump();
+  AvroContainerWriter writer(container.header);
+  writer.records() = container.blocks[0].records;
+  ASSERT_TRUE(writer.EndRecord().has_value());
+  const auto read = ReadManifest(writer.Finish().value());
+  ASSERT_TRUE(read.has_value()) << read.error().ToString();
+  EXPECT_EQ(read->entries[0].data_file.partition, FullEntry().data_file.partition);
+  EXPECT_EQ(read->entries[0].data_file.partition[0], Value(int32_t{19737}));
 }
 
 // The same bytes without a single id: columns are found by name (avro-cpp once wrote such files).

@@ -89,9 +89,9 @@ Status EncodeDataFile(const schema::Type& partition_type, const DataFile& file, 
   EncodeBytes(file.file_path, writer);
   EncodeBytes(UpperCase(file.file_format), writer);
   for (size_t i = 0; i < file.partition.size(); ++i) {
-    const schema::Type& type = *partition_type.fields()[i].type;
-    FIRN_ASSIGN(const Value value, WithContext(PromoteValue(type, file.partition[i]), file.file_path));
-    EncodeOptionalValue(type, value, writer);
+    const schema::Field& field = partition_type.fields()[i];
+    FIRN_ASSIGN(const Value value, WithContext(PromoteValue(field, file.partition[i]), file.file_path));
+    EncodeOptionalValue(*field.type, value, writer);
   }
   writer.PutZigZagVarint(file.record_count);
   writer.PutZigZagVarint(file.file_size_in_bytes);
@@ -112,10 +112,12 @@ Status EncodeDataFile(const schema::Type& partition_type, const DataFile& file, 
 // The running summary of one partition field over a manifest's entries.
 class FieldSummarizer {
  public:
-  explicit FieldSummarizer(const schema::Type& type) : type_(type) {}
+  explicit FieldSummarizer(const schema::Field& field) : field_(field) {}
 
   Status Add(const Value& raw) {
-    FIRN_ASSIGN(const Value value, PromoteValue(type_, raw));
+    FIRN_ASSIGN(const Value value, PromoteValue(field_, raw));
+    const auto* bytes = std::get_if<std::string>(&value);
+    if (bytes != nullptr && bytes->size() > kPartitionValueBytesMax) is_too_long_ = true;
     if (schema::IsNull(value)) {
       contains_null_ = true;
     } else if (IsNan(value)) {
@@ -132,11 +134,14 @@ class FieldSummarizer {
     summary.contains_null = contains_null_;
     summary.contains_nan = contains_nan_;
     if (!schema::IsNull(lower_)) {
-      summary.lower_bound = schema::SerializeSingleValue(type_, SignedZero(lower_, true));
-      summary.upper_bound = schema::SerializeSingleValue(type_, SignedZero(upper_, false));
+      summary.lower_bound = schema::SerializeSingleValue(*field_.type, SignedZero(lower_, true));
+      summary.upper_bound = schema::SerializeSingleValue(*field_.type, SignedZero(upper_, false));
     }
     return summary;
   }
+
+  // A value is longer than what a manifest list should carry for every manifest.
+  bool is_too_long() const { return is_too_long_; }
 
  private:
   static bool IsNan(const Value& value) {
@@ -156,18 +161,21 @@ class FieldSummarizer {
     return value;
   }
 
-  const schema::Type& type_;
+  const schema::Field& field_;
+  bool is_too_long_ = false;
   bool contains_null_ = false;
   bool contains_nan_ = false;
   Value lower_;
   Value upper_;
 };
 
-Result<std::vector<FieldSummary>> SummarizePartitions(const schema::Type& partition_type,
-                                                      const std::vector<ManifestEntry>& entries) {
+// Nothing where a value is too long: a summary without bounds would say that all values are null or NaN, and shortened
+// bounds are not foreseen here, but a manifest without summaries may match anything.
+Result<std::optional<std::vector<FieldSummary>>> SummarizePartitions(const schema::Type& partition_type,
+                                                                     const std::vector<ManifestEntry>& entries) {
   std::vector<FieldSummary> summaries;
   for (size_t i = 0; i < partition_type.fields().size(); ++i) {
-    FieldSummarizer summarizer(*partition_type.fields()[i].type);
+    FieldSummarizer summarizer(partition_type.fields()[i]);
     for (const ManifestEntry& entry : entries) {
       if (i >= entry.data_file.partition.size()) {
         return Fail(ErrorCode::kInvalidInput,
@@ -175,6 +183,7 @@ Result<std::vector<FieldSummary>> SummarizePartitions(const schema::Type& partit
       }
       FIRN_TRY(summarizer.Add(entry.data_file.partition[i]));
     }
+    if (summarizer.is_too_long()) return std::nullopt;
     summaries.push_back(summarizer.Finish());
   }
   return summaries;
