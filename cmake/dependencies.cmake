@@ -46,6 +46,9 @@ target_link_libraries(firn_arrow_compute INTERFACE firn_arrow)
 target_link_libraries(firn_parquet_arrow INTERFACE firn_arrow)
 # The wheel's own libraries find each other beside themselves.
 add_link_options("LINKER:-rpath-link,${FIRN_DEPS_DIR}/lib")
+# libparquet of the wheel exports the symbols of an OpenSSL of its own. Whoever comes first in a program wins for all its
+# libraries, and half of one OpenSSL in the other crashes (X509_STORE_set_default_paths, say): the system's comes first.
+add_link_options("LINKER:--push-state,--no-as-needed" -lssl -lcrypto "LINKER:--pop-state")
 
 # librdkafka, built static by the setup.
 add_library(firn_rdkafka STATIC IMPORTED GLOBAL)

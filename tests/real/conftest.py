@@ -19,16 +19,7 @@ QUICK = os.environ.get("FIRN_REAL_QUICK") == "1"
 LAKES = ("sqlite-local", "rest-local", "sqlite-s3", "rest-s3")
 
 
-KNOWN_FAILURES = dict(
-    line.split("\t", 1) for line in (pathlib.Path(__file__).parent / "known_failures.txt").read_text().splitlines()
-    if line and not line.startswith("#"))
-
-
 def pytest_collection_modifyitems(config, items):
-    for item in items:
-        short = item.nodeid.rsplit("/", 1)[-1]
-        if short in KNOWN_FAILURES:
-            item.add_marker(pytest.mark.xfail(reason=KNOWN_FAILURES[short], strict=False))
     if not QUICK:
         return
     for item in items:

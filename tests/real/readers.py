@@ -107,9 +107,11 @@ class DuckReader:
         return columns_of(self.query(f"SELECT {chosen} FROM {self.source(table)}{where}"))
 
     def takes(self, predicate) -> bool:
-        """Its day and month of an instant before 1970 are cut towards zero: it skips partitions of any writer."""
+        """Its day and month before 1970 are cut towards zero, or fail: it skips partitions of any writer."""
         value = predicate.value
-        return not isinstance(value, datetime.datetime) or value.replace(tzinfo=None) >= EPOCH
+        if isinstance(value, datetime.datetime):
+            return value.replace(tzinfo=None) >= EPOCH
+        return not isinstance(value, datetime.date) or value >= EPOCH.date()
 
     def reads(self, field, rows: list) -> bool:
         del field, rows

@@ -46,22 +46,36 @@ def get(url: str, timeout_s: float = 5, headers: dict | None = None) -> tuple[in
 
 
 class KafkaBroker:
-    """One node, broker and controller. Groups form at once, and members may have short sessions."""
+    """One node, broker and controller. Groups form at once, and members may have short sessions.
+
+    A second listener wants TLS and a password (SASL PLAIN).
+    """
+
+    USER, PASSWORD = "firn", "kafka-secret-word"  # of a server that lives as long as the tests
 
     def __init__(self, deps: pathlib.Path, work: pathlib.Path):
         self.deps, self.work = deps, work
-        self.port, controller = free_port(), free_port()
+        self.port, controller, secure = free_port(), free_port(), free_port()
         self.bootstrap = f"127.0.0.1:{self.port}"
+        self.secure_bootstrap = f"127.0.0.1:{secure}"
         self.properties = work / "server.properties"
         work.mkdir(parents=True)
+        self.certificate = self._make_certificate()
         settings = {
             "process.roles": "broker,controller",
             "node.id": 1,
             "controller.quorum.voters": f"1@127.0.0.1:{controller}",
-            "listeners": f"PLAINTEXT://{self.bootstrap},CONTROLLER://127.0.0.1:{controller}",
-            "advertised.listeners": f"PLAINTEXT://{self.bootstrap}",
+            "listeners": f"PLAINTEXT://{self.bootstrap},SECURE://{self.secure_bootstrap},"
+                         f"CONTROLLER://127.0.0.1:{controller}",
+            "advertised.listeners": f"PLAINTEXT://{self.bootstrap},SECURE://{self.secure_bootstrap}",
             "controller.listener.names": "CONTROLLER",
-            "listener.security.protocol.map": "CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT",
+            "listener.security.protocol.map": "CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT,SECURE:SASL_SSL",
+            "listener.name.secure.ssl.keystore.type": "PEM",
+            "listener.name.secure.ssl.keystore.location": work / "keystore.pem",
+            "listener.name.secure.sasl.enabled.mechanisms": "PLAIN",
+            "listener.name.secure.plain.sasl.jaas.config":
+                "org.apache.kafka.common.security.plain.PlainLoginModule required "
+                f'user_{self.USER}="{self.PASSWORD}";',
             "log.dirs": work / "data",
             "auto.create.topics.enable": "false",
             "group.initial.rebalance.delay.ms": 0,
@@ -79,6 +93,15 @@ class KafkaBroker:
             settings.pop(absent)
         self.properties.write_text("".join(f"{key}={value}\n" for key, value in settings.items()))
         self.process = Process("kafka", self._java("kafka.Kafka"), work / "kafka.log")
+
+    def _make_certificate(self) -> pathlib.Path:
+        """Signed by itself; the keystore holds the key beside it."""
+        key, certificate = self.work / "key.pem", self.work / "certificate.pem"
+        subprocess.run(["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj",
+                        "/CN=127.0.0.1", "-addext", "subjectAltName=IP:127.0.0.1", "-keyout", key, "-out", certificate],
+                       check=True, capture_output=True, timeout=60)
+        (self.work / "keystore.pem").write_text(key.read_text() + certificate.read_text())
+        return certificate
 
     def _java(self, main: str, *arguments) -> list:
         return [java(), "-Xmx512m", *JAVA_OPTIONS, "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn",

@@ -94,7 +94,20 @@ TEST(Commands, CheckRunAndPositionsOnOnePipeline) {
       << "http: {listen: 'off'}\ncommit: {interval: 1s}\nlog: {level: error}\n";
   int64_t malformed = ProduceEvents(*cluster, "events", 3, 2000);
 
+  // Neither looking nor setting makes a catalog.
+  for (const std::vector<std::string>& arguments : std::vector<std::vector<std::string>>{
+           {"positions", "show", "-c", config_path},
+           {"positions", "rebuild", "--yes", "-c", config_path},
+           {"positions", "set", "--topic", "t", "--offset", "1", "--yes", "-c", config_path},
+       }) {
+    Outcome nothing = FirnJson(arguments);
+    EXPECT_EQ(nothing.code, kFailure) << arguments[1];
+    EXPECT_EQ(nothing.document["error"]["code"], "not_found") << nothing.document.dump(2);
+  }
   Outcome before = FirnJson({"check", "-c", config_path, "--write-probe"});
+  EXPECT_EQ(Codes(before.document, "note").count("catalog_to_create"), 1U) << before.document.dump(2);
+  EXPECT_EQ(Codes(before.document, "ok").count("catalog_reached"), 0U);
+  EXPECT_FALSE(std::filesystem::exists(folder / "catalog.db"));
   EXPECT_EQ(before.code, kSuccess) << before.document.dump(2);
   std::multiset<std::string> fine = Codes(before.document, "ok");
   EXPECT_EQ(fine.count("table_to_create"), 3U) << before.document.dump(2);  // the table, its rejects, the home
@@ -133,6 +146,31 @@ TEST(Commands, CheckSaysWhyNoBrokerAnswers) {
   EXPECT_EQ(check.code, kFailure);
   EXPECT_EQ(Codes(check.document, "error").count("unavailable"), 1U) << check.document.dump(2);
   EXPECT_EQ(check.err, "");
+}
+
+// The program links two OpenSSLs, one inside of a library; with the wrong one first this ended in a crash.
+TEST(Commands, CheckWithTlsAndTheSystemsCertificates) {
+  std::filesystem::path folder = EmptyFolder("firn_tls_test");
+  std::string config_path = (folder / "firn.yaml").string();
+  std::ofstream(config_path) << "pipeline: test\nkafka: {bootstrap.servers: '127.0.0.1:1', security.protocol: SSL}\n"
+                             << "source: {topics: [t]}\ncatalog: {type: sqlite, uri: '"
+                             << (folder / "catalog.db").string() << "', warehouse: 'file://" << folder.string()
+                             << "'}\ntables: [{name: lake.events}]\n";
+  Outcome check = FirnJson({"check", "-c", config_path});
+  EXPECT_EQ(check.code, kFailure);
+  EXPECT_EQ(Codes(check.document, "error").count("unavailable"), 1U) << check.document.dump(2);
+}
+
+TEST(Commands, ACatalogFileInAMissingFolderIsAnError) {
+  std::filesystem::path folder = EmptyFolder("firn_no_folder_test");
+  std::string config_path = (folder / "firn.yaml").string();
+  std::ofstream(config_path) << "pipeline: test\nkafka: {bootstrap.servers: '127.0.0.1:1'}\nsource: {topics: [t]}\n"
+                             << "catalog: {type: sqlite, uri: '" << (folder / "typo" / "catalog.db").string()
+                             << "', warehouse: 'file://" << folder.string() << "'}\ntables: [{name: lake.events}]\n";
+  Outcome check = FirnJson({"check", "-c", config_path});
+  EXPECT_EQ(check.code, kFailure);
+  EXPECT_EQ(Codes(check.document, "error").count("not_found"), 1U) << check.document.dump(2);
+  EXPECT_FALSE(std::filesystem::exists(folder / "typo"));
 }
 
 TEST(Commands, CheckNamesWhatIsMissing) {
