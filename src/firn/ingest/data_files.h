@@ -35,15 +35,15 @@ struct WrittenFiles {
   DataFileStageTimes times;
 };
 
-// `batches`: rows in the Arrow form of the table's schema `schema_id`. The default spec and sort order of `table` hold; where
-// the order cannot be computed (unknown transform, column gone), rows keep theirs and files name no sort order.
+// `batches`: rows in the Arrow form of the table's schema `schema_id`. The default spec and sort order of `table` hold;
+// where the order cannot be computed (unknown transform, column gone), rows keep theirs and files name no sort order.
 Result<WrittenFiles> WriteDataFiles(const iceberg::LoadedTable& table, int32_t schema_id,
                                     const std::vector<std::shared_ptr<arrow::RecordBatch>>& batches,
                                     env::ObjectStore& store, env::Random& random, int32_t upload_threads);
 
 // Can files be written as the table's properties say? kInvalidInput names a property that Firn cannot follow (codec,
-// sizes, metrics), kUnsupported a column that Parquet cannot store. For whoever attaches or checks a table; a sort order
-// that cannot be computed is no failure, it is told in the log: rows are written without order then.
+// sizes, metrics), kUnsupported a column that Parquet cannot store. For whoever attaches or checks a table; a sort
+// order that cannot be computed is no failure, it is told in the log: rows are written without order then.
 Status CheckWriteProperties(const iceberg::TableMetadata& metadata);
 
 // CPU seconds of the calling thread.

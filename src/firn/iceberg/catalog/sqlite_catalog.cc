@@ -27,6 +27,15 @@ constexpr const char* kCreateNamespaces =
     "CREATE TABLE IF NOT EXISTS iceberg_namespace_properties ("
     "catalog_name VARCHAR(255) NOT NULL, namespace VARCHAR(255) NOT NULL, property_key VARCHAR(255), "
     "property_value VARCHAR(1000), PRIMARY KEY (catalog_name, namespace, property_key))";
+// For who may only read: what is missing in the file stands in the connection's own temporary database, whose names
+// come first.
+constexpr const char* kHasTable = "SELECT 1 FROM main.sqlite_master WHERE type = 'table' AND name = ?1";
+constexpr const char* kShadowTables =
+    "CREATE TEMP TABLE iceberg_tables (catalog_name, table_namespace, table_name, metadata_location, iceberg_type)";
+constexpr const char* kShadowNamespaces =
+    "CREATE TEMP TABLE iceberg_namespace_properties (catalog_name, namespace, property_key, property_value)";
+constexpr const char* kShadowType =
+    "CREATE TEMP VIEW iceberg_tables AS SELECT *, NULL AS iceberg_type FROM main.iceberg_tables";
 constexpr const char* kTypeColumn = "SELECT 1 FROM pragma_table_info('iceberg_tables') WHERE name = 'iceberg_type'";
 constexpr const char* kAddTypeColumn = "ALTER TABLE iceberg_tables ADD COLUMN iceberg_type VARCHAR(5)";
 
@@ -126,6 +135,20 @@ Status PrepareTables(SqliteDatabase& database) {
   return {};
 }
 
+Status PrepareReading(SqliteDatabase& database) {
+  FIRN_ASSIGN(auto has_tables, database.Query(kHasTable, {"iceberg_tables"}));
+  FIRN_ASSIGN(auto has_namespaces, database.Query(kHasTable, {"iceberg_namespace_properties"}));
+  FIRN_ASSIGN(auto has_type, database.Query(kTypeColumn, {}));
+  if (has_tables.empty()) {
+    FIRN_TRY(database.Write(kShadowTables, {}));
+  } else if (has_type.empty()) {
+    FIRN_TRY(database.Write(kShadowType, {}));
+  }
+  if (has_namespaces.empty()) FIRN_TRY(database.Write(kShadowNamespaces, {}));
+  FIRN_TRY(database.Query("PRAGMA query_only = 1", {}));
+  return {};
+}
+
 }  // namespace
 
 Result<std::unique_ptr<SqliteCatalog>> SqliteCatalog::Create(SqliteCatalogOptions options, env::ObjectStore& store,
@@ -135,9 +158,11 @@ Result<std::unique_ptr<SqliteCatalog>> SqliteCatalog::Create(SqliteCatalogOption
   }
   FIRN_ASSIGN(options.warehouse, NormalizeWarehouse(options.warehouse));
   auto context = fmt::format("catalog file '{}'", options.path);
+  const bool create = options.access == SqliteAccess::kCreate;
   FIRN_ASSIGN(std::unique_ptr<SqliteDatabase> database,
-              WithContext(SqliteDatabase::Open(options.path, options.busy_timeout_ms), context));
-  FIRN_TRY(WithContext(PrepareTables(*database), context));
+              WithContext(SqliteDatabase::Open(options.path, options.busy_timeout_ms, create), context));
+  const bool read_only = options.access == SqliteAccess::kRead;
+  FIRN_TRY(WithContext(read_only ? PrepareReading(*database) : PrepareTables(*database), context));
   return std::unique_ptr<SqliteCatalog>(
       new SqliteCatalog(std::move(options), std::move(database), store, clock, random));
 }

@@ -22,15 +22,23 @@ namespace firn::iceberg {
 
 class SqliteDatabase;
 
+enum class SqliteAccess : uint8_t {
+  kCreate,  // the file is made if it is missing (its folder must exist)
+  kWrite,   // the file must be there
+  kRead,    // the same, and nothing is written: a file without a catalog's tables is an empty catalog
+};
+
 struct SqliteCatalogOptions {
-  std::string path;                   // of the database file; made if missing (its folder must exist)
+  std::string path;                   // of the database file
   std::string catalog_name = "firn";  // the rows of another name are another catalog
   std::string warehouse;              // location under which tables are made: "file:///lake", "s3://bucket/lake"
   int64_t busy_timeout_ms = 10'000;   // how long a call waits for another process's write
+  SqliteAccess access = SqliteAccess::kCreate;
 };
 
 class SqliteCatalog final : public Catalog {
  public:
+  // kNotFound: the file is missing and must be there. kInvalidInput, kIoError, kCorruption.
   static Result<std::unique_ptr<SqliteCatalog>> Create(SqliteCatalogOptions options, env::ObjectStore& store,
                                                        env::Clock& clock, env::Random& random);
   ~SqliteCatalog() override;

@@ -182,6 +182,47 @@ TEST_F(SqliteCatalogTest, OpensTheOlderLayout) {
   EXPECT_TRUE(catalog->CommitTable(kEvents, {}, kSetA).has_value());
 }
 
+TEST_F(SqliteCatalogTest, WhoOnlyReadsChangesNoFile) {
+  auto open = [&](SqliteAccess access) {
+    return SqliteCatalog::Create({path_, "firn", "file:///lake/", 1000, access}, store_, clock_, random_);
+  };
+  auto content = [&] {
+    std::ifstream file(path_, std::ios::binary);
+    return std::string(std::istreambuf_iterator<char>(file), {});
+  };
+  for (SqliteAccess access : {SqliteAccess::kRead, SqliteAccess::kWrite}) {
+    EXPECT_EQ(open(access).error().code(), ErrorCode::kNotFound);
+    EXPECT_NE(open(access).error().message().find(path_), std::string::npos);
+    EXPECT_FALSE(std::filesystem::exists(path_));
+  }
+
+  // No catalog yet: another program's file.
+  Sql(path_, "CREATE TABLE notes (text)");
+  std::string before = content();
+  auto empty = open(SqliteAccess::kRead).value();
+  EXPECT_TRUE(empty->Ping().has_value());
+  EXPECT_EQ(empty->LoadTable(kEvents).error().code(), ErrorCode::kNotFound);
+  EXPECT_FALSE(empty->NamespaceExists({"db"}).value());
+  EXPECT_FALSE(empty->EnsureNamespace({"db"}).has_value());
+  EXPECT_EQ(content(), before);
+
+  // The older layout, with a table in it.
+  std::filesystem::remove(path_);
+  LoadedTable made = Make(*Open());
+  Sql(path_, "ALTER TABLE iceberg_tables DROP COLUMN iceberg_type");
+  before = content();
+  auto older = open(SqliteAccess::kRead).value();
+  EXPECT_EQ(older->LoadTable(kEvents).value().metadata_location, made.metadata_location);
+  EXPECT_EQ(older->ListTables({"db"}).value().size(), 1u);
+  EXPECT_FALSE(older->CommitTable(kEvents, {}, kSetA).has_value());
+  EXPECT_FALSE(older->DropTable(kEvents).has_value());
+  EXPECT_EQ(content(), before);
+
+  EXPECT_TRUE(open(SqliteAccess::kWrite).value()->CommitTable(kEvents, {}, kSetA).has_value());
+  auto newer = open(SqliteAccess::kRead).value();
+  EXPECT_EQ(newer->LoadTable(kEvents).value().metadata.Property("a"), "1");
+}
+
 TEST_F(SqliteCatalogTest, RefusesOptionsAndFilesThatCannotWork) {
   auto code = [&](SqliteCatalogOptions options) {
     return SqliteCatalog::Create(options, store_, clock_, random_).error().code();

@@ -4,6 +4,7 @@
 #include <sqlite3.h>
 
 #include <algorithm>
+#include <filesystem>
 #include <limits>
 
 namespace firn::iceberg {
@@ -33,14 +34,21 @@ using Statement = std::unique_ptr<sqlite3_stmt, StatementCloser>;
 
 }  // namespace
 
-Result<std::unique_ptr<SqliteDatabase>> SqliteDatabase::Open(const std::string& path, int64_t busy_timeout_ms) {
+Result<std::unique_ptr<SqliteDatabase>> SqliteDatabase::Open(const std::string& path, int64_t busy_timeout_ms,
+                                                             bool create) {
   sqlite3* handle = nullptr;
-  int code =
-      sqlite3_open_v2(path.c_str(), &handle, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX, nullptr);
+  // Never read-only: what a killed writer has left half done is rolled back by the next who opens the file.
+  const int flags = SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX | (create ? SQLITE_OPEN_CREATE : 0);
+  int code = sqlite3_open_v2(path.c_str(), &handle, flags, nullptr);
   std::unique_ptr<SqliteDatabase> out(new SqliteDatabase(handle));
   if (handle == nullptr) return Fail(ErrorCode::kResourceExhausted, "SQLite has no memory");
   sqlite3_extended_result_codes(handle, 1);
   if (code != SQLITE_OK) {
+    std::error_code ignored;
+    if (!create && !std::filesystem::exists(path, ignored)) {
+      return Fail(ErrorCode::kNotFound, fmt::format("no such file; correct the path, or let 'firn run' make it: '{}'",
+                                                    std::filesystem::absolute(path, ignored).string()));
+    }
     return std::unexpected<Error>(
         out->LastError(code, false)
             .WithContext("opening the catalog's database; its folder must exist and be writable"));

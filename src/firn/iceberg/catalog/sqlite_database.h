@@ -21,8 +21,9 @@ class SqliteDatabase {
  public:
   using Row = std::vector<std::optional<std::string>>;  // columns as text; nothing: NULL
 
-  // Opens the file, or makes it. kIoError: the folder is missing or may not be written; kCorruption: no SQLite file.
-  static Result<std::unique_ptr<SqliteDatabase>> Open(const std::string& path, int64_t busy_timeout_ms);
+  // Opens the file; `create`: makes it if it is missing. kNotFound: it is missing; kIoError: the folder is missing or
+  // may not be written; kCorruption: no SQLite file.
+  static Result<std::unique_ptr<SqliteDatabase>> Open(const std::string& path, int64_t busy_timeout_ms, bool create);
   ~SqliteDatabase();
   SqliteDatabase(const SqliteDatabase&) = delete;
   SqliteDatabase& operator=(const SqliteDatabase&) = delete;

@@ -274,11 +274,12 @@ TEST_F(AppendTest, ExpiredSnapshotsGoAlongWhereItIsAsked) {
 
 // A manifest list as format v1 allows it: no counts.
 std::string ListWithoutCounts(const ManifestFile& manifest) {
-  AvroContainerWriter writer(std::map<std::string, std::string>{{"avro.schema", R"({"type": "record", "name": "manifest_file", "fields": [
+  const std::string schema = R"({"type": "record", "name": "manifest_file", "fields": [
       {"name": "manifest_path", "type": "string", "field-id": 500},
       {"name": "manifest_length", "type": "long", "field-id": 501},
       {"name": "partition_spec_id", "type": "int", "field-id": 502},
-      {"name": "added_snapshot_id", "type": ["null", "long"], "default": null, "field-id": 503}]})"}});
+      {"name": "added_snapshot_id", "type": ["null", "long"], "default": null, "field-id": 503}]})";
+  AvroContainerWriter writer(std::map<std::string, std::string>{{"avro.schema", schema}});
   ByteWriter bytes(writer.records());
   EncodeBytes(manifest.manifest_path, bytes);
   bytes.PutZigZagVarint(manifest.manifest_length);

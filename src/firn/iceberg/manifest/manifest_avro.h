@@ -57,7 +57,8 @@ struct ManifestListContents {
 Result<ManifestListContents> ReadManifestList(std::string_view bytes);
 
 // The manifest-list entry for a manifest that was just written: counts, sequence numbers and partition summaries with
-// typed bounds from its entries, or no summaries where a value is longer than kPartitionValueBytesMax. `sequence_number` is the commit's; ADDED entries inherit it.
+// typed bounds from its entries, or no summaries where a value is longer than kPartitionValueBytesMax.
+// `sequence_number` is the commit's; ADDED entries inherit it.
 Result<ManifestFile> SummarizeManifest(const ManifestHeader& header, const std::vector<ManifestEntry>& entries,
                                        std::string manifest_path, int64_t manifest_length, int64_t sequence_number,
                                        SnapshotId snapshot_id);
