@@ -6,6 +6,7 @@
 #include "firn/base/byte_cursor.h"
 #include "firn/base/encoding.h"
 #include "firn/base/error.h"
+#include "firn/base/log.h"
 
 namespace firn {
 namespace {
@@ -55,6 +56,43 @@ TEST(EncodingTest, Uuid) {
   EXPECT_EQ(FormatUuid(uuid), "f79c3e09-677c-4bbd-a479-3f349cb785e7");
   EXPECT_FALSE(ParseUuid("f79c3e09-677c-4bbd-a4793f349cb785e7", uuid));
   EXPECT_EQ(FormatUuid(MakeUuidV4(0, 0)), "00000000-0000-4000-8000-000000000000");
+}
+
+TEST(EncodingTest, InvalidUtf8IsReplaced) {
+  auto valid = [](std::string_view bytes) {
+    std::string out = "x";
+    AppendValidUtf8(bytes, out);
+    return out.substr(1);
+  };
+  const std::string mark = "\xef\xbf\xbd";
+  for (std::string text : {"", "plain", "Gr\xc3\xbc\xc3\x9f", "\xe0\xa0\x80\xed\x9f\xbf\xef\xbf\xbf",
+                           "\xf0\x90\x80\x80\xf4\x8f\xbf\xbf"}) {
+    EXPECT_EQ(valid(text), text);
+  }
+  EXPECT_EQ(valid(std::string_view("\0", 1)), std::string(1, '\0'));
+  EXPECT_EQ(valid("a\xff z"), "a" + mark + " z");
+  EXPECT_EQ(valid("\xc3"), mark);                        // cut off
+  EXPECT_EQ(valid("\xe2\x82"), mark + mark);
+  EXPECT_EQ(valid("\xc0\xaf"), mark + mark);              // overlong
+  EXPECT_EQ(valid("\xe0\x80\xaf"), mark + mark + mark);
+  EXPECT_EQ(valid("\xed\xa0\x80"), mark + mark + mark);   // a surrogate
+  EXPECT_EQ(valid("\xf4\x90\x80\x80"), mark + mark + mark + mark);
+  EXPECT_EQ(valid("\x80" "a"), mark + "a");
+}
+
+TEST(LogTest, WhateverIsInItStaysOneLine) {
+  ::testing::internal::CaptureStderr();
+  LogInfo("bad\nline \x1b[31m", {{"key", "a\x1b" "b"}, {"plain", "c"}});
+  std::string text = ::testing::internal::GetCapturedStderr();
+  EXPECT_NE(text.find("bad\\nline \\u001b[31m key=\"a\\u001bb\" plain=c\n"), std::string::npos) << text;
+
+  ConfigureLogging(LogFormat::kJson, LogLevel::kInfo);
+  ::testing::internal::CaptureStderr();
+  LogInfo("not \xff text", {{"key", "\xc3(\" \\"}});
+  text = ::testing::internal::GetCapturedStderr();
+  ConfigureLogging(LogFormat::kText, LogLevel::kInfo);
+  EXPECT_NE(text.find("\"message\":\"not \xef\xbf\xbd text\",\"key\":\"\xef\xbf\xbd(\\\" \\\\\"}\n"), std::string::npos)
+      << text;
 }
 
 TEST(EncodingTest, NearestWordOnlyWhenNear) {

@@ -27,6 +27,23 @@ int Base64Value(char c) {
   return -1;
 }
 
+// Of the well-formed sequence at the front; 0: there is none.
+size_t Utf8SequenceLength(std::string_view bytes) {
+  auto at = [&](size_t i) { return i < bytes.size() ? static_cast<uint8_t>(bytes[i]) : 0; };
+  auto continues = [&](size_t i) { return (at(i) & 0xc0) == 0x80; };
+  const uint8_t first = at(0);
+  if (first < 0x80) return 1;
+  if (first >= 0xc2 && first <= 0xdf) return continues(1) ? 2 : 0;
+  if (first >= 0xe0 && first <= 0xef) {
+    // No overlong forms, no surrogates.
+    if ((first == 0xe0 && at(1) < 0xa0) || (first == 0xed && at(1) > 0x9f)) return 0;
+    return continues(1) && continues(2) ? 3 : 0;
+  }
+  if (first < 0xf0 || first > 0xf4) return 0;
+  if ((first == 0xf0 && at(1) < 0x90) || (first == 0xf4 && at(1) > 0x8f)) return 0;
+  return continues(1) && continues(2) && continues(3) ? 4 : 0;
+}
+
 }  // namespace
 
 std::string HexEncode(std::string_view bytes) {
@@ -126,6 +143,14 @@ Uuid MakeUuidV4(uint64_t high, uint64_t low) {
   uuid[6] = static_cast<uint8_t>((uuid[6] & 0x0f) | 0x40);
   uuid[8] = static_cast<uint8_t>((uuid[8] & 0x3f) | 0x80);
   return uuid;
+}
+
+void AppendValidUtf8(std::string_view bytes, std::string& out) {
+  while (!bytes.empty()) {
+    const size_t length = Utf8SequenceLength(bytes);
+    out += length == 0 ? std::string_view("\xef\xbf\xbd") : bytes.substr(0, length);
+    bytes.remove_prefix(length == 0 ? 1 : length);
+  }
 }
 
 std::string_view NearestWord(std::string_view word, std::span<const std::string_view> known) {

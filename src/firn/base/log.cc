@@ -3,18 +3,25 @@
 #include <spdlog/sinks/stdout_sinks.h>
 #include <spdlog/spdlog.h>
 
+#include <algorithm>
 #include <atomic>
 #include <memory>
+#include <utility>
+
+#include "firn/base/encoding.h"
 
 namespace firn {
 namespace {
 
 std::atomic<LogFormat> g_format{LogFormat::kText};
 
+constexpr char kTextPattern[] = "%Y-%m-%dT%H:%M:%S.%eZ %-7l %v";
+constexpr char kJsonPattern[] = R"({"time":"%Y-%m-%dT%H:%M:%S.%eZ","level":"%l",%v})";
+
 spdlog::logger& Logger() {
   static std::shared_ptr<spdlog::logger> logger = [] {
     auto made = std::make_shared<spdlog::logger>("firn", std::make_shared<spdlog::sinks::stderr_sink_mt>());
-    made->set_pattern("%Y-%m-%dT%H:%M:%S.%eZ %-7l %v", spdlog::pattern_time_type::utc);
+    made->set_pattern(kTextPattern, spdlog::pattern_time_type::utc);
     made->flush_on(spdlog::level::info);
     return made;
   }();
@@ -31,28 +38,35 @@ spdlog::level::level_enum ToSpdlog(LogLevel level) {
   return spdlog::level::info;
 }
 
+bool IsControl(char c) { return static_cast<unsigned char>(c) < 0x20 || c == 0x7f; }
+
+// Control characters would begin another line, or tell a terminal what to do.
+void AppendEscaped(std::string& out, char c) {
+  switch (c) {
+    case '\n': out += "\\n"; break;
+    case '\r': out += "\\r"; break;
+    case '\t': out += "\\t"; break;
+    default:
+      if (IsControl(c)) {
+        out += fmt::format("\\u{:04x}", static_cast<unsigned>(static_cast<unsigned char>(c)));
+      } else {
+        out += c;
+      }
+  }
+}
+
+// As JSON has it, but for bytes that are not UTF-8.
 void AppendQuoted(std::string& out, std::string_view text) {
   out += '"';
   for (char c : text) {
-    switch (c) {
-      case '"': out += "\\\""; break;
-      case '\\': out += "\\\\"; break;
-      case '\n': out += "\\n"; break;
-      case '\r': out += "\\r"; break;
-      case '\t': out += "\\t"; break;
-      default:
-        if (static_cast<unsigned char>(c) < 0x20) {
-          out += fmt::format("\\u{:04x}", static_cast<unsigned>(static_cast<unsigned char>(c)));
-        } else {
-          out += c;
-        }
-    }
+    if (c == '"' || c == '\\') out += '\\';
+    AppendEscaped(out, c);
   }
   out += '"';
 }
 
 bool NeedsQuotes(std::string_view text) {
-  return text.empty() || text.find_first_of(" \"=\n\r\t\\") != std::string_view::npos;
+  return text.empty() || text.find_first_of(" \"=\\") != std::string_view::npos || std::ranges::any_of(text, IsControl);
 }
 
 }  // namespace
@@ -60,9 +74,7 @@ bool NeedsQuotes(std::string_view text) {
 void ConfigureLogging(LogFormat format, LogLevel level) {
   g_format = format;
   Logger().set_level(ToSpdlog(level));
-  if (format == LogFormat::kJson) {
-    Logger().set_pattern(R"({"time":"%Y-%m-%dT%H:%M:%S.%eZ","level":"%l",%v})", spdlog::pattern_time_type::utc);
-  }
+  Logger().set_pattern(format == LogFormat::kJson ? kJsonPattern : kTextPattern, spdlog::pattern_time_type::utc);
 }
 
 Result<LogLevel> ParseLogLevel(std::string_view text) {
@@ -86,8 +98,11 @@ void Log(LogLevel level, std::string_view message, LogFields fields) {
       line += ':';
       AppendQuoted(line, field.value);
     }
+    std::string valid;
+    AppendValidUtf8(line, valid);
+    line = std::move(valid);
   } else {
-    line += message;
+    for (char c : message) AppendEscaped(line, c);
     for (const LogField& field : fields) {
       line += ' ';
       line += field.key;

@@ -1,4 +1,5 @@
-// Structured logging: one line an event, a message in words and key=value pairs.
+// Structured logging: one line an event, a message in words and key=value pairs. Whatever bytes these hold, it stays
+// one line without control characters, and the JSON form is JSON.
 //
 // Thread-safe. The process sets format and level once with ConfigureLogging; before that, text at level info on
 // standard error. Never put a secret into a value: configuration values that are secret carry a type that prints "***".
