@@ -61,6 +61,15 @@ TEST(S3StatusTest, CodesOfSdkMessages) {
             ErrorCode::kTimeout);
   EXPECT_EQ(S3ErrorCodeOf(in_operation("NETWORK_CONNECTION") + " curlCode: 7, Couldn't connect"),
             ErrorCode::kUnavailable);
+  EXPECT_EQ(S3ErrorCodeOf(in_operation("NO_SUCH_UPLOAD")), ErrorCode::kUnavailable);
+  // HEAD has no body: nothing but the status says what is wrong.
+  EXPECT_EQ(S3ErrorCodeOf(in_operation("UNKNOWN (HTTP status 400)")), ErrorCode::kUnauthorized);
+  const std::string put = "AWS Error UNKNOWN (HTTP status 400) during PutObject operation: Unable to parse "
+                          "ExceptionName: ";
+  EXPECT_EQ(S3ErrorCodeOf(put + "ExpiredToken Message: x"), ErrorCode::kUnauthorized);
+  EXPECT_EQ(S3ErrorCodeOf(put + "InvalidToken Message: x"), ErrorCode::kUnauthorized);
+  EXPECT_EQ(S3ErrorCodeOf(put + "RequestTimeout Message: x"), ErrorCode::kTimeout);
+  EXPECT_EQ(S3ErrorCodeOf(put + "EntityTooLarge Message: x"), ErrorCode::kInvalidInput);
   EXPECT_EQ(S3ErrorCodeOf("(HTTP status "), ErrorCode::kIoError);
   EXPECT_EQ(S3ErrorCodeOf("something else"), ErrorCode::kIoError);
 }
@@ -88,17 +97,19 @@ class ScriptedClient final : public HttpClient {
     requests.push_back(request);
     int status = script.at(requests.size() - 1);
     if (status == 0) return Fail(lost, "scripted");
-    return HttpResponse{.status = status, .body = "<Error><Code>Scripted</Code></Error>"};
+    return HttpResponse{.status = status, .body = "<Error><Code>" + name + "</Code></Error>"};
   }
   std::vector<int> script;
+  std::string name = "Scripted";
   ErrorCode lost = ErrorCode::kUnavailable;
   std::vector<HttpRequest> requests;
 };
 
 class S3ObjectRequestsTest : public ::testing::Test {
  protected:
-  Status Put(std::vector<int> script, ErrorCode lost = ErrorCode::kUnavailable) {
+  Status Put(std::vector<int> script, ErrorCode lost = ErrorCode::kUnavailable, std::string name = "Scripted") {
     client_ = ScriptedClient();
+    client_.name = std::move(name);
     client_.script = std::move(script);
     client_.lost = lost;
     return Requests().PutIfAbsent("b", "k", "bytes");
@@ -142,9 +153,24 @@ TEST_F(S3ObjectRequestsTest, PutIfAbsentTellsItsOutcome) {
   EXPECT_EQ(CodeOf(Put({500, 412})), ErrorCode::kCommitStateUnknown);
   EXPECT_EQ(CodeOf(Put({500, 500, 500})), ErrorCode::kCommitStateUnknown);
   EXPECT_TRUE(Put({500, 200}).has_value());
+  // So is not reaching the server any more, or being refused by it.
+  EXPECT_EQ(CodeOf(Put({500, 0, 0})), ErrorCode::kCommitStateUnknown);
+  EXPECT_EQ(CodeOf(Put({500, 403})), ErrorCode::kCommitStateUnknown);
   // A lost answer is not tried again.
   EXPECT_EQ(CodeOf(Put({0, 200}, ErrorCode::kCommitStateUnknown)), ErrorCode::kCommitStateUnknown);
   EXPECT_EQ(client_.requests.size(), 1u);
+}
+
+TEST_F(S3ObjectRequestsTest, TheNameInTheBodyDecidesWhatABadRequestIs) {
+  constexpr ErrorCode kLost = ErrorCode::kUnavailable;
+  EXPECT_EQ(CodeOf(Put({400}, kLost, "ExpiredToken")), ErrorCode::kUnauthorized);
+  EXPECT_EQ(CodeOf(Put({400}, kLost, "InvalidToken")), ErrorCode::kUnauthorized);
+  EXPECT_EQ(CodeOf(Put({400}, kLost, "InvalidRequest")), ErrorCode::kInvalidInput);
+  EXPECT_TRUE(Put({400, 200}, kLost, "RequestTimeout").has_value());
+  EXPECT_EQ(CodeOf(Put({400, 400, 400}, kLost, "RequestTimeout")), ErrorCode::kTimeout);
+  EXPECT_EQ(CodeOf(Put({408, 408, 408})), ErrorCode::kTimeout);
+  // None of these has made the object.
+  EXPECT_EQ(CodeOf(Put({400, 412}, kLost, "RequestTimeout")), ErrorCode::kAlreadyExists);
 }
 
 TEST_F(S3ObjectRequestsTest, DeleteIsRepeatedUntilItIsSo) {

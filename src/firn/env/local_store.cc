@@ -10,6 +10,8 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <mutex>
+#include <set>
 #include <system_error>
 #include <utility>
 
@@ -88,25 +90,6 @@ Status SyncFolder(const std::string& folder) {
   // EINVAL: a file system that cannot sync folders (some network ones) orders its metadata itself.
   if (fsync(fd.get()) != 0 && errno != EINVAL) return SystemError("make the folder durable", folder, errno);
   return {};
-}
-
-// mkdir -p, durable: a folder that was made is fsynced into its parent.
-Status MakeFolders(const std::string& folder) {
-  if (folder == "/" || mkdir(folder.c_str(), 0777) == 0) return folder == "/" ? Status() : SyncFolder(FolderOf(folder));
-  if (errno == EEXIST) {
-    struct stat info {};
-    if (stat(folder.c_str(), &info) == 0 && S_ISDIR(info.st_mode)) return {};
-    return Fail(ErrorCode::kInvalidInput, fmt::format("a file stands where a folder is needed; move it: '{}'", folder));
-  }
-  if (errno != ENOENT) {
-    if (errno == ENOTDIR) {
-      return Fail(ErrorCode::kInvalidInput, fmt::format("a part of the path is a file, not a folder: '{}'", folder));
-    }
-    return SystemError("make the folder", folder, errno);
-  }
-  FIRN_TRY(MakeFolders(FolderOf(folder)));
-  if (mkdir(folder.c_str(), 0777) != 0 && errno != EEXIST) return SystemError("make the folder", folder, errno);
-  return SyncFolder(FolderOf(folder));
 }
 
 // Gives `temporary` the name `path` in one step, unless something has that name. 0 or errno.
@@ -241,6 +224,59 @@ std::unexpected<Error> NotLocal(std::string_view reason, std::string_view locati
 
 }  // namespace
 
+// mkdir -p, durable: each folder on the way is fsynced into its parent. That holds for folders that were there as well:
+// whoever made them, this process in an earlier life perhaps, may have died before it came to that.
+class LocalStore::DurableFolders {
+ public:
+  Status Make(const std::string& folder) {
+    if (folder == "/") return {};
+    bool was_there = true;
+    struct stat info {};
+    if (stat(folder.c_str(), &info) != 0) {
+      if (errno == ENOTDIR) {
+        return Fail(ErrorCode::kInvalidInput, fmt::format("a part of the path is a file, not a folder: '{}'", folder));
+      }
+      if (errno != ENOENT) return SystemError("look at the folder", folder, errno);
+      FIRN_TRY(Make(FolderOf(folder)));
+      was_there = mkdir(folder.c_str(), 0777) != 0;
+      if (was_there && errno != EEXIST) return SystemError("make the folder", folder, errno);
+      if (was_there && stat(folder.c_str(), &info) != 0) return SystemError("look at the folder", folder, errno);
+    }
+    if (was_there && !S_ISDIR(info.st_mode)) {
+      return Fail(ErrorCode::kInvalidInput,
+                  fmt::format("a file stands where a folder is needed; move it: '{}'", folder));
+    }
+    if (was_there && IsKnown(folder)) return {};
+    FIRN_TRY(Make(FolderOf(folder)));
+    Status synced = SyncFolder(FolderOf(folder));
+    // A parent that this user may not even read was made by somebody else, who had it in hand.
+    bool foreign = was_there && !synced.has_value() && synced.error().code() == ErrorCode::kUnauthorized;
+    if (!foreign) FIRN_TRY(std::move(synced));
+    Remember(folder);
+    return {};
+  }
+
+ private:
+  static constexpr size_t kFoldersMax = 1024;
+
+  bool IsKnown(const std::string& folder) {
+    std::lock_guard lock(mutex_);
+    return known_.contains(folder);
+  }
+  void Remember(const std::string& folder) {
+    std::lock_guard lock(mutex_);
+    if (known_.size() >= kFoldersMax) known_.clear();  // then some are synced once more
+    known_.insert(folder);
+  }
+
+  std::mutex mutex_;
+  std::set<std::string> known_;
+};
+
+LocalStore::LocalStore(LocalStoreOptions options)
+    : options_(options), folders_(std::make_unique<DurableFolders>()) {}
+LocalStore::~LocalStore() = default;
+
 Result<std::string> LocalStore::PathOf(std::string_view location) {
   std::string_view path = location;
   if (path.starts_with("file:")) {
@@ -271,7 +307,7 @@ Result<std::unique_ptr<ObjectWriter>> LocalStore::OpenWrite(const std::string& l
   FIRN_ASSIGN(std::string path, PathOf(location));
   if (path.ends_with('/')) return NotLocal("an object's location cannot end with '/'", location);
   std::string folder = FolderOf(path);
-  FIRN_TRY(MakeFolders(folder));
+  FIRN_TRY(folders_->Make(folder));
   struct stat info {};
   if (lstat(path.c_str(), &info) == 0) {
     return Fail(ErrorCode::kAlreadyExists, fmt::format("an object is already at this location: '{}'", path));

@@ -7,7 +7,7 @@
 // An object is written as "firn-<16 hex digits>.tmp" in the same folder, fsynced, moved to its name without replacing
 // anything, and the folder is fsynced. A crash leaves at most such a .tmp file; List shows it, so that orphan removal
 // finds it, and no reader's pattern (*.parquet, *.avro) matches it. Put is therefore as strict as PutIfAbsent.
-// Thread-safe; stateless apart from its options.
+// Thread-safe; stateless apart from its options and a bounded set of folders that are known to be durable.
 #pragma once
 
 #include <cstdint>
@@ -27,7 +27,8 @@ struct LocalStoreOptions {
 
 class LocalStore final : public ObjectStore {
  public:
-  explicit LocalStore(LocalStoreOptions options = {}) : options_(options) {}
+  explicit LocalStore(LocalStoreOptions options = {});
+  ~LocalStore() override;
 
   // The absolute path of a location; kInvalidInput for what is no local location.
   static Result<std::string> PathOf(std::string_view location);
@@ -43,7 +44,10 @@ class LocalStore final : public ObjectStore {
   Status Delete(const std::string& location) override;
 
  private:
+  class DurableFolders;
+
   LocalStoreOptions options_;
+  std::unique_ptr<DurableFolders> folders_;
 };
 
 }  // namespace firn::env

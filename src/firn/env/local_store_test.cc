@@ -47,6 +47,13 @@ class LocalStoreTest : public ::testing::Test {
   LocalStore store_;
 };
 
+TEST_F(LocalStoreTest, FoldersThatWereRemovedAreMadeAgain) {
+  ASSERT_TRUE(store_.Put(Uri("a/b/one"), "1").has_value());
+  fs::remove_all(folder_ + "/a");
+  ASSERT_TRUE(store_.Put(Uri("a/b/two"), "2").has_value());
+  EXPECT_THAT(FilesOnDisk(), ElementsAre("a/b/two"));
+}
+
 TEST(LocalPathTest, TakesThePathLiterally) {
   EXPECT_EQ(LocalStore::PathOf("file:///a/b.parquet").value(), "/a/b.parquet");
   EXPECT_EQ(LocalStore::PathOf("file:/a/b.parquet").value(), "/a/b.parquet");

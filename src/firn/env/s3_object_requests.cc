@@ -11,6 +11,7 @@ namespace {
 constexpr int64_t kFirstPauseMs = 100;
 constexpr int64_t kPauseMsMax = 5'000;
 constexpr size_t kErrorNameLengthMax = 64;
+constexpr std::string_view kNoName = "no S3 error code";
 
 bool IsUnreserved(char c) {
   return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-' || c == '.' ||
@@ -21,16 +22,22 @@ bool IsUnreserved(char c) {
 std::string_view ErrorNameOf(std::string_view body) {
   constexpr std::string_view kOpen = "<Code>";
   size_t start = body.find(kOpen);
-  if (start == std::string_view::npos) return "no S3 error code";
+  if (start == std::string_view::npos) return kNoName;
   body.remove_prefix(start + kOpen.size());
   std::string_view name = body.substr(0, body.find('<'));
   bool plain = !name.empty() && name.size() <= kErrorNameLengthMax && std::ranges::all_of(name, IsUnreserved);
-  return plain ? name : "no S3 error code";
+  return plain ? name : kNoName;
 }
 
-bool IsWorthAnotherAttempt(int status) {
+// The server gave up waiting for the request's bytes; it has done nothing.
+bool IsRequestTimeout(const HttpResponse& response) {
+  return response.status == 408 || (response.status == 400 && ErrorNameOf(response.body) == "RequestTimeout");
+}
+
+bool IsWorthAnotherAttempt(const HttpResponse& response) {
+  if (response.status == 501) return false;
   // 409: ConditionalRequestConflict, a racing write or delete; S3 asks to try again.
-  return status >= 500 || status == 429 || status == 409 || status == 408;
+  return response.status >= 500 || response.status == 429 || response.status == 409 || IsRequestTimeout(response);
 }
 
 std::unexpected<Error> ErrorOf(const HttpResponse& response, std::string_view bucket, std::string_view key) {
@@ -38,6 +45,10 @@ std::unexpected<Error> ErrorOf(const HttpResponse& response, std::string_view bu
   auto fail = [&](ErrorCode code, std::string_view reason) {
     return Fail(code, fmt::format("{} (HTTP status {}, {}): 's3://{}/{}'", reason, response.status, name, bucket, key));
   };
+  if (IsRequestTimeout(response)) return fail(ErrorCode::kTimeout, "the request's bytes came too slowly");
+  if (name == "ExpiredToken" || name == "InvalidToken") {
+    return fail(ErrorCode::kUnauthorized, "the session token is not valid any more; get new credentials");
+  }
   switch (response.status) {
     case 301:
     case 307: return fail(ErrorCode::kInvalidInput, "the bucket is in another region; configure that one");
@@ -50,7 +61,7 @@ std::unexpected<Error> ErrorOf(const HttpResponse& response, std::string_view bu
     case 507: return fail(ErrorCode::kResourceExhausted, "the store is full; free space there");
     default: break;
   }
-  if (IsWorthAnotherAttempt(response.status)) return fail(ErrorCode::kUnavailable, "the store cannot answer now");
+  if (IsWorthAnotherAttempt(response)) return fail(ErrorCode::kUnavailable, "the store cannot answer now");
   return fail(ErrorCode::kIoError, "the store gave an answer that this request does not have");
 }
 
@@ -91,6 +102,10 @@ Status S3ObjectRequests::PutIfAbsent(std::string_view bucket, std::string_view k
   request.body = bytes;
   request.timeout_ms = timeout_ms_;
   bool may_be_ours = false;  // an attempt whose outcome is unknown lies behind us
+  auto failed = [&](Error error) {
+    ErrorCode code = may_be_ours ? ErrorCode::kCommitStateUnknown : error.code();
+    return Fail(code, error.message());
+  };
   for (int attempt = 1;; ++attempt) {
     Result<HttpResponse> response = client_.Send(request);
     if (response.has_value() && response->status / 100 == 2) return {};
@@ -99,17 +114,15 @@ Status S3ObjectRequests::PutIfAbsent(std::string_view bucket, std::string_view k
                   fmt::format("an earlier attempt or somebody else made the object; read it: 's3://{}/{}'", bucket,
                               key));
     }
-    if (response.has_value() && (response->status == 501 || !IsWorthAnotherAttempt(response->status))) {
-      return ErrorOf(*response, bucket, key);
+    if (response.has_value() && !IsWorthAnotherAttempt(*response)) {
+      return failed(ErrorOf(*response, bucket, key).error());
     }
     if (!response.has_value() && response.error().code() != ErrorCode::kUnavailable) {
-      return std::unexpected(std::move(response.error()));
+      return failed(std::move(response.error()));
     }
     may_be_ours |= response.has_value() && response->status >= 500 && response->status != 503;
     if (attempt >= attempts_max_) {
-      if (!response.has_value()) return std::unexpected(std::move(response.error()));
-      Error error = ErrorOf(*response, bucket, key).error();
-      return Fail(may_be_ours ? ErrorCode::kCommitStateUnknown : error.code(), error.message());
+      return failed(response.has_value() ? ErrorOf(*response, bucket, key).error() : std::move(response.error()));
     }
     Pause(clock_, attempt);
   }
@@ -123,9 +136,7 @@ Status S3ObjectRequests::Delete(std::string_view bucket, std::string_view key) {
   for (int attempt = 1;; ++attempt) {
     Result<HttpResponse> response = client_.Send(request);
     if (response.has_value() && (response->status / 100 == 2 || response->status == 404)) return {};
-    if (response.has_value() && (response->status == 501 || !IsWorthAnotherAttempt(response->status))) {
-      return ErrorOf(*response, bucket, key);
-    }
+    if (response.has_value() && !IsWorthAnotherAttempt(*response)) return ErrorOf(*response, bucket, key);
     ErrorCode code = response.has_value() ? ErrorCode::kUnavailable : response.error().code();
     if (code != ErrorCode::kUnavailable && code != ErrorCode::kCommitStateUnknown) {
       return std::unexpected(std::move(response.error()));

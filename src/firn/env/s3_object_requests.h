@@ -2,7 +2,7 @@
 //
 // PutObject with "If-None-Match: *" (Arrow has no conditional write), and DeleteObject alone (Arrow's DeleteFile looks
 // first and leaves an empty "folder/" object behind). The HttpClient signs (SigV4, service "s3").
-// Thread-safe. Client and clock must outlive it. Bounded retries: 5xx, 429 and not being reached are tried again.
+// Thread-safe. Client and clock must outlive it. Bounded retries: 5xx, 429, 408, RequestTimeout and not being reached.
 #pragma once
 
 #include <cstdint>

@@ -29,7 +29,8 @@ constexpr KnownError kKnownErrors[] = {
     {"AWS Error INTERNAL_FAILURE", ErrorCode::kUnavailable},
     {"AWS Error NO_SUCH_KEY", ErrorCode::kNotFound},
     {"AWS Error NO_SUCH_BUCKET", ErrorCode::kNotFound},
-    {"AWS Error NO_SUCH_UPLOAD", ErrorCode::kNotFound},
+    // Somebody cleaned the upload's parts away; the object can be written anew.
+    {"AWS Error NO_SUCH_UPLOAD", ErrorCode::kUnavailable},
     {"AWS Error RESOURCE_NOT_FOUND", ErrorCode::kNotFound},
     {"AWS Error ACCESS_DENIED", ErrorCode::kUnauthorized},
     {"AWS Error INVALID_ACCESS_KEY_ID", ErrorCode::kUnauthorized},
@@ -37,7 +38,10 @@ constexpr KnownError kKnownErrors[] = {
     {"AWS Error SIGNATURE_DOES_NOT_MATCH", ErrorCode::kUnauthorized},
     {"AWS Error MISSING_AUTHENTICATION_TOKEN", ErrorCode::kUnauthorized},
     {"AWS Error REQUEST_EXPIRED", ErrorCode::kUnauthorized},
+    // Names that the SDK does not know stand in its text, with HTTP status 400.
     {"ExpiredToken", ErrorCode::kUnauthorized},
+    {"InvalidToken", ErrorCode::kUnauthorized},
+    {"RequestTimeout", ErrorCode::kTimeout},
 };
 
 ErrorCode CodeOfHttpStatus(int status, ErrorCode fallback) {
@@ -64,6 +68,9 @@ ErrorCode S3ErrorCodeOf(std::string_view sdk_message, ErrorCode fallback) {
   int status = 0;
   std::string_view digits = sdk_message.substr(start + kStatus.size());
   std::from_chars(digits.data(), digits.data() + digits.size(), status);
+  // An answer to HEAD has no body that could name the error; with status 400, credentials that have run out are the one
+  // that comes in operation.
+  if (status == 400 && sdk_message.find(" during Head") != std::string_view::npos) return ErrorCode::kUnauthorized;
   return CodeOfHttpStatus(status, fallback);
 }
 
