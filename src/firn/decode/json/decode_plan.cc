@@ -281,6 +281,59 @@ void ObjectPlan::ForgetUnknown() {
   Rehash();
 }
 
+// The object whose members a target looks at; nullptr: it looks at none, or takes them all.
+ObjectPlan* ObjectOf(const Target& target) {
+  if (target.object != nullptr) return target.object.get();
+  return target.value->shape == Shape::kStruct ? target.value->object.get() : nullptr;
+}
+
+// Whether a column takes any object that stands there with all that is inside: as its JSON text, or key by key.
+bool TakesAll(const Target& target) {
+  const ValuePlan* value = target.value.get();
+  if (value == nullptr) return false;
+  if (value->shape == Shape::kMap) return value->element->shape == Shape::kScalar;
+  return value->shape == Shape::kScalar && value->rule.kind == TypeKind::kString;
+}
+
+// Makes known to `object` what `other` takes, which looks at the same JSON object.
+void ShareKnown(ObjectPlan& object, const ObjectPlan& other) {
+  for (const Member& theirs : other.members) {
+    if (theirs.is_taken) continue;
+    Member* ours = object.Find(theirs.key);
+    if (ours == nullptr) {
+      object.Add(theirs.key).is_taken = true;
+      object.known_count = object.members.size();
+      continue;
+    }
+    for (const Target& their_target : theirs.targets) {
+      ours->is_taken_whole = ours->is_taken_whole || TakesAll(their_target);
+      const ObjectPlan* inside = ObjectOf(their_target);
+      for (const Target& target : ours->targets) {
+        ObjectPlan* own = ObjectOf(target);
+        if (own != nullptr && inside != nullptr) ShareKnown(*own, *inside);
+      }
+    }
+  }
+}
+
+// Where several columns are filled from one object, each of their targets walks it by itself. None of them may call
+// unknown what another one takes.
+void ShareKnown(ObjectPlan& way) {
+  for (Member& member : way.members) {
+    for (const Target& target : member.targets) {
+      member.is_taken_whole = member.is_taken_whole || TakesAll(target);
+      ObjectPlan* object = ObjectOf(target);
+      for (const Target& other : member.targets) {
+        const ObjectPlan* others = &other == &target ? nullptr : ObjectOf(other);
+        if (object != nullptr && others != nullptr) ShareKnown(*object, *others);
+      }
+    }
+    for (const Target& target : member.targets) {
+      if (target.object != nullptr) ShareKnown(*target.object);
+    }
+  }
+}
+
 Result<DecodePlan> CompilePlan(const schema::Schema& schema, const JsonDecoderOptions& options,
                                const std::vector<std::string>& taken_columns) {
   Compiler compiler(schema, options);
@@ -290,6 +343,7 @@ Result<DecodePlan> CompilePlan(const schema::Schema& schema, const JsonDecoderOp
     if (std::ranges::find(taken_columns, schema.fields[i].name) != taken_columns.end()) continue;
     FIRN_TRY(compiler.AddRootColumn(i, plan));
   }
+  ShareKnown(plan.root);
   return plan;
 }
 

@@ -67,6 +67,8 @@ struct Member {
   size_t guess_size = 0;           // the key's size; SIZE_MAX when it has a backslash, so that no raw text is equal
   Member* next = nullptr;          // what followed it last time
   std::vector<Target> targets;
+  bool is_taken = false;           // another target of the object at hand takes it: not unknown, though without targets
+  bool is_taken_whole = false;     // one of the targets, or of those of the same object, takes all that is inside
   uint64_t hash = 0;
   uint64_t unknown_count = 0;
   std::string sample;

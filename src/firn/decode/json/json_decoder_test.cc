@@ -6,6 +6,7 @@
 #include <fmt/format.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <malloc.h>
 
 #include <cstdlib>
 #include <filesystem>
@@ -65,6 +66,44 @@ ErrorCode CreateError(const std::string& columns, const JsonDecoderOptions& opti
 
 std::string StringAt(const arrow::RecordBatch& batch, const std::string& column, int64_t row) {
   return static_cast<const arrow::StringArray&>(*batch.GetColumnByName(column)).GetString(row);
+}
+
+TEST(JsonDecoder, WhatAnotherColumnTakesIsNotCountedAsUnknown) {
+  JsonDecoderOptions options;
+  options.sources[FieldId{1}].path = {"x"};
+  options.sources[FieldId{2}].path = {"x", "y"};
+  Fixture text("b: string, c: int", options);
+  ASSERT_TRUE(text.Decode(R"({"x": {"y": 7, "z": 1}, "w": 2})"));
+  EXPECT_THAT(text.decoder->TakeUnknownFieldCounts().by_path, ElementsAre(Pair("w", 1)));
+  // Still there after the names of unknown fields were dropped.
+  ASSERT_TRUE(text.Decode(R"({"x": {"y": 7, "q": 1}})"));
+  EXPECT_TRUE(text.decoder->TakeUnknownFieldCounts().by_path.empty());
+
+  options.sources[FieldId{1}].path = {"x"};
+  Fixture nested("m: map<string, struct<d: int>>", {});
+  ASSERT_TRUE(nested.Decode(R"({"m": {"k": {"d": 1, "e": 2}}})"));
+  EXPECT_THAT(nested.decoder->TakeUnknownFieldCounts().by_path, ElementsAre(Pair("m.*.e", 1)));
+}
+
+// Skipped where malloc is the sanitizer's, which tells nothing.
+TEST(JsonDecoder, AHugeRecordsMemoryIsGivenBack) {
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+  GTEST_SKIP() << "malloc is the sanitizer's";
+#endif
+  auto in_use = [] {
+    struct mallinfo2 info = mallinfo2();
+    return static_cast<int64_t>(info.uordblks + info.hblkhd);
+  };
+  Fixture table("a: map<string, int>");
+  std::string huge = "{\"a\": {";
+  for (int i = 0; i < 500'000; ++i) huge += fmt::format("{}\"k{}\\n\": 1", i == 0 ? "" : ",", i);
+  huge += "}, \"a\": }";  // rejected at its end: the columns let go of it
+  ASSERT_TRUE(table.Decode(R"({"a": {"k": 1}})"));
+  const int64_t before = in_use();
+  ASSERT_FALSE(table.Decode(huge));
+  ASSERT_TRUE(table.Decode(R"({"a": {"k": 1}})"));  // the index of tokens goes with the next record
+  table.rows.Finish();
+  EXPECT_LT(in_use() - before, 4 << 20);
 }
 
 TEST(JsonDecoder, RefusesOptionsThatCannotWork) {

@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include "firn/base/encoding.h"
 #include "firn/decode/iso_time.h"
 #include "firn/decode/json/json_decoder.h"
 #include "firn/decode/json/structural_index.h"
@@ -11,24 +12,6 @@ namespace {
 
 using schema::Type;
 using schema::TypeKind;
-
-constexpr std::string_view kReplacement = "\xef\xbf\xbd";  // U+FFFD
-
-// Length of the valid UTF-8 sequence at the front, 0 when there is none.
-size_t ValidPrefix(std::string_view text) {
-  for (size_t length = 1; length <= 4 && length <= text.size(); ++length) {
-    if (IsValidUtf8(text.substr(0, length))) return length;
-  }
-  return 0;
-}
-
-void AppendSanitized(std::string_view bytes, std::string& out) {
-  while (!bytes.empty()) {
-    size_t length = ValidPrefix(bytes);
-    out += length == 0 ? kReplacement : bytes.substr(0, length);
-    bytes.remove_prefix(length == 0 ? 1 : length);
-  }
-}
 
 std::string_view TimestampTypeName(stream::TimestampType type) {
   switch (type) {
@@ -73,6 +56,11 @@ schema::TypePtr KafkaColumnType() {
   fields.push_back(MakeField(7, "headers", Type::List(MakeField(8, "element", Type::Struct(std::move(header)), true)),
                              false));
   return Type::Struct(std::move(fields));
+}
+
+std::optional<int64_t> TimestampMicros(const stream::Record& record) {
+  if (record.timestamp_ms < 0 || record.timestamp_ms > kSecondsMax * 1000 + 999) return std::nullopt;
+  return record.timestamp_ms * 1000;
 }
 
 KafkaColumn::Part KafkaColumn::PartOf(std::string_view name) {
@@ -152,7 +140,7 @@ Result<KafkaColumn> KafkaColumn::Create(const schema::Field& field) {
 bool KafkaColumn::AppendBytes(std::string_view bytes, bool is_text, columnar::ColumnBuilder& column) {
   if (is_text && !IsValidUtf8(bytes)) {
     scratch_.clear();
-    AppendSanitized(bytes, scratch_);
+    AppendValidUtf8(bytes, scratch_);
     bytes = scratch_;
   }
   bool appended = column.AppendBytes(bytes);
@@ -188,11 +176,11 @@ bool KafkaColumn::AppendPart(const Entry& entry, const stream::Record& record,
     case Part::kTopic: return AppendBytes(partition.topic, true, column);
     case Part::kPartition: column.AppendInt32(partition.partition); return true;
     case Part::kOffset: column.AppendInt64(record.offset); return true;
-    case Part::kTimestamp:
-      // Producers may send any 64-bit number; one outside the years 1 to 9999 is no time.
-      if (record.timestamp_ms < 0 || record.timestamp_ms > kSecondsMax * 1000 + 999) return false;
-      column.AppendInt64(record.timestamp_ms * 1000);
-      return true;
+    case Part::kTimestamp: {
+      std::optional<int64_t> micros = TimestampMicros(record);
+      if (micros.has_value()) column.AppendInt64(*micros);
+      return micros.has_value();
+    }
     case Part::kTimestampType:
       if (record.timestamp_type == stream::TimestampType::kNone) return false;
       return AppendBytes(TimestampTypeName(record.timestamp_type), true, column);

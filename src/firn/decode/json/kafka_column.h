@@ -4,6 +4,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -14,6 +15,9 @@
 #include "firn/stream/record_source.h"
 
 namespace firn::decode::json {
+
+// The record's own timestamp in microseconds. Producers may send any 64-bit number; outside 1970 to 9999 it is no time.
+std::optional<int64_t> TimestampMicros(const stream::Record& record);
 
 class KafkaColumn {
  public:

@@ -13,6 +13,8 @@ using columnar::ColumnBuilder;
 using schema::TypeKind;
 
 constexpr size_t kSampleBytesMax = 100;
+// A rare huge record must not hold its scratches for ever: its map entries alone may be twelve times its size.
+constexpr size_t kKeptRecordBytesMax = size_t{1} << 20;
 
 // Key texts are short and their length is known to agree: eight bytes a step, the last ones overlapping.
 bool SameBytes(const char* a, const char* b, size_t size) {
@@ -48,17 +50,28 @@ bool RecordDecoder::Decode(const stream::Record& record, const stream::SourcePar
   row_ = rows.row_count();
   ++record_serial_;
   depth_ = 0;
+  taken_whole_ = 0;
   kept_.clear();
   key_hashes_.clear();
   map_entry_count_ = 0;
   if (!record.value.has_value()) return Fail(RejectCode::kTombstone, "the record has a null value");
   if (record.value->empty()) return Fail(RejectCode::kEmptyValue, "the record's value has no bytes");
-  if (!DecodeText(*record.value) || !FillMissing() || !FillOwnColumns(record, partition)) {
+  bool good = DecodeText(*record.value) && FillMissing() && FillOwnColumns(record, partition);
+  if (good) {
+    rows.CloseRow();
+  } else {
     rows.DiscardRow();
-    return false;
   }
-  rows.CloseRow();
-  return true;
+  if (record.value->size() > kKeptRecordBytesMax) GiveBackMemory();
+  return good;
+}
+
+void RecordDecoder::GiveBackMemory() {
+  // Swapped, because assigning nothing keeps the capacity.
+  for (std::string* text : {&text_scratch_, &bytes_scratch_, &key_scratch_, &kept_}) std::string().swap(*text);
+  std::vector<uint64_t>().swap(key_hashes_);
+  std::vector<MapEntry>().swap(map_entries_);
+  std::vector<uint32_t>().swap(order_);
 }
 
 bool RecordDecoder::DecodeText(std::string_view text) {
@@ -111,11 +124,13 @@ bool RecordDecoder::DecodeObject(ObjectPlan& plan, ColumnBuilder* parent, const 
     if (member == nullptr || member->targets.empty()) {
       if (!DecodeUnknown(member, here)) return false;
     } else {
+      taken_whole_ += member->is_taken_whole;
       Target& target = member->targets.front();
       bool good = parent != nullptr
                       ? DecodeColumn(*target.value, parent->child(target.column), length, here)
                       : DecodeTargets(*member, here);
       if (!good) return false;
+      taken_whole_ -= member->is_taken_whole;
     }
     separator = cursor_.Peek();
     if (separator == ',') {
@@ -140,7 +155,7 @@ bool RecordDecoder::FindMember(ObjectPlan& plan, std::string_view raw, Member*& 
     if (escapes == Escapes::kOk) key = key_scratch_;
   }
   member = plan.Find(key);
-  if (member == nullptr && unknown_names_ < kUnknownFieldNamesMax) {
+  if (member == nullptr && taken_whole_ == 0 && unknown_names_ < kUnknownFieldNamesMax) {
     ++unknown_names_;
     member = &plan.Add(key);
   }
@@ -407,16 +422,17 @@ bool RecordDecoder::KeysAreDistinct(ColumnBuilder& column, const Place& place) {
 bool RecordDecoder::DecodeUnknown(Member* member, const Place& place) {
   uint32_t begin = cursor_.at();
   if (!SkipValue(place)) return false;
+  if (options_.duplicate_keys == DuplicateKeys::kReject) {
+    key_scratch_.clear();
+    if (Unescape(place.key, key_scratch_) != Escapes::kOk) key_scratch_ = place.key;
+    key_hashes_.push_back(HashKey(key_scratch_));
+  }
+  if (taken_whole_ > 0 || (member != nullptr && member->is_taken)) return true;
   std::string_view raw = cursor_.Raw(begin, cursor_.at());
   if (member == nullptr) {
     ++unknown_beyond_;
   } else if (member->unknown_count++ == 0) {
     member->sample = Shorten(raw, kSampleBytesMax);
-  }
-  if (options_.duplicate_keys == DuplicateKeys::kReject) {
-    key_scratch_.clear();
-    if (Unescape(place.key, key_scratch_) != Escapes::kOk) key_scratch_ = place.key;
-    key_hashes_.push_back(HashKey(key_scratch_));
   }
   if (options_.unknown_fields == UnknownFields::kReject) {
     return Fail(RejectCode::kUnknownField, fmt::format("no column takes the field '{}': {}", PlaceText(place),

@@ -1,6 +1,7 @@
 // RecordDecoder: walks one JSON record along the plan and appends its values; the one implementation of JsonDecoder.
 //
-// Owned by one worker thread. No allocation per record or value once its buffers have grown to the records' size.
+// Owned by one worker thread. No allocation per record or value once its buffers have grown to the records' size; after
+// a huge record they are given back.
 #pragma once
 
 #include <cstdint>
@@ -76,6 +77,7 @@ class RecordDecoder : public JsonDecoder {
   void Keep(std::string_view value, const Place& place);
   bool SkipValue(const Place& place);
   void Forget(ObjectPlan& plan);
+  void GiveBackMemory();
   bool CheckDuplicateHashes(size_t begin, const Place& place);
   bool FillMissing();
   bool CloseAssembled(AssembledStruct& assembled, columnar::ColumnBuilder& column, bool& present);
@@ -107,6 +109,7 @@ class RecordDecoder : public JsonDecoder {
   int64_t row_ = 0;              // index of the row at hand
   uint64_t record_serial_ = 0;
   int32_t depth_ = 0;
+  int32_t taken_whole_ = 0;      // above 0: a column takes all that is here, so nothing is unknown
   std::string text_scratch_;     // unescaped strings, compacted JSON
   std::string bytes_scratch_;    // decoded binary
   std::string key_scratch_;      // unescaped keys
