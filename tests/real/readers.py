@@ -4,6 +4,7 @@ A reader is asked for a table of a lake, some columns and perhaps a predicate. S
 """
 
 import datetime
+import decimal
 import importlib.util
 import math
 import os
@@ -107,8 +108,11 @@ class DuckReader:
         return columns_of(self.query(f"SELECT {chosen} FROM {self.source(table)}{where}"))
 
     def takes(self, predicate) -> bool:
-        """Its day and month before 1970 are cut towards zero, or fail: it skips partitions of any writer."""
+        """Its day and month before 1970 are cut towards zero, or fail: it skips partitions of any writer. Its truncate of a
+        negative decimal is an internal error."""
         value = predicate.value
+        if isinstance(value, decimal.Decimal):
+            return value >= 0
         if isinstance(value, datetime.datetime):
             return value.replace(tzinfo=None) >= EPOCH
         return not isinstance(value, datetime.date) or value >= EPOCH.date()

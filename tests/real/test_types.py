@@ -52,7 +52,10 @@ def check_reads(lake, table: str, schema: Schema, rows: list, draw, predicates: 
                 if _asks_about_nan(rows, field, predicate):
                     continue
                 kept = [row["id"] for row in rows if predicate.holds(row, field.field_type)]
-                read = reader.read(table, ["id"], predicate, field.field_type)["id"]
+                try:
+                    read = reader.read(table, ["id"], predicate, field.field_type)["id"]
+                except Exception as error:
+                    raise AssertionError(f"{reader.name}: {table} WHERE {predicate}: {str(error)[:300]}") from None
                 assert sorted(read) == kept, f"{reader.name}: {table} WHERE {predicate}"
 
 
