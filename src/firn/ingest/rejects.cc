@@ -4,6 +4,10 @@
 
 #include <optional>
 
+#include "firn/base/encoding.h"
+#include "firn/decode/json/kafka_column.h"
+#include "firn/decode/json/structural_index.h"
+
 namespace firn::ingest {
 namespace {
 
@@ -56,10 +60,21 @@ void AppendOptionalBytes(columnar::ColumnBuilder& column, const std::optional<st
   }
 }
 
+// Names and messages come from outside; a string column holds UTF-8.
+void AppendText(columnar::ColumnBuilder& column, std::string_view text) {
+  if (decode::json::IsValidUtf8(text)) {
+    column.AppendBytes(text);
+    return;
+  }
+  std::string valid;
+  AppendValidUtf8(text, valid);
+  column.AppendBytes(valid);
+}
+
 void AppendHeaders(columnar::ColumnBuilder& column, std::span<const stream::Header> headers) {
   columnar::ColumnBuilder& entry = column.child(0);
   for (const stream::Header& header : headers) {
-    entry.child(0).AppendBytes(header.name);
+    AppendText(entry.child(0), header.name);
     AppendOptionalBytes(entry.child(1), header.value);
     entry.AppendStruct();
   }
@@ -115,24 +130,24 @@ void RejectsAppender::Append(columnar::RowBuilder& rows, const stream::Record& r
     switch (columns_[i]) {
       case Column::kRejectedAt: column.AppendInt64(now_ms * 1000); break;
       case Column::kCode: column.AppendBytes(decode::RejectCodeName(reject.code)); break;
-      case Column::kMessage: column.AppendBytes(reject.message); break;
+      case Column::kMessage: AppendText(column, reject.message); break;
       case Column::kIntendedTable:
         if (intended_table.empty()) {
           column.AppendNull();
         } else {
-          column.AppendBytes(intended_table);
+          AppendText(column, intended_table);
         }
         break;
       case Column::kClusterId: column.AppendBytes(partition.cluster_id); break;
-      case Column::kTopic: column.AppendBytes(partition.topic); break;
+      case Column::kTopic: AppendText(column, partition.topic); break;
       case Column::kTopicId: column.AppendBytes(partition.topic_id); break;
       case Column::kPartition: column.AppendInt32(partition.partition); break;
       case Column::kOffset: column.AppendInt64(record.offset); break;
       case Column::kTimestamp:
-        if (record.timestamp_ms < 0) {
-          column.AppendNull();
+        if (std::optional<int64_t> micros = decode::json::TimestampMicros(record); micros.has_value()) {
+          column.AppendInt64(*micros);
         } else {
-          column.AppendInt64(record.timestamp_ms * 1000);
+          column.AppendNull();
         }
         break;
       case Column::kKey: AppendOptionalBytes(column, record.key); break;
