@@ -99,6 +99,8 @@ def check_partitions(table, rows: list):
     for file in live_files(table):
         found[_key(tuple(_inner(value, kind) for value, kind in zip(file.partition, kinds)))] += file.record_count
     assert found == expected, _counter_difference(found, expected)
+    if any(isinstance(kind, t.UUIDType) for kind in kinds):
+        return  # PyIceberg's listing cannot show such a partition
     listed = table.inspect.partitions()
     assert pc.sum(listed.column("record_count")).as_py() == len(rows)
     # PyIceberg lists each NaN as a partition of its own.

@@ -10,6 +10,7 @@ import math
 import os
 import pathlib
 import time
+import uuid
 
 import duckdb
 import pyarrow as pa
@@ -60,9 +61,11 @@ class PyIcebergReader:
         scan = load(self.lake, table).scan(selected_fields=tuple(names) or ("*",), **arguments)
         return columns_of(scan.to_arrow())
 
-    def takes(self, predicate) -> bool:
+    def takes(self, predicate, transform: str = "") -> bool:
         """Its scan filters by whole columns, its transforms step over the calendar's ends, no float is infinite to it."""
         value = predicate.value
+        if isinstance(value, uuid.UUID) and transform == "{}":
+            return False  # a partition's uuid and a literal's are never equal to it
         at_the_end = isinstance(value, datetime.date) and value.year in (1, 9999)
         infinite = isinstance(value, float) and math.isinf(value)
         return "." not in predicate.column and not at_the_end and not infinite
@@ -107,12 +110,14 @@ class DuckReader:
         where = f" WHERE {predicate.sql(kind)}" if predicate else ""
         return columns_of(self.query(f"SELECT {chosen} FROM {self.source(table)}{where}"))
 
-    def takes(self, predicate) -> bool:
-        """Its day and month before 1970 are cut towards zero, or fail: it skips partitions of any writer. Its truncate of a
-        negative decimal is an internal error."""
+    def takes(self, predicate, transform: str = "") -> bool:
+        """Its day and month before 1970 are cut towards zero, or fail: it skips partitions of any writer. So it does with
+        truncated decimals that are negative (an internal error) or large, and with bucketed uuids."""
         value = predicate.value
         if isinstance(value, decimal.Decimal):
-            return value >= 0
+            return not transform.startswith("truncate")
+        if isinstance(value, uuid.UUID):
+            return not transform.startswith("bucket")
         if isinstance(value, datetime.datetime):
             return value.replace(tzinfo=None) >= EPOCH
         return not isinstance(value, datetime.date) or value >= EPOCH.date()
