@@ -7,6 +7,7 @@
 #include "firn/decode/json/json_decoder.h"
 #include "firn/iceberg/commit/append.h"
 #include "firn/ingest/column_sources.h"
+#include "firn/ingest/data_files.h"
 #include "firn/ingest/positions.h"
 
 namespace firn::cli {
@@ -98,6 +99,7 @@ class TableChecks {
 
   bool CheckWritable(const iceberg::TableMetadata& metadata) {
     Status writable = iceberg::CheckWritable(metadata);
+    if (writable.has_value()) writable = ingest::CheckWriteProperties(metadata);
     if (!writable.has_value()) report_.AddError(area_, writable.error());
     return writable.has_value();
   }

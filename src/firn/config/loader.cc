@@ -152,7 +152,8 @@ class ConfigReader {
     block->Text("token", catalog.token);
     block->Text("scope", catalog.scope);
     block->Text("oauth2_server_uri", catalog.oauth2_server_uri);
-    block->Text("access_delegation", catalog.access_delegation);
+    static const std::array<std::string, 2> kDelegations = {"vended-credentials", "none"};
+    block->Choice("access_delegation", catalog.access_delegation, std::span<const std::string>(kDelegations));
     block->Text("prefix", catalog.prefix);
     block->Number("timeout", catalog.timeout_ms);
     std::map<std::string, std::string> headers;

@@ -5,6 +5,7 @@
 #include <set>
 
 #include "firn/base/log.h"
+#include "firn/ingest/data_files.h"
 #include "firn/ingest/history.h"
 
 namespace firn::ingest {
@@ -92,6 +93,7 @@ Result<AttachResult> OpenAttached(MapCommitter& committer, TableState& table, co
   FIRN_TRY(committer.Reload(table));
   std::shared_ptr<const iceberg::LoadedTable> loaded = table.loaded();
   FIRN_TRY(iceberg::CheckWritable(loaded->metadata));
+  FIRN_TRY(CheckWriteProperties(loaded->metadata));
   FIRN_ASSIGN(std::optional<PositionsMap> stands, MapOf(loaded->metadata, committer.identity().pipeline));
   AttachResult result;
   if (!stands.has_value()) {
@@ -125,6 +127,7 @@ Result<AttachResult> AttachTable(Home& home, MapCommitter& committer, TableState
   Result<iceberg::LoadedTable> existing = committer.catalog().LoadTable(table.identifier());
   if (existing.has_value()) {
     FIRN_TRY(WithContext(iceberg::CheckWritable(existing->metadata), context));
+    FIRN_TRY(WithContext(CheckWriteProperties(existing->metadata), context));
     FIRN_ASSIGN(std::optional<PositionsMap> stands, MapOf(existing->metadata, committer.identity().pipeline));
     if (stands.has_value() && listed == nullptr) {
       // Another worker may have attached it since the home was read: the listing always comes before the map.
