@@ -13,7 +13,8 @@ WRONG = "wrong-secret-word"
 def secure(kafka, **changes) -> dict:
     return {"kafka": {"bootstrap.servers": kafka.secure_bootstrap, "security.protocol": "SASL_SSL",
                       "ssl.ca.location": str(kafka.certificate), "sasl.mechanism": "PLAIN",
-                      "sasl.username": KafkaBroker.USER, "sasl.password": KafkaBroker.PASSWORD, **changes}}
+                      "sasl.username": KafkaBroker.USER, "sasl.password": KafkaBroker.PASSWORD, **changes},
+            "limits": {"give_up_after": "5s"}}
 
 
 def test_tls_and_password(lake, topics, kafka, pipelines, name):

@@ -20,7 +20,7 @@ from readers import assert_once, catalog_of, exists, load
 from servers import BUCKET, TABLE_BUCKET
 
 SHORT = {"kafka": {"session.timeout.ms": 6000, "max.poll.interval.ms": 8000, "socket.timeout.ms": 3000},
-         "catalog": {"timeout": "3s"}}
+         "catalog": {"timeout": "3s"}, "limits": {"give_up_after": "8s"}}
 
 
 def events_table(name: str, **more) -> dict:
@@ -225,7 +225,7 @@ def test_a_full_disk(lakes, topics, pipelines, name, work):
         lake.warehouse = f"file://{folder}"
         topics.create(name, 1)
         topics.send(name, small_events(0, 100).values, 1)
-        changes = {"commit": {"detach_after": "2s"}}
+        changes = {"commit": {"detach_after": "2s"}, "limits": {"give_up_after": "5s"}}
         pipeline = pipelines(lake, [events_table(name)], changes=changes)
         pipeline.catch_up()
         ballast = folder / "ballast"

@@ -27,11 +27,8 @@ constexpr int64_t kStartWaitMsMax = 10'000;
 // A service that starts before its servers waits for them; a batch job gives up after a while.
 class StartPatience {
  public:
-  StartPatience(WorkerHealth& health, std::stop_token stop, bool until_caught_up)
-      : health_(health),
-        stop_(std::move(stop)),
-        patience_ms_(until_caught_up ? ingest::kGiveUpMsUntilCaughtUp : INT64_MAX),
-        started_ms_(env::SystemClock().BootMs()) {}
+  StartPatience(WorkerHealth& health, std::stop_token stop, int64_t patience_ms)
+      : health_(health), stop_(std::move(stop)), patience_ms_(patience_ms), started_ms_(env::SystemClock().BootMs()) {}
 
   template <typename T>
   Result<T> Try(std::string_view what, const std::function<Result<T>()>& step) {
@@ -109,12 +106,16 @@ class RunCommand final : public Command {
     if (config.http.enabled) {
       FIRN_ASSIGN(server, StartServer(config.http, registry, health));
     }
-    StartPatience patience(health, invocation.stop, until_caught_up_);
-    FIRN_ASSIGN(Lakehouse lakehouse, patience.Try<Lakehouse>("reaching the catalog", [&] { return OpenLakehouse(config); }));
+    StartPatience patience(health, invocation.stop, until_caught_up_ ? config.pipeline.give_up_after_ms : INT64_MAX);
+    FIRN_ASSIGN(Lakehouse lakehouse,
+                patience.Try<Lakehouse>("reaching the catalog", [&] { return OpenLakehouse(config); }));
+    kafka::KafkaSourceOptions source_options = SourceOptions(config.kafka, config.pipeline.topic_identity_by_name);
+    if (until_caught_up_) {
+      source_options.connect_timeout_ms = std::min(source_options.connect_timeout_ms, config.pipeline.give_up_after_ms);
+    }
     FIRN_ASSIGN(std::unique_ptr<kafka::KafkaSource> source,
-                patience.Try<std::unique_ptr<kafka::KafkaSource>>("reaching Kafka", [&] {
-                  return kafka::KafkaSource::Create(SourceOptions(config.kafka, config.pipeline.topic_identity_by_name));
-                }));
+                patience.Try<std::unique_ptr<kafka::KafkaSource>>(
+                    "reaching Kafka", [&] { return kafka::KafkaSource::Create(source_options); }));
     ingest::WorkerDependencies dependencies{*lakehouse.catalog, lakehouse.store(),   *source,
                                             env::SystemClock(), env::SystemRandom(), registry};
     FIRN_ASSIGN(std::unique_ptr<ingest::Worker> worker, ingest::Worker::Create(config.pipeline, dependencies));

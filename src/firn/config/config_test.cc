@@ -87,7 +87,7 @@ TEST(Config, EveryBlockArrives) {
       "memory: {limit: 1GiB}\n"
       "http: {listen: '[::1]:0'}\n"
       "log: {format: json, level: warning}\n"
-      "limits: {tables_max: 5, clock_skew_max: 2m}\n"
+      "limits: {tables_max: 5, clock_skew_max: 2m, give_up_after: 5s}\n"
       "allow_shared_topic: true\n");
   const ingest::PipelineOptions& pipeline = config.pipeline;
   EXPECT_EQ(config.kafka.group_id, "g");
@@ -119,6 +119,7 @@ TEST(Config, EveryBlockArrives) {
   EXPECT_EQ(config.log.level, LogLevel::kWarning);
   EXPECT_EQ(pipeline.tables_max, 5);
   EXPECT_EQ(pipeline.clock_skew_max_ms, 120'000);
+  EXPECT_EQ(pipeline.give_up_after_ms, 5'000);
   EXPECT_TRUE(pipeline.allow_shared_topic);
 }
 

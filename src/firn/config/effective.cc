@@ -79,6 +79,7 @@ void AddPipeline(const ingest::PipelineOptions& pipeline, std::map<std::string, 
   values["memory.limit"] = FormatSizeBytes(pipeline.memory_limit_bytes);
   values["limits.tables_max"] = fmt::format("{}", pipeline.tables_max);
   values["limits.clock_skew_max"] = FormatDurationMs(pipeline.clock_skew_max_ms);
+  values["limits.give_up_after"] = FormatDurationMs(pipeline.give_up_after_ms);
 }
 
 void AddService(const Config& config, std::map<std::string, std::string>& values) {

@@ -328,6 +328,14 @@ constexpr Key kKeys[] = {
      .min = kSecond,
      .max = kHour,
      .doc = "Largest difference between this machine's clock and the catalog's or store's."},
+    {.path = "limits.give_up_after",
+     .type = kDuration,
+     .default_text = "1m",
+     .min = kSecond,
+     .max = kHour,
+     .doc =
+         "With --until-caught-up: a server that is needed and is away for longer, or an assignment that does not come, "
+         "ends the run with an error. Without it a run waits for ever."},
 };
 
 std::string_view ParentPath(std::string_view path) {

@@ -319,6 +319,7 @@ class ConfigReader {
     if (std::optional<BlockReader> limits = root_.Block("limits")) {
       limits->Number("tables_max", pipeline().tables_max);
       limits->Number("clock_skew_max", pipeline().clock_skew_max_ms);
+      limits->Number("give_up_after", pipeline().give_up_after_ms);
     }
   }
 

@@ -173,9 +173,8 @@ void BatchCommitter::Forget(BatchResult& result, const std::string& table, const
 }
 
 void BatchCommitter::CommitTable(TableBatch& table, Batch& batch, BatchResult& result, std::stop_token stop) {
-  const int64_t patience_ms = batch.home_patience_ms == INT64_MAX
-                                  ? INT64_MAX
-                                  : options_.detach_after_ms + batch.home_patience_ms;
+  const int64_t patience_ms =
+      batch.home_patience_ms == INT64_MAX ? INT64_MAX : options_.detach_after_ms + batch.home_patience_ms;
   Patience patience(committer_.clock(), fmt::format("commit of table '{}'", table.table->name()), patience_ms);
   std::optional<WrittenFiles> written;
   const int64_t started_ms = committer_.clock().BootMs();

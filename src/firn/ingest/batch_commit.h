@@ -46,7 +46,7 @@ struct Batch {
     PartitionKey partition;
     int64_t below = 0;
   };
-  std::vector<Rejected> rejected;  // detached entries whose rejects are written up to there
+  std::vector<Rejected> rejected;        // detached entries whose rejects are written up to there
   int64_t home_patience_ms = INT64_MAX;  // with a home that cannot be committed; a table is detached instead
 };
 

@@ -66,8 +66,8 @@ class DataFilesTest : public testing::Test {
   }
 
   std::vector<int64_t> SortColumnOf(const iceberg::DataFile& file) {
-    auto input = std::make_shared<arrow::io::BufferReader>(
-        arrow::Buffer::FromString(store_.Read(file.file_path).value()));
+    auto input =
+        std::make_shared<arrow::io::BufferReader>(arrow::Buffer::FromString(store_.Read(file.file_path).value()));
     auto reader = parquet::arrow::OpenFile(input, arrow::default_memory_pool()).ValueOrDie();
     std::shared_ptr<arrow::Table> read = reader->ReadTable().ValueOrDie();
     std::vector<int64_t> values;

@@ -146,9 +146,8 @@ TEST_F(MapCommitTest, CommitsThatExpireNothingDoNotReload) {
 }
 
 TEST_F(MapCommitTest, TriesAsOftenAsTheTableSaysAndWaitsLonger) {
-  Create({{"commit.retry.num-retries", "6"},
-          {"commit.retry.min-wait-ms", "1000"},
-          {"commit.retry.max-wait-ms", "4000"}});
+  Create(
+      {{"commit.retry.num-retries", "6"}, {"commit.retry.min-wait-ms", "1000"}, {"commit.retry.max-wait-ms", "4000"}});
   FailCommits(CatalogFault::kConflict);
   const int64_t before = clock_.BootMs();
   EXPECT_EQ(Commit().error().code(), ErrorCode::kConflict);
@@ -163,8 +162,7 @@ TEST_F(MapCommitTest, FourRetriesByDefaultAndNoneIfTheTableSaysSo) {
   FailCommits(CatalogFault::kLostRequest);
   EXPECT_EQ(Commit().error().code(), ErrorCode::kCommitStateUnknown);
   EXPECT_EQ(commits_asked_, 5);
-  ASSERT_TRUE(catalog_
-                  .CommitAsSomebodyElse(kEvents, {iceberg::SetProperties{{{"commit.retry.num-retries", "0"}}}})
+  ASSERT_TRUE(catalog_.CommitAsSomebodyElse(kEvents, {iceberg::SetProperties{{{"commit.retry.num-retries", "0"}}}})
                   .has_value());
   EXPECT_FALSE(Commit().has_value());
   EXPECT_EQ(commits_asked_, 6);

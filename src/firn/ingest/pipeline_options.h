@@ -82,6 +82,7 @@ struct PipelineOptions {
   int64_t detach_after_ms = 120'000;  // a table that fails this long is detached, the rest goes on
   int64_t max_poll_interval_ms = 300'000;
   int64_t clock_skew_max_ms = 30'000;
+  int64_t give_up_after_ms = 60'000;  // until caught up: without a server that is needed, or without an assignment
   int64_t memory_limit_bytes = 512 << 20;
   int32_t upload_threads = 2;
 };

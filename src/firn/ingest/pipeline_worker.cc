@@ -25,7 +25,6 @@ constexpr int64_t kMismatchBackoffMs = 30'000;
 // Two batches are in memory, one filled and one written, each with its encoder's or builders' slack.
 constexpr int64_t kBatchShareOfMemory = 8;
 constexpr int64_t kQueueShareOfMemory = 16;
-constexpr int64_t kNoAssignmentMs = 60'000;
 
 template <typename... Handlers>
 struct Overloaded : Handlers... {
@@ -131,12 +130,12 @@ Status PipelineWorker::Loop() {
       if (stopping_ || CaughtUp()) return {};
     }
     FIRN_TRY(CheckDeadlines());
-    if (until_caught_up_ && !assigned_once_ && deps_.clock.BootMs() - loop_started_ms > kNoAssignmentMs) {
+    if (until_caught_up_ && !assigned_once_ && deps_.clock.BootMs() - loop_started_ms > options_.give_up_after_ms) {
       return Fail(
           ErrorCode::kTimeout,
           fmt::format("no partition was assigned within {} s; does the topic exist, may group '{}' read it, does "
                       "another member of the group hold all partitions?",
-                      kNoAssignmentMs / 1000, options_.group_id));
+                      options_.give_up_after_ms / 1000, options_.group_id));
     }
   }
 }
@@ -279,7 +278,7 @@ Status PipelineWorker::WatchPartitionsOfOthers() {
     if (stands > partition.home_seen) others_moved_ms_ = now_ms;
     partition.home_seen = std::max(partition.home_seen, stands);
   }
-  const int64_t patience_ms = kNoAssignmentMs + 2 * options_.checkpoint_interval_ms;
+  const int64_t patience_ms = options_.give_up_after_ms + 2 * options_.checkpoint_interval_ms;
   if (now_ms - others_moved_ms_ <= patience_ms) return {};
   return Fail(ErrorCode::kTimeout,
               fmt::format("partitions went to another member of group '{}', which has not committed any of them for "
@@ -325,7 +324,7 @@ void PipelineWorker::MaybeFreeze() {
 Batch PipelineWorker::Freeze(bool checkpoint) {
   Batch batch;
   batch.checkpoint = checkpoint;
-  if (until_caught_up_) batch.home_patience_ms = kGiveUpMsUntilCaughtUp;
+  if (until_caught_up_) batch.home_patience_ms = options_.give_up_after_ms;
   const PositionsMap home_map = home_.map();
   bool complete = true;
   int64_t watermark_ms = INT64_MAX;

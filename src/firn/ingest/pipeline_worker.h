@@ -60,8 +60,7 @@ class PipelineWorker : public Worker {
   stream::Position StartOf(stream::PartitionIndex partition, const PositionsMap& home_map);
   Status Reset(const std::string& reason);
   // Tries again what fails for a reason that may pass, for at most `patience_ms`.
-  Status RetryTransient(const std::string& what, const std::function<Status()>& step,
-                        int64_t patience_ms = INT64_MAX);
+  Status RetryTransient(const std::string& what, const std::function<Status()>& step, int64_t patience_ms = INT64_MAX);
   Partition& Of(stream::PartitionIndex index);
   std::vector<stream::PartitionIndex> Owned() const;
 

@@ -23,7 +23,8 @@ bool CouldHaveMade(std::string_view name_template, std::string_view table) {
     size_t close = name_template.find('}', open);
     if (close == std::string_view::npos) return false;
     open = name_template.find('{', close);
-    std::string_view literal = name_template.substr(close + 1, open == std::string_view::npos ? open : open - close - 1);
+    std::string_view literal =
+        name_template.substr(close + 1, open == std::string_view::npos ? open : open - close - 1);
     if (open == std::string_view::npos) return rest.ends_with(literal);
     size_t found = rest.find(literal);
     if (found == std::string_view::npos) return false;
@@ -65,7 +66,7 @@ Status PipelineWorker::RetryTransient(const std::string& what, const std::functi
       status_.not_ready_reason = fmt::format("{}: {}", what, status.error().ToString());
     }
     const int64_t waited_ms = deps_.clock.BootMs() - started_ms;
-    if (waited_ms > patience_ms || (until_caught_up_ && waited_ms > kGiveUpMsUntilCaughtUp)) return status;
+    if (waited_ms > patience_ms || (until_caught_up_ && waited_ms > options_.give_up_after_ms)) return status;
     int64_t wait_ms = std::min(kRetryWaitMsMax, kRetryWaitMsMin << std::min(failures, 10));
     if (!deps_.clock.SleepMs(wait_ms, stop_)) {
       return Fail(ErrorCode::kCancelled, fmt::format("stopped while waiting: {}", what));
@@ -132,8 +133,8 @@ Status PipelineWorker::OpenWanted(Sink& sink) {
   return Fail(ErrorCode::kInvalidInput, fmt::format("table '{}': {}", table, sink.closed_reason));
 }
 
-// Opens what the configuration names, the rejects table, and tables of templates that this worker has met or that wait to
-// catch up: for those there may be no new record that names them.
+// Opens what the configuration names, the rejects table, and tables of templates that this worker has met or that wait
+// to catch up: for those there may be no new record that names them.
 Status PipelineWorker::OpenSinks() {
   std::vector<Sink*> wanted;
   for (const TableRule& rule : options_.tables) {
@@ -324,8 +325,8 @@ void PipelineWorker::ResetIfMovedByOthers(const std::vector<stream::PartitionInd
     }
     if (!moved) continue;
     reset_wanted_ = true;
-    reset_reason_ = fmt::format("positions of {}/{} were moved by somebody else", partition.name.topic,
-                                partition.name.partition);
+    reset_reason_ =
+        fmt::format("positions of {}/{} were moved by somebody else", partition.name.topic, partition.name.partition);
   }
 }
 

@@ -13,8 +13,7 @@ constexpr uint64_t kSlabCheckRows = 512;
 
 // Records of a partition that was lost and given again may still be queued: those are of the earlier assignment.
 bool PipelineWorker::Takes(const Partition& partition, uint64_t orders_done) const {
-  return partition.started && orders_done >= partition.start_order && !partition.releasing &&
-         partition.trouble.empty();
+  return partition.started && orders_done >= partition.start_order && !partition.releasing && partition.trouble.empty();
 }
 
 void PipelineWorker::HandleChunk(const stream::RecordChunk& chunk, uint64_t orders_done) {

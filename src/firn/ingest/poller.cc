@@ -29,7 +29,8 @@ void Poller::Start() {
 Result<std::optional<Poller::Polled>> Poller::Next(int64_t timeout_ms, bool want_chunks) {
   std::unique_lock lock(mutex_);
   auto something = [&] {
-    return woken_ || failure_.has_value() || !control_.empty() || (want_chunks && seeks_pending_ == 0 && !chunks_.empty());
+    return woken_ || failure_.has_value() || !control_.empty() ||
+           (want_chunks && seeks_pending_ == 0 && !chunks_.empty());
   };
   changed_.wait_for(lock, std::chrono::milliseconds(timeout_ms), something);
   woken_ = false;

@@ -92,13 +92,12 @@ Result<HomeRecord> HomeFromJson(const json& home_json) {
     home.tables.push_back(std::move(table));
   }
   for (const json& entry : home_json.at("detached")) {
-    home.detached.push_back(
-        DetachedEntry{entry.at("table").get<std::string>(),
-                      PartitionKey{entry.at("cluster").get<std::string>(), entry.at("topic_id").get<std::string>(),
-                                   entry.at("partition").get<int32_t>()},
-                      entry.value("topic", std::string()), entry.at("reason").get<std::string>(),
-                      entry.at("since_ms").get<int64_t>(), entry.at("hold").get<bool>(),
-                      entry.value("rejected_below", int64_t{0})});
+    home.detached.push_back(DetachedEntry{
+        entry.at("table").get<std::string>(),
+        PartitionKey{entry.at("cluster").get<std::string>(), entry.at("topic_id").get<std::string>(),
+                     entry.at("partition").get<int32_t>()},
+        entry.value("topic", std::string()), entry.at("reason").get<std::string>(), entry.at("since_ms").get<int64_t>(),
+        entry.at("hold").get<bool>(), entry.value("rejected_below", int64_t{0})});
   }
   if (home_json.contains("cut")) {
     FIRN_ASSIGN(home.cut, MarksFromJson(home_json.at("cut")));

@@ -74,8 +74,8 @@ class Sinks {
  public:
   Sinks(const PipelineOptions& options, Home& home, MapCommitter& committer);
 
-  // Opens or attaches; on success the sink is open, or closed and held. Errors as AttachTable; then it is as it was, and
-  // the caller closes it.
+  // Opens or attaches; on success the sink is open, or closed and held. Errors as AttachTable; then it is as it was,
+  // and the caller closes it.
   Status Open(Sink& sink, std::stop_token stop);
   // Compiles the plan, the first time or when the table's schema has changed; only while no row is buffered.
   Status RefreshPlan(Sink& sink);

@@ -66,9 +66,6 @@ struct RunResult {
   bool caught_up = false;
 };
 
-// A run until caught up ends with an error when a server that it needs is away for longer.
-constexpr int64_t kGiveUpMsUntilCaughtUp = 60'000;
-
 class Worker {
  public:
   // kInvalidInput: options that contradict each other (5 × interval > commit_max_age, ...).

@@ -1,8 +1,6 @@
 // WorkerTest: one lake and one log in memory that fail on demand, for the tests of the worker. Workers come and go.
 #pragma once
 
-#include "firn/ingest/worker.h"
-
 #include <arrow/api.h>
 #include <arrow/io/memory.h>
 #include <fmt/format.h>
@@ -22,6 +20,7 @@
 #include "firn/iceberg/commit/live_entries.h"
 #include "firn/ingest/positions.h"
 #include "firn/ingest/positions_admin.h"
+#include "firn/ingest/worker.h"
 #include "firn/stream/testing/memory_log.h"
 
 namespace firn::ingest {

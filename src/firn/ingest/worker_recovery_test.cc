@@ -206,9 +206,9 @@ TEST_F(RecoveryTest, NewColumnIsFilledWhileRecordsKeepComing) {
   schema::Schema wider = table.metadata.CurrentSchema();
   wider.schema_id = 1;
   wider.fields.push_back(MakeField(3, "extra", schema::TypeKind::kLong));
-  ASSERT_TRUE(catalog_
-                  .CommitAsSomebodyElse(table.identifier, {iceberg::AddSchema{wider, 3}, iceberg::SetCurrentSchema{-1}})
-                  .has_value());
+  ASSERT_TRUE(
+      catalog_.CommitAsSomebodyElse(table.identifier, {iceberg::AddSchema{wider, 3}, iceberg::SetCurrentSchema{-1}})
+          .has_value());
   // Read by the files' own statistics: rows of the new column appear while the stream never pauses.
   auto filled = [&] {
     auto entries = iceberg::ReadLiveEntries(Load("lake.events").metadata, store_);
