@@ -17,6 +17,9 @@ if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
   # GCC 12 warns falsely inside std::string and std::variant when it inlines.
   add_compile_options(-Wno-restrict -Wno-array-bounds -Wno-stringop-overflow -Wno-stringop-overread -Wno-dangling-pointer -Wno-psabi)
 endif()
+# Our libraries are position independent and static: nothing can take the place of their functions at run time, so the
+# compiler may inline and call them directly. Visibility stays, so nothing changes for the linker.
+add_compile_options($<$<CONFIG:Release>:-fno-semantic-interposition>)
 if(FIRN_SANITIZE)
   add_compile_options(-fsanitize=${FIRN_SANITIZE} -fno-sanitize-recover=all)
   add_link_options(-fsanitize=${FIRN_SANITIZE})
