@@ -15,8 +15,8 @@ TEST(RejectsTest, BytesAndTimesThatTheColumnsCannotHold) {
   columnar::RowBuilder rows(schema);
   const stream::SourcePartition partition{"c", "id", "flows", 3};
   const stream::Header headers[] = {{"na\xffme", "\xff"}, {"plain", std::nullopt}};
-  for (int64_t timestamp_ms : {int64_t{1'700'000'000'000}, int64_t{-1}, int64_t{253'402'300'800'000},
-                               std::numeric_limits<int64_t>::max()}) {
+  for (int64_t timestamp_ms :
+       {int64_t{1'700'000'000'000}, int64_t{-1}, int64_t{253'402'300'800'000}, std::numeric_limits<int64_t>::max()}) {
     const stream::Record record{.offset = 7, .timestamp_ms = timestamp_ms, .value = "\xff", .headers = headers};
     (*appender)->Append(rows, record, partition, {.code = decode::RejectCode::kNoRoute, .message = "\xc3("}, "t", 5);
   }
