@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <filesystem>
 
 #include "firn/base/encoding.h"
 #include "firn/cli/check_steps.h"
@@ -22,6 +23,19 @@ void CheckSkew(const config::Config& config, const char* area, int64_t their_ms,
                          "refuse to start. Set the clocks by NTP: {}",
                          config::FormatDurationMs(config.pipeline.clock_skew_max_ms),
                          config::FormatDurationMs(skew_ms / 1000 * 1000)));
+}
+
+std::string FullPath(const std::string& path) {
+  std::error_code ignored;
+  return std::filesystem::absolute(path, ignored).string();
+}
+
+// A SQLite file that is not there, in a folder that is.
+bool CatalogFileToBeMade(const config::Config& config) {
+  if (config.catalog.type != config::CatalogType::kSqlite) return false;
+  std::error_code ignored;
+  const std::filesystem::path path = FullPath(config.catalog.uri);
+  return !std::filesystem::exists(path, ignored) && std::filesystem::is_directory(path.parent_path(), ignored);
 }
 
 // Somewhere under which the pipeline will write: the warehouse, else the location of one of its tables.
@@ -67,14 +81,26 @@ void ProbeWriting(const config::Config& config, const std::string& folder, env::
 
 }  // namespace
 
-bool CheckCatalog(const config::Config& config, iceberg::Catalog& catalog, CheckReport& report) {
-  if (Status status = catalog.Ping(); !status.has_value()) {
-    report.AddError(kCatalogArea, status.error());
-    return false;
+std::optional<Lakehouse> CheckCatalog(const config::Config& config, CheckReport& report) {
+  Result<Lakehouse> lakehouse = OpenLakehouse(config, LakehouseUse::kLook);
+  const bool to_be_made = !lakehouse.has_value() && CatalogFileToBeMade(config);
+  if (to_be_made) {
+    report.Add(Verdict::kNote, kCatalogArea, "catalog_to_create",
+               fmt::format("no such catalog file; `firn run` would make it: '{}'", FullPath(config.catalog.uri)));
+    config::Config stand_in = config;
+    stand_in.catalog.uri = ":memory:";
+    lakehouse = OpenLakehouse(stand_in, LakehouseUse::kRun);
   }
+  Status reached = lakehouse.has_value() ? lakehouse->catalog->Ping() : std::unexpected<Error>(lakehouse.error());
+  if (!reached.has_value()) {
+    report.AddError(kCatalogArea, reached.error());
+    return std::nullopt;
+  }
+  if (to_be_made) return std::move(*lakehouse);
+  iceberg::Catalog& catalog = *lakehouse->catalog;
   report.Add(Verdict::kOk, kCatalogArea, "catalog_reached", fmt::format("reached: {}", catalog.description()));
   if (std::optional<int64_t> server_ms = catalog.ServerTimeMs()) CheckSkew(config, kCatalogArea, *server_ms, report);
-  return true;
+  return std::move(*lakehouse);
 }
 
 void CheckStore(const config::Config& config, Lakehouse& lakehouse, bool write_probe, CheckReport& report) {

@@ -3,6 +3,7 @@
 // Reads only; the write probe is the one exception, and asked for. One thread.
 #pragma once
 
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -16,8 +17,9 @@ namespace firn::cli {
 // Gives the topics that were found, for the tables' checks.
 std::vector<kafka::TopicInfo> CheckKafka(const config::Config& config, CheckReport& report);
 
-// False: the catalog cannot be used, the rest makes no sense.
-bool CheckCatalog(const config::Config& config, iceberg::Catalog& catalog, CheckReport& report);
+// The lake as it is. A SQLite file that `firn run` would make is not made here: an empty catalog in memory stands in
+// for it. nullopt: the catalog cannot be used, the rest makes no sense.
+std::optional<Lakehouse> CheckCatalog(const config::Config& config, CheckReport& report);
 
 void CheckStore(const config::Config& config, Lakehouse& lakehouse, bool write_probe, CheckReport& report);
 

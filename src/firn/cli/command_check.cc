@@ -66,12 +66,8 @@ class CheckCommand final : public Command {
 
   void CheckAll(const config::Config& config, CheckReport& report) const {
     std::vector<kafka::TopicInfo> topics = CheckKafka(config, report);
-    Result<Lakehouse> lakehouse = OpenLakehouse(config);
-    if (!lakehouse.has_value()) {
-      report.AddError("catalog", lakehouse.error());
-      return;
-    }
-    if (!CheckCatalog(config, *lakehouse->catalog, report)) return;
+    std::optional<Lakehouse> lakehouse = CheckCatalog(config, report);
+    if (!lakehouse.has_value()) return;
     CheckStore(config, *lakehouse, write_probe_, report);
     CheckTables(config, *lakehouse->catalog, topics, report);
   }

@@ -146,7 +146,9 @@ class PositionsCommand final : public Command {
     if (!config.has_value()) return ReportError(invocation, config.error(), json_, kUsage);
     ConfigureLogging(config->log.format, config->log.level);
     if (config->pipeline.worker.empty()) config->pipeline.worker = WorkerName();
-    Result<Lakehouse> lakehouse = OpenLakehouse(*config);
+    // Nobody's catalog has come to be by looking for positions, nor by setting them.
+    const bool changes = action_ != "show" && yes_;
+    Result<Lakehouse> lakehouse = OpenLakehouse(*config, changes ? LakehouseUse::kChange : LakehouseUse::kLook);
     if (!lakehouse.has_value()) return ReportError(invocation, lakehouse.error(), json_);
     ingest::PositionsAdmin admin(config->pipeline, *lakehouse->catalog, lakehouse->store(), env::SystemClock(),
                                  env::SystemRandom());

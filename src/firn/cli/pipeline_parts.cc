@@ -59,23 +59,28 @@ Result<std::unique_ptr<iceberg::Catalog>> OpenRestCatalog(const config::CatalogC
 }
 
 Result<std::unique_ptr<iceberg::Catalog>> OpenSqliteCatalog(const config::CatalogConfig& catalog,
-                                                            env::ObjectStore& store) {
+                                                            env::ObjectStore& store, LakehouseUse use) {
   iceberg::SqliteCatalogOptions options;
   options.path = catalog.uri;
   options.catalog_name = catalog.name;
   options.warehouse = catalog.warehouse;
   options.busy_timeout_ms = catalog.timeout_ms;
+  switch (use) {
+    case LakehouseUse::kRun: options.access = iceberg::SqliteAccess::kCreate; break;
+    case LakehouseUse::kChange: options.access = iceberg::SqliteAccess::kWrite; break;
+    case LakehouseUse::kLook: options.access = iceberg::SqliteAccess::kRead; break;
+  }
   return iceberg::SqliteCatalog::Create(std::move(options), store, env::SystemClock(), env::SystemRandom());
 }
 
 }  // namespace
 
-Result<Lakehouse> OpenLakehouse(const config::Config& config) {
+Result<Lakehouse> OpenLakehouse(const config::Config& config, LakehouseUse use) {
   Lakehouse lakehouse;
   env::StoreOptions store_options = PlainStoreOptions(config.store.s3);
   FIRN_ASSIGN(lakehouse.plain_store, env::StoreRouter::Create(store_options));
   if (config.catalog.type == config::CatalogType::kSqlite) {
-    FIRN_ASSIGN(lakehouse.catalog, OpenSqliteCatalog(config.catalog, *lakehouse.plain_store));
+    FIRN_ASSIGN(lakehouse.catalog, OpenSqliteCatalog(config.catalog, *lakehouse.plain_store, use));
     return lakehouse;
   }
   FIRN_ASSIGN(lakehouse.http, env::CurlHttpClient::Create({.user_agent = fmt::format("firn/{}", FirnVersion())}));

@@ -3,6 +3,7 @@
 // Made and owned by one command; the parts are thread-safe as their own headers say.
 #pragma once
 
+#include <cstdint>
 #include <memory>
 #include <string>
 
@@ -25,10 +26,14 @@ struct Lakehouse {
   env::ObjectStore& store() { return vended_store ? *vended_store : *plain_store; }
 };
 
-// A REST catalog is asked for its configuration; a SQLite file is opened, and made if missing. With a REST catalog and
-// without keys in store.s3 the store takes endpoint and credentials from what the catalog says about the pipeline's
-// tables, and asks again when they are refused or about to expire.
-Result<Lakehouse> OpenLakehouse(const config::Config& config);
+// What a command will do to the lake. A REST catalog does not care; a SQLite file is made by kRun alone, must be there
+// for the others (kNotFound), and is not written to by kLook.
+enum class LakehouseUse : uint8_t { kRun, kChange, kLook };
+
+// A REST catalog is asked for its configuration, a SQLite file is opened. With a REST catalog and without keys in
+// store.s3 the store takes endpoint and credentials from what the catalog says about the pipeline's tables, and asks
+// again when they are refused or about to expire.
+Result<Lakehouse> OpenLakehouse(const config::Config& config, LakehouseUse use = LakehouseUse::kRun);
 
 // Options of the record source; properties that have an option of their own are moved there.
 kafka::KafkaSourceOptions SourceOptions(const config::KafkaConfig& kafka, bool topic_identity_by_name);
