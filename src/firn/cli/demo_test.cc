@@ -75,6 +75,7 @@ TEST(Demo, CountsAgreeAndTheFolderMayBeUsedAgain) {
     EXPECT_EQ(demo.document["verified"], true);
     EXPECT_EQ(demo.document["rows"].get<int>() + demo.document["rejects"].get<int>(), 5000);
     EXPECT_GT(demo.document["rejects"], 0);
+    EXPECT_TRUE(demo.document["run"]["lag_records"].is_number()) << demo.document.dump(2);
     EXPECT_TRUE(std::filesystem::exists(folder / "query_duckdb.py"));
     EXPECT_TRUE(std::filesystem::exists(folder / "query_pyiceberg.py"));
   }

@@ -29,6 +29,7 @@ void LagWatch::Watch(std::vector<std::pair<stream::PartitionIndex, stream::Sourc
     if (auto found = ends_.find(index); found != ends_.end()) kept.insert(*found);
   }
   ends_ = std::move(kept);
+  watched_is_new_ = true;
   changed_.notify_all();
 }
 
@@ -42,16 +43,18 @@ std::optional<LagWatch::End> LagWatch::EndOf(stream::PartitionIndex partition) c
 void LagWatch::Run(std::stop_token stop) {
   std::unique_lock lock(mutex_);
   while (!stop.stop_requested()) {
-    auto round = watched_;
-    for (const auto& [index, name] : round) {
-      if (stop.stop_requested()) return;
-      lock.unlock();
-      int64_t asked_ms = clock_.WallMs();
-      Result<stream::Watermarks> watermarks = source_.QueryWatermarks(name, kQueryTimeoutMs);
-      lock.lock();
-      if (watermarks.has_value()) ends_[index] = End{watermarks->end, asked_ms};
+    watched_is_new_ = false;
+    const auto round = watched_;
+    std::vector<stream::SourcePartition> names;
+    for (const auto& [index, name] : round) names.push_back(name);
+    lock.unlock();
+    const int64_t asked_ms = clock_.WallMs();
+    auto ends = source_.QueryEnds(names, kQueryTimeoutMs);
+    lock.lock();
+    for (size_t i = 0; ends.has_value() && !watched_is_new_ && i < round.size(); ++i) {
+      if ((*ends)[i].has_value()) ends_[round[i].first] = End{*(*ends)[i], asked_ms};
     }
-    changed_.wait_for(lock, stop, std::chrono::milliseconds(kRoundMs), [] { return false; });
+    changed_.wait_for(lock, stop, std::chrono::milliseconds(kRoundMs), [&] { return watched_is_new_; });
   }
 }
 

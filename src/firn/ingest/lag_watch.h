@@ -1,5 +1,5 @@
-// LagWatch: a thread that asks the source how far each assigned partition reaches, so that lag and completeness can be
-// told without slowing the pipeline.
+// LagWatch: a thread that asks the source how far the assigned partitions reach, all in one question, so that lag and
+// completeness can be told without slowing the pipeline.
 //
 // All members thread-safe.
 #pragma once
@@ -39,6 +39,7 @@ class LagWatch {
   mutable std::mutex mutex_;
   std::condition_variable_any changed_;
   std::vector<std::pair<stream::PartitionIndex, stream::SourcePartition>> watched_;
+  bool watched_is_new_ = false;  // since the last question
   std::map<stream::PartitionIndex, End> ends_;
   std::jthread thread_;
 };

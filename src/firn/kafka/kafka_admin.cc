@@ -3,6 +3,8 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <map>
+#include <utility>
 
 #include "firn/base/encoding.h"
 #include "firn/kafka/kafka_error.h"
@@ -102,11 +104,15 @@ Result<std::vector<std::string>> ListTopics(rd_kafka_s* client, int64_t timeout_
   return names;
 }
 
-Result<std::optional<int64_t>> ListOffset(rd_kafka_s* client, const std::string& topic, int32_t partition,
-                                          int64_t spec, bool read_committed, int64_t timeout_ms) {
-  const std::string what = fmt::format("offsets of partition '{}/{}'", topic, partition);
-  TopicPartitionList list = MakeTopicPartitionList(1);
-  AddTopicPartition(list, topic, partition, spec);
+Result<std::vector<Result<std::optional<int64_t>>>> ListOffsets(rd_kafka_s* client,
+                                                                std::span<const OffsetQuestion> questions,
+                                                                bool read_committed, int64_t timeout_ms) {
+  using Answer = Result<std::optional<int64_t>>;
+  if (questions.empty()) return std::vector<Answer>();
+  const std::string what = fmt::format("offsets of {} partitions, the first '{}/{}'", questions.size(),
+                                       questions[0].topic, questions[0].partition);
+  TopicPartitionList list = MakeTopicPartitionList(questions.size());
+  for (const OffsetQuestion& one : questions) AddTopicPartition(list, one.topic, one.partition, one.spec);
   auto options = MakeOptions(client, RD_KAFKA_ADMIN_OP_LISTOFFSETS, timeout_ms);
   RdPtr<rd_kafka_error_t> refused(rd_kafka_AdminOptions_set_isolation_level(
       options.get(),
@@ -119,11 +125,31 @@ Result<std::optional<int64_t>> ListOffset(rd_kafka_s* client, const std::string&
   size_t count = 0;
   const rd_kafka_ListOffsetsResultInfo_t** infos =
       rd_kafka_ListOffsets_result_infos(rd_kafka_event_ListOffsets_result(event.get()), &count);
-  if (count != 1) return Fail(ErrorCode::kCorruption, fmt::format("{}: answers for one request: {}", what, count));
-  const rd_kafka_topic_partition_t* answer = rd_kafka_ListOffsetsResultInfo_topic_partition(infos[0]);
-  if (answer->err != RD_KAFKA_RESP_ERR_NO_ERROR) return std::unexpected<Error>(ToError(answer->err, what));
-  if (answer->offset < 0) return std::optional<int64_t>();
-  return std::optional<int64_t>(answer->offset);
+  std::map<std::pair<std::string_view, int32_t>, const rd_kafka_topic_partition_t*> answered;
+  for (size_t i = 0; i < count; ++i) {
+    const rd_kafka_topic_partition_t* answer = rd_kafka_ListOffsetsResultInfo_topic_partition(infos[i]);
+    answered.emplace(std::pair(std::string_view(answer->topic), answer->partition), answer);
+  }
+  std::vector<Answer> answers;
+  for (const OffsetQuestion& one : questions) {
+    const std::string which = fmt::format("offsets of partition '{}/{}'", one.topic, one.partition);
+    auto found = answered.find(std::pair(std::string_view(one.topic), one.partition));
+    if (found == answered.end()) {
+      answers.push_back(Fail(ErrorCode::kUnavailable, fmt::format("{}: the brokers gave no answer", which)));
+    } else if (found->second->err != RD_KAFKA_RESP_ERR_NO_ERROR) {
+      answers.push_back(std::unexpected<Error>(ToError(found->second->err, which)));
+    } else {
+      answers.push_back(found->second->offset < 0 ? Answer(std::nullopt) : Answer(found->second->offset));
+    }
+  }
+  return answers;
+}
+
+Result<std::optional<int64_t>> ListOffset(rd_kafka_s* client, const std::string& topic, int32_t partition,
+                                          int64_t spec, bool read_committed, int64_t timeout_ms) {
+  const OffsetQuestion question{topic, partition, spec};
+  FIRN_ASSIGN(auto answers, ListOffsets(client, std::span(&question, 1), read_committed, timeout_ms));
+  return std::move(answers[0]);
 }
 
 }  // namespace firn::kafka

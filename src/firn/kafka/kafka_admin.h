@@ -38,7 +38,19 @@ Result<std::vector<std::string>> ListTopics(rd_kafka_s* client, int64_t timeout_
 inline constexpr int64_t kEarliestOffset = -2;
 inline constexpr int64_t kLatestOffset = -1;  // read_committed: the last stable offset, else the high watermark
 
-// `spec` is one of the above or a timestamp in milliseconds; nullopt: no record at or after that time.
+struct OffsetQuestion {
+  std::string topic;
+  int32_t partition = 0;
+  int64_t spec = kLatestOffset;  // one of the above, or a timestamp in milliseconds
+};
+
+// One request to each broker that leads a partition: brokers answer a connection's requests in order, so each question
+// by itself would wait for the fetch before it. The answers are in the order of the questions, which name different
+// partitions; nullopt: no record at or after that time.
+Result<std::vector<Result<std::optional<int64_t>>>> ListOffsets(rd_kafka_s* client,
+                                                                std::span<const OffsetQuestion> questions,
+                                                                bool read_committed, int64_t timeout_ms);
+// The same for one.
 Result<std::optional<int64_t>> ListOffset(rd_kafka_s* client, const std::string& topic, int32_t partition,
                                           int64_t spec, bool read_committed, int64_t timeout_ms);
 

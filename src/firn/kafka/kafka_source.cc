@@ -187,6 +187,21 @@ Result<stream::Watermarks> KafkaSource::QueryWatermarks(const stream::SourcePart
   return stream::Watermarks{.start = *start, .end = *end};
 }
 
+Result<std::vector<std::optional<int64_t>>> KafkaSource::QueryEnds(std::span<const stream::SourcePartition> partitions,
+                                                                   int64_t timeout_ms) {
+  std::vector<OffsetQuestion> questions;
+  for (const stream::SourcePartition& partition : partitions) {
+    questions.push_back({partition.topic, partition.partition, kLatestOffset});
+  }
+  FIRN_ASSIGN(auto answers,
+              ListOffsets(impl_->consumer->client(), questions, impl_->options.read_committed, timeout_ms));
+  std::vector<std::optional<int64_t>> ends;
+  for (const Result<std::optional<int64_t>>& answer : answers) {
+    ends.push_back(answer.has_value() ? *answer : std::nullopt);
+  }
+  return ends;
+}
+
 Result<int64_t> KafkaSource::OffsetForTimestamp(const stream::SourcePartition& partition, int64_t timestamp_ms,
                                                 int64_t timeout_ms) {
   if (timestamp_ms < 0) {

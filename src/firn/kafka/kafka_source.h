@@ -54,6 +54,8 @@ class KafkaSource final : public stream::RecordSource {
 
   Status CommitGroupOffsets(std::span<const stream::PartitionPosition> positions) override;
   Result<stream::Watermarks> QueryWatermarks(const stream::SourcePartition& partition, int64_t timeout_ms) override;
+  Result<std::vector<std::optional<int64_t>>> QueryEnds(std::span<const stream::SourcePartition> partitions,
+                                                        int64_t timeout_ms) override;
   Result<int64_t> OffsetForTimestamp(const stream::SourcePartition& partition, int64_t timestamp_ms,
                                      int64_t timeout_ms) override;
   Result<std::vector<stream::TopicDescription>> DescribeTopics(int64_t timeout_ms) override;

@@ -87,6 +87,17 @@ TEST_F(KafkaSourceTest, ReadsEverythingOnceAndItsPositionsReachTheEnd) {
   EXPECT_EQ(watermarks->start, 0);
   EXPECT_EQ(watermarks->end, 500);
   EXPECT_TRUE(reader.troubles.empty());
+
+  std::vector<stream::SourcePartition> names;
+  for (int32_t partition : {2, 0, 9, 3, 1}) names.push_back(name), names.back().partition = partition;
+  names.push_back(name);
+  names.back().topic = "no-such-topic";
+  ASSERT_TRUE(producer_->Produce("flows", 3, {.value = "more"}).has_value());
+  ASSERT_TRUE(producer_->Flush(10'000).has_value());
+  auto ends = reader.source->QueryEnds(names, 5000);
+  ASSERT_TRUE(ends.has_value()) << ends.error().ToString();
+  EXPECT_EQ(*ends, (std::vector<std::optional<int64_t>>{500, 500, std::nullopt, 501, 500, std::nullopt}));
+  EXPECT_TRUE(reader.source->QueryEnds({}, 5000)->empty());
 }
 
 TEST_F(KafkaSourceTest, KeysValuesAndHeadersKeepNullAndEmptyApart) {

@@ -109,6 +109,9 @@ class RecordSource {
   // Publishes positions for other people's lag tools; never read back by Firn for a decision.
   virtual Status CommitGroupOffsets(std::span<const PartitionPosition> positions) = 0;
   virtual Result<Watermarks> QueryWatermarks(const SourcePartition& partition, int64_t timeout_ms) = 0;
+  // The ends alone, of many partitions in one question and in their order; nullopt: not known now.
+  virtual Result<std::vector<std::optional<int64_t>>> QueryEnds(std::span<const SourcePartition> partitions,
+                                                                int64_t timeout_ms) = 0;
   // The first offset whose timestamp is at or after `timestamp_ms`, else the end.
   virtual Result<int64_t> OffsetForTimestamp(const SourcePartition& partition, int64_t timestamp_ms,
                                              int64_t timeout_ms) = 0;

@@ -174,6 +174,16 @@ Result<Watermarks> MemorySource::QueryWatermarks(const SourcePartition& partitio
   return log_->WatermarksOf(partition.partition);
 }
 
+Result<std::vector<std::optional<int64_t>>> MemorySource::QueryEnds(std::span<const SourcePartition> partitions,
+                                                                    int64_t) {
+  std::vector<std::optional<int64_t>> ends;
+  for (const SourcePartition& partition : partitions) {
+    bool known = partition.partition >= 0 && partition.partition < log_->partition_count();
+    ends.push_back(known ? std::optional<int64_t>(log_->WatermarksOf(partition.partition).end) : std::nullopt);
+  }
+  return ends;
+}
+
 Result<int64_t> MemorySource::OffsetForTimestamp(const SourcePartition& partition, int64_t timestamp_ms, int64_t) {
   int64_t next = 0;
   for (const LoggedRecord& record : log_->Read(partition.partition, 0, SIZE_MAX, next)) {

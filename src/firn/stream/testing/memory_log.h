@@ -73,6 +73,8 @@ class MemorySource final : public RecordSource {
   Status Seek(std::span<const PartitionPosition> positions) override;
   Status CommitGroupOffsets(std::span<const PartitionPosition> positions) override;
   Result<Watermarks> QueryWatermarks(const SourcePartition& partition, int64_t timeout_ms) override;
+  Result<std::vector<std::optional<int64_t>>> QueryEnds(std::span<const SourcePartition> partitions,
+                                                        int64_t timeout_ms) override;
   Result<int64_t> OffsetForTimestamp(const SourcePartition& partition, int64_t timestamp_ms,
                                      int64_t timeout_ms) override;
   Result<std::vector<TopicDescription>> DescribeTopics(int64_t timeout_ms) override;
