@@ -51,7 +51,8 @@ constexpr Key kKeys[] = {
     {.path = "source.topics", .type = kTextList, .doc = "Names of topics. Either this or topics_regex."},
     {.path = "source.topics_regex",
      .type = kText,
-     .doc = "Every topic whose whole name matches this POSIX pattern, new ones too; begins with '^'. Either this or "
+     .doc = "Every topic whose whole name matches this pattern (docs/kafka.md), new ones too; begins with '^'. Either "
+            "this or "
             "topics."},
     {.path = "source.start",
      .type = kText,
