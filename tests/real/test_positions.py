@@ -26,7 +26,8 @@ def offsets(marks: list) -> dict:
 def test_show_is_what_the_properties_hold(lake, topics, pipelines, name):
     topics.create(name, 2)
     pipeline = pipelines(lake, [events_table(name)])
-    assert positions(pipeline, "show")["home"] is None
+    missing = pipeline.command("positions", "show", "--json")
+    assert missing.process.popen.returncode == firn.FAILURE and "catalog-local.db" in missing.log
     topics.send(name, small_events(0, 101).values, 2)
     pipeline.catch_up()
     shown = positions(pipeline, "show")

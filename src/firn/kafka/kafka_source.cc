@@ -3,8 +3,10 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <chrono>
 #include <cstdlib>
 #include <optional>
+#include <thread>
 
 #include "firn/base/log.h"
 #include "firn/kafka/consumer_handle.h"
@@ -18,26 +20,55 @@
 namespace firn::kafka {
 namespace {
 
+constexpr int64_t kConnectStepMs = 1'000;
+constexpr int64_t kConnectPauseMs = 100;
+
 // Why nothing answers: the last error that librdkafka put into its queue, which names hosts and causes.
-std::string LastError(ConsumerHandle& consumer) {
-  std::string last;
+struct Trouble {
+  std::string text;
+  bool credentials_refused = false;
+};
+
+void TakeTrouble(ConsumerHandle& consumer, Trouble& trouble) {
   while (RdPtr<rd_kafka_event_t> event{rd_kafka_queue_poll(consumer.group_queue(), 0)}) {
     if (rd_kafka_event_type(event.get()) != RD_KAFKA_EVENT_ERROR) continue;
-    if (rd_kafka_event_error(event.get()) == RD_KAFKA_RESP_ERR__ALL_BROKERS_DOWN && !last.empty()) continue;
-    last = rd_kafka_event_error_string(event.get());
+    rd_kafka_resp_err_t code = rd_kafka_event_error(event.get());
+    if (code == RD_KAFKA_RESP_ERR__ALL_BROKERS_DOWN && !trouble.text.empty()) continue;
+    trouble.text = rd_kafka_event_error_string(event.get());
+    trouble.credentials_refused |= code == RD_KAFKA_RESP_ERR__AUTHENTICATION;
   }
-  return last;
 }
 
 Result<std::string> Connect(ConsumerHandle& consumer, const std::string& bootstrap, int64_t timeout_ms) {
   const int timeout = static_cast<int>(std::clamp<int64_t>(timeout_ms, 1, 3'600'000));
-  const rd_kafka_metadata_t* metadata = nullptr;
-  rd_kafka_resp_err_t code = rd_kafka_metadata(consumer.client(), /*all_topics=*/0, nullptr, &metadata, timeout);
-  RdPtr<const rd_kafka_metadata_t> owned(metadata);
-  if (code != RD_KAFKA_RESP_ERR_NO_ERROR) {
-    return std::unexpected<Error>(
-        ToError(code, fmt::format("no Kafka broker answers at '{}'; check kafka.bootstrap.servers, the network and the "
-                                  "security properties", bootstrap), LastError(consumer)));
+  const auto deadline = std::chrono::steady_clock::now() + std::chrono::milliseconds(timeout);
+  Trouble trouble;
+  for (;;) {
+    const auto left =
+        std::chrono::duration_cast<std::chrono::milliseconds>(deadline - std::chrono::steady_clock::now()).count();
+    const rd_kafka_metadata_t* metadata = nullptr;
+    rd_kafka_resp_err_t code = rd_kafka_metadata(consumer.client(), /*all_topics=*/0, nullptr, &metadata,
+                                                 static_cast<int>(std::clamp<int64_t>(left, 1, kConnectStepMs)));
+    RdPtr<const rd_kafka_metadata_t> owned(metadata);
+    if (code == RD_KAFKA_RESP_ERR_NO_ERROR) break;
+    TakeTrouble(consumer, trouble);
+    // Waiting does not mend a password; everything else may come up.
+    if (trouble.credentials_refused) {
+      return Fail(
+          ErrorCode::kUnauthorized,
+          fmt::format("the Kafka brokers refuse the credentials; check the sasl.* properties under 'kafka': '{}': "
+                      "{}",
+                      bootstrap, trouble.text));
+    }
+    if (left <= kConnectPauseMs) {
+      return std::unexpected<Error>(
+          ToError(code,
+                  fmt::format("no Kafka broker answers at '{}'; check kafka.bootstrap.servers, the network and the "
+                              "security properties",
+                              bootstrap),
+                  trouble.text));
+    }
+    std::this_thread::sleep_for(std::chrono::milliseconds(kConnectPauseMs));
   }
   char* id = rd_kafka_clusterid(consumer.client(), timeout);
   if (id == nullptr) {
@@ -123,21 +154,20 @@ Result<std::unique_ptr<KafkaSource>> KafkaSource::Create(KafkaSourceOptions opti
                                            .properties = options.properties}));
   FIRN_ASSIGN(impl->consumer, ConsumerHandle::Create(std::move(conf), UsesOauth(options.properties)));
   impl->options = std::move(options);
-  FIRN_ASSIGN(impl->cluster_id,
-              Connect(*impl->consumer, impl->options.bootstrap, impl->options.connect_timeout_ms));
-  impl->session = std::make_unique<ConsumerSession>(
-      impl->consumer, impl->table,
-      SessionOptions{.cluster_id = impl->cluster_id,
-                     .topic_identity_by_name = impl->options.topic_identity_by_name,
-                     .chunk_records_max = impl->options.chunk_records_max,
-                     .on_statistics = impl->options.on_statistics});
+  FIRN_ASSIGN(impl->cluster_id, Connect(*impl->consumer, impl->options.bootstrap, impl->options.connect_timeout_ms));
+  impl->session =
+      std::make_unique<ConsumerSession>(impl->consumer, impl->table,
+                                        SessionOptions{.cluster_id = impl->cluster_id,
+                                                       .topic_identity_by_name = impl->options.topic_identity_by_name,
+                                                       .chunk_records_max = impl->options.chunk_records_max,
+                                                       .on_statistics = impl->options.on_statistics});
   std::unique_ptr<KafkaSource> source(new KafkaSource(std::move(impl)));
   // Brokers without topic ids are refused here, not in the middle of the night.
   FIRN_ASSIGN(auto topics, source->DescribeTopics(source->impl_->options.connect_timeout_ms));
   FIRN_TRY(source->impl_->Subscribe());
-  LogInfo("Kafka source is connected", {{"cluster", source->impl_->cluster_id},
-                                        {"group", source->impl_->options.group_id},
-                                        {"topics", topics.size()}});
+  LogInfo(
+      "Kafka source is connected",
+      {{"cluster", source->impl_->cluster_id}, {"group", source->impl_->options.group_id}, {"topics", topics.size()}});
   return source;
 }
 
@@ -151,7 +181,9 @@ Result<stream::SourceEvent> KafkaSource::Poll(int64_t timeout_ms, bool want_reco
   return impl_->session->Poll(timeout_ms, want_records);
 }
 
-Status KafkaSource::Assign(std::span<const stream::PartitionPosition> start) { return impl_->session->Assign(start); }
+Status KafkaSource::Assign(std::span<const stream::PartitionPosition> start) {
+  return impl_->session->Assign(start);
+}
 
 Status KafkaSource::Release(std::span<const stream::PartitionIndex> partitions) {
   return impl_->session->Release(partitions);
@@ -207,9 +239,8 @@ Result<int64_t> KafkaSource::OffsetForTimestamp(const stream::SourcePartition& p
   if (timestamp_ms < 0) {
     return Fail(ErrorCode::kInvalidInput, fmt::format("a timestamp before 1970 names no record: {}", timestamp_ms));
   }
-  FIRN_ASSIGN(std::optional<int64_t> offset,
-              ListOffset(impl_->consumer->client(), partition.topic, partition.partition, timestamp_ms,
-                         impl_->options.read_committed, timeout_ms));
+  FIRN_ASSIGN(std::optional<int64_t> offset, ListOffset(impl_->consumer->client(), partition.topic, partition.partition,
+                                                        timestamp_ms, impl_->options.read_committed, timeout_ms));
   if (offset.has_value()) return *offset;
   FIRN_ASSIGN(stream::Watermarks watermarks, QueryWatermarks(partition, timeout_ms));
   return watermarks.end;
@@ -231,9 +262,13 @@ Result<std::vector<stream::TopicDescription>> KafkaSource::DescribeTopics(int64_
   return described;
 }
 
-std::string KafkaSource::cluster_id() const { return impl_->cluster_id; }
+std::string KafkaSource::cluster_id() const {
+  return impl_->cluster_id;
+}
 
-stream::SourcePartition KafkaSource::partition(stream::PartitionIndex index) const { return impl_->table.At(index); }
+stream::SourcePartition KafkaSource::partition(stream::PartitionIndex index) const {
+  return impl_->table.At(index);
+}
 
 stream::PartitionIndex KafkaSource::IndexOf(const stream::SourcePartition& partition) {
   return impl_->table.IndexOf(partition);
