@@ -66,10 +66,10 @@ bool ReadNumber(const char* begin, const char* end, JsonNumber& number) {
   number.negative = at != end && *at == '-';
   if (number.negative) ++at;
   const char* digits = at;
-  int64_t value = 0;
+  uint64_t value = 0;
   while (at != end && IsDigit(*at)) {
     // Wraps beyond 18 digits, where it is not looked at.
-    value = static_cast<int64_t>(static_cast<uint64_t>(value) * 10 + static_cast<uint64_t>(*at - '0'));
+    value = value * 10 + static_cast<uint64_t>(*at - '0');
     ++at;
   }
   auto count = static_cast<size_t>(at - digits);
@@ -78,7 +78,7 @@ bool ReadNumber(const char* begin, const char* end, JsonNumber& number) {
   number.fraction_digits = {};
   number.exponent = 0;
   number.is_plain = count <= kPlainDigitsMax;
-  number.plain = number.negative ? -value : value;
+  number.plain = static_cast<int64_t>(number.negative ? 0 - value : value);
   if (at != end && *at == '.') {
     const char* fraction = ++at;
     at = SkipDigits(at, end);
