@@ -103,7 +103,6 @@ class PipelineWorker : public Worker {
 
   // Commit thread
   void CommitThread(std::stop_token stop);
-  bool commit_in_flight() const { return commit_in_flight_; }
 
   const PipelineOptions options_;
   WorkerDependencies deps_;

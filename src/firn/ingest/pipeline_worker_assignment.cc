@@ -277,11 +277,14 @@ Status PipelineWorker::StartPartitions(const std::vector<stream::PartitionIndex>
     return EnsureTopicsStarted(home_, deps_.source, options_.start, names, stop_);
   }));
   FIRN_TRY(OpenSinks());
-  for (stream::PartitionIndex index : partitions) {
-    FIRN_TRY(RetryTransient("asking where a partition begins",
-                            [&] { return HoldWhatRetentionOvertook(index, home_.map()); }));
+  PositionsMap home_map = home_.map();
+  if (!home_map.home->detached.empty()) {
+    for (stream::PartitionIndex index : partitions) {
+      FIRN_TRY(RetryTransient("asking where a partition begins",
+                              [&] { return HoldWhatRetentionOvertook(index, home_map); }));
+    }
+    home_map = home_.map();
   }
-  const PositionsMap home_map = home_.map();
   std::vector<stream::PartitionPosition> start;
   for (stream::PartitionIndex index : partitions) {
     Partition& partition = partitions_[index];
@@ -313,20 +316,26 @@ Status PipelineWorker::StartPartitions(const std::vector<stream::PartitionIndex>
 // The maps were read again for partitions that are new here. If those that run already were moved by somebody else, the
 // rows in the columns do not begin where the maps end any more.
 void PipelineWorker::ResetIfMovedByOthers(const std::vector<stream::PartitionIndex>& fresh) {
-  const PositionsMap home_map = home_.map();
-  for (stream::PartitionIndex index : Owned()) {
-    if (std::ranges::find(fresh, index) != fresh.end()) continue;
-    const Partition& partition = partitions_[index];
-    bool moved = OffsetOf(home_map.marks, partition.key).value_or(0) != partition.home_believed;
-    for (const auto& sink : sinks_.all()) {
-      if (!sink->open || index >= sink->at.size() || sink->at[index].skip_below == INT64_MAX) continue;
-      const std::optional<PositionsMap> map = sink->state.map();
-      moved = moved || OffsetOf(map->marks, partition.key).value_or(0) != sink->at[index].believed;
+  auto compare = [&](const Marks& stands,
+                     const std::function<std::optional<int64_t>(stream::PartitionIndex)>& believed) {
+    for (stream::PartitionIndex index : Owned()) {
+      if (std::ranges::find(fresh, index) != fresh.end()) continue;
+      const Partition& partition = partitions_[index];
+      std::optional<int64_t> ours = believed(index);
+      if (!ours.has_value() || OffsetOf(stands, partition.key).value_or(0) == *ours) continue;
+      reset_wanted_ = true;
+      reset_reason_ =
+          fmt::format("positions of {}/{} were moved by somebody else", partition.name.topic, partition.name.partition);
     }
-    if (!moved) continue;
-    reset_wanted_ = true;
-    reset_reason_ =
-        fmt::format("positions of {}/{} were moved by somebody else", partition.name.topic, partition.name.partition);
+  };
+  compare(home_.map().marks, [&](stream::PartitionIndex index) { return partitions_[index].home_believed; });
+  for (const auto& sink : sinks_.all()) {
+    if (!sink->open) continue;
+    const std::optional<PositionsMap> map = sink->state.map();
+    compare(map->marks, [&](stream::PartitionIndex index) -> std::optional<int64_t> {
+      if (index >= sink->at.size() || sink->at[index].skip_below == INT64_MAX) return std::nullopt;
+      return sink->at[index].believed;
+    });
   }
 }
 
