@@ -157,6 +157,7 @@ void Process::Kill() {
   dead_ = true;
   suspended_until_ms_ = 0;
   stop_.request_stop();
+  scheduler_.WakeAllOf(this);  // none sleeps on
 }
 
 void Process::KillAtAwait(int64_t n, std::function<void()> note) {

@@ -165,7 +165,7 @@ SeedOutcome RunOne(const WorldOptions& options) {
 }
 
 WorldOptions Shrink(WorldOptions failing) {
-  failing.keep_trace = false;
+  failing.trace = nullptr;
   SeedOutcome now = RunOne(failing);
   std::fprintf(stderr, "shrinking seed %llu: %s\n", static_cast<unsigned long long>(failing.seed),
                now.violations.empty() ? "it does not fail" : now.violations.front().c_str());

@@ -161,6 +161,12 @@ void Scheduler::Wake(Fiber* fiber) {
   if (!fiber->ended) Schedule(fiber, now_ms_);
 }
 
+void Scheduler::WakeAllOf(const Process* process) {
+  for (const auto& fiber : fibers_) {
+    if (fiber->process == process && fiber.get() != current_) Wake(fiber.get());
+  }
+}
+
 void Scheduler::Join(Fiber* fiber) {
   while (!fiber->ended) {
     fiber->joining.push_back(current_);

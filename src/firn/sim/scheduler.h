@@ -40,6 +40,7 @@ class Scheduler {
   static const std::string& NameOf(const Fiber* fiber);
 
   void Wake(Fiber* fiber);
+  void WakeAllOf(const Process* process);
   void Join(Fiber* fiber);  // the running fiber waits until that one has ended
 
   // Runs until every fiber has ended. False: `switches_max` was reached, the fibers' names are in `stuck`.

@@ -72,9 +72,11 @@ int RunOneSeed(Arguments& arguments) {
     fmt::print("{} --trace\n", Reproduce(options));
   }
   if (arguments.trace || arguments.shrink) {
-    options.keep_trace = true;
+    options.trace = [](const std::string& line) {
+      fmt::print("{}\n", line);
+      std::fflush(stdout);
+    };
     const firn::sim::WorldResult result = firn::sim::RunWorld(options);
-    for (const std::string& line : result.trace) fmt::print("{}\n", line);
     for (const std::string& violation : result.violations) fmt::print("FAILED {}\n", violation);
     return result.violations.empty() ? 0 : 1;
   }

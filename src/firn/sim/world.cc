@@ -15,7 +15,6 @@ constexpr int64_t kWallEpochMs = 1'790'000'000'000;
 constexpr int64_t kSettleMsMax = 40 * 60'000;
 constexpr int64_t kSettleStepMs = 1000;
 constexpr uint64_t kSwitchesMax = 20'000'000;
-constexpr size_t kTraceLinesMax = 20'000;
 constexpr int kChecksOnTheWay = 3;
 
 uint64_t Stream(uint64_t seed, uint64_t number) {
@@ -63,11 +62,11 @@ World::World(const WorldOptions& options)
 World::~World() = default;
 
 void World::Trace(const std::string& line) {
-  if (!options_.keep_trace || result_.trace.size() >= kTraceLinesMax) return;
+  if (!options_.trace) return;
   std::string who = "world";
   if (scheduler_.current() != nullptr) who = scheduler_.NameOf(scheduler_.current());
   const double now_s = static_cast<double>(scheduler_.now_ms()) / 1000.0;
-  result_.trace.push_back(fmt::format("{:>9.3f} {:<18} {}", now_s, who, line));
+  options_.trace(fmt::format("{:>9.3f} {:<18} {}", now_s, who, line));
 }
 
 void World::Violation(std::string text) {
@@ -76,12 +75,12 @@ void World::Violation(std::string text) {
 }
 
 WorldResult World::Run() {
-  if (options_.keep_trace) {
+  if (options_.trace) {
     RedirectLog([this](LogLevel, std::string_view line) { Trace(std::string(line)); });
   } else {
     RedirectLog([](LogLevel, std::string_view) {});
   }
-  ConfigureLogging(LogFormat::kText, options_.keep_trace ? LogLevel::kDebug : LogLevel::kError);
+  ConfigureLogging(LogFormat::kText, options_.trace ? LogLevel::kDebug : LogLevel::kError);
   scheduler_.Start(nullptr, "world", [this] { Main(); });
   std::string stuck;
   if (!scheduler_.Run(kSwitchesMax, stuck)) {
@@ -176,6 +175,11 @@ bool World::HasSettled(std::string& why_not) {
     if (partition.overtaken || partition.deleted || expectation_.may_lag.contains(key)) continue;
     const int64_t reached = ingest::OffsetOf(home->marks, key).value_or(0);
     if (reached >= partition.readable_end) continue;
+    if (reached < partition.start) {
+      // Retention took what nobody has read: it stands still until a person decides, and that is right.
+      expectation_.may_lag.insert(key);
+      continue;
+    }
     why_not = fmt::format("partition {}: H is {}, {} is readable", key.partition, reached, partition.readable_end);
     return false;
   }

@@ -6,6 +6,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <set>
 #include <string>
 #include <vector>
@@ -20,7 +21,7 @@ struct WorldOptions {
   int64_t commits_max = 50;          // of rows, after which the trouble ends
   int64_t trouble_ms_max = 600'000;  // or after so much simulated time
   std::set<FaultKind> without;       // kinds that do not happen
-  bool keep_trace = false;
+  std::function<void(const std::string& line)> trace;  // told as it happens, so that a run that dies has told all
 };
 
 struct WorldResult {
@@ -35,7 +36,6 @@ struct WorldResult {
   int64_t processes = 0;
   int64_t simulated_ms = 0;
   uint64_t switches = 0;
-  std::vector<std::string> trace;
 };
 
 WorldResult RunWorld(const WorldOptions& options);
