@@ -78,7 +78,8 @@ void SimBroker::ShareOut() {
 
 void SimBroker::CreateTopic(const std::string& topic, int32_t partitions) {
   if (topics_.contains(topic)) return;
-  topics_[topic] = Topic{fmt::format("{}-id-{}", topic, next_topic_++), std::vector<SimLog>(static_cast<size_t>(partitions))};
+  topics_[topic] = Topic{fmt::format("{}-id-{}", topic, next_topic_++),
+                         std::vector<SimLog>(static_cast<size_t>(std::max(partitions, 0)))};
   for (int32_t i = 0; i < partitions; ++i) Measure(topic, i);
   ShareOut();
 }

@@ -1,8 +1,8 @@
 // SimBroker: one simulated Kafka cluster: topics, their logs, transactions, the pipeline's consumer group, outages.
 //
 // One OS thread, no sleeping: every call is one instant of the simulated clock. The world drives what producers and
-// operators do; SimSource is how a pipeline sees it. Every change is told to LogHistory, every fault noted in SimFaults.
-// A topic that was deleted and made again has a new id; logs and history of the old one stay in LogHistory.
+// operators do; SimSource is how a pipeline sees it. LogHistory is told every change, SimFaults every fault. A topic
+// that was deleted and made again has a new id; what the old one held stays in LogHistory.
 #pragma once
 
 #include <cstdint>
