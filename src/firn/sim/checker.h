@@ -95,7 +95,8 @@ struct Expectation {
 };
 
 struct CheckReport {
-  std::vector<Violation> violations;  // at most kViolationsMax are kept
+  std::vector<Violation> violations;  // the first kViolationsKeptMax of each code
+  std::map<ViolationCode, int64_t> by_code;
   int64_t violation_count = 0;
   int64_t rows = 0;
   int64_t rejects = 0;
@@ -106,7 +107,7 @@ struct CheckReport {
   bool ok() const { return violation_count == 0; }
   std::string ToString() const;
 };
-inline constexpr size_t kViolationsMax = 50;
+inline constexpr int64_t kViolationsKeptMax = 10;
 
 class Checker {
  public:

@@ -31,7 +31,8 @@ struct SimBrokerOptions {
 
 // What a producer sends. The value is made by ValueOf, with the offset that the record gets.
 struct Production {
-  std::string table;  // in the value, for routing by field
+  std::string table;         // where the rules send it
+  std::string routing_text;  // the value's member "table"; empty: the table
   ValueShape shape = ValueShape::kRow;
   std::optional<std::string> key;
   std::string extra_members;  // ",\"kind\":\"k1\""
