@@ -73,7 +73,10 @@ class LockedSource final : public stream::RecordSource {
 class BrokerWorkerTest : public testing::TestWithParam<uint64_t> {
  protected:
   BrokerWorkerTest()
-      : random_(GetParam()), faults_(random_), catalog_(env::SystemClock()), broker_(clock_, random_, faults_, history_) {
+      : random_(GetParam()),
+        faults_(random_),
+        catalog_(env::SystemClock()),
+        broker_(clock_, random_, faults_, history_) {
     ingest::TableRule rule;
     rule.name = "lake.{field:table}";
     rule.schema.fields = {ingest::MakeField(1, "id", schema::TypeKind::kLong),

@@ -49,8 +49,8 @@ std::string Violation::ToString() const {
 }
 
 std::string CheckReport::ToString() const {
-  std::string text = fmt::format("rows {}, rejects {}, dropped {}, demanded {}, files {}, partitions overtaken {}", rows,
-                                 rejects, dropped, demanded, files, partitions_overtaken);
+  std::string text = fmt::format("rows {}, rejects {}, dropped {}, demanded {}, files {}, partitions overtaken {}",
+                                 rows, rejects, dropped, demanded, files, partitions_overtaken);
   text += fmt::format(", violations {}", violation_count);
   for (const auto& [code, count] : by_code) text += fmt::format(" {}={}", ViolationCodeName(code), count);
   for (const Violation& violation : violations) text += "\n  " + violation.ToString();

@@ -1,7 +1,7 @@
 // TableContents: what stands in a table now, read with Arrow's Parquet reader and not with our own code.
 //
-// One OS thread. Data files and manifests never change, so each is parsed once a path; whether they are still there, and
-// as large as stated, is looked at each time.
+// One OS thread. Data files and manifests never change, so each is parsed once a path; whether they are still there,
+// and as large as stated, is looked at each time.
 #pragma once
 
 #include <cstdint>
