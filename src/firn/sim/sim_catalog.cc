@@ -14,7 +14,7 @@ using iceberg::TableMetadata;
 LoadedTable CatalogServer::Show(const TableIdentifier& identifier, const Entry& entry) const {
   LoadedTable shown{identifier, fmt::format("memory:///{}/{}.json", identifier.ToString(), entry.version),
                     entry.metadata, {}};
-  if (!without_history_) return shown;
+  if (!without_history_ || history_shown_) return shown;
   TableMetadata& metadata = shown.metadata;
   std::erase_if(metadata.snapshots, [&](const iceberg::Snapshot& snapshot) {
     return snapshot.snapshot_id != metadata.current_snapshot_id;

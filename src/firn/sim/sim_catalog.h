@@ -44,7 +44,9 @@ class CatalogServer final : public iceberg::Catalog {
 
   // Somebody registers or replaces a table with metadata of his own.
   void Register(const iceberg::TableIdentifier& identifier, iceberg::TableMetadata metadata);
-  // The whole truth, with history.
+  // From now on everybody is shown the whole truth, history too (for the checker).
+  void ShowHistory(bool shown) { history_shown_ = shown; }
+  // The whole truth.
   const iceberg::TableMetadata* Find(const iceberg::TableIdentifier& identifier) const;
   std::string MakeUuid();
   bool without_history() const { return without_history_; }
@@ -61,6 +63,7 @@ class CatalogServer final : public iceberg::Catalog {
   std::function<int64_t()> wall_ms_;
   env::Random& random_;
   const bool without_history_;
+  bool history_shown_ = false;
   std::map<iceberg::TableIdentifier, Entry> tables_;
   std::set<std::vector<std::string>> namespaces_;
   int64_t commits_ = 0;

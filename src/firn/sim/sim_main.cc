@@ -34,6 +34,7 @@ struct Arguments {
   bool shrink = false;
   bool json = false;
   bool require_all_kinds = false;
+  bool expect_failure = false;
 };
 
 void SetWithout(Arguments& arguments) {
@@ -88,6 +89,19 @@ int RunOneSeed(Arguments& arguments) {
   return outcome.ok() ? 0 : 1;
 }
 
+// Seed after seed until one fails.
+int ExpectFailure(WorldOptions options, uint64_t first, int64_t runs) {
+  for (options.seed = first; options.seed < first + static_cast<uint64_t>(runs); ++options.seed) {
+    const SeedOutcome outcome = firn::sim::RunOne(options);
+    if (outcome.ok()) continue;
+    PrintFailure(outcome);
+    fmt::print("found with seed {}\n", outcome.seed);
+    return 0;
+  }
+  fmt::print("no run failed\n");
+  return 1;
+}
+
 int RunManySeeds(const Arguments& arguments) {
   const auto started = std::chrono::steady_clock::now();
   std::map<std::string, uint64_t> faults;
@@ -120,7 +134,8 @@ int RunManySeeds(const Arguments& arguments) {
   }
   if (arguments.json) {
     nlohmann::json report = {{"runs", done},       {"failed", failed},   {"commits", commits}, {"records", records},
-                             {"cpu_seconds", cpu_s}, {"seconds", elapsed_s()}, {"faults", faults}, {"missing", missing}};
+                             {"cpu_seconds", cpu_s}, {"seconds", elapsed_s()}, {"faults", faults},
+                             {"missing", missing}};
     fmt::print("{}\n", report.dump(2));
   } else {
     fmt::print("kinds of trouble:\n");
@@ -153,6 +168,7 @@ int main(int argc, char** argv) {
   app.add_flag("--trace", arguments.trace, "print what happens (with --seed)")->needs(seed);
   app.add_flag("--shrink", arguments.shrink, "look for the fewest kinds that still fail (with --seed)")->needs(seed);
   app.add_flag("--json", arguments.json, "the report of --runs as JSON");
+  app.add_flag("--expect-failure", arguments.expect_failure, "succeed when a run fails, and end there (canaries)");
   app.add_flag("--require-all-kinds", arguments.require_all_kinds, "fail when a kind of trouble never happened");
   try {
     app.parse(argc, argv);
@@ -161,5 +177,6 @@ int main(int argc, char** argv) {
   } catch (const CLI::ParseError& error) {
     return app.exit(error) == 0 ? 0 : 2;
   }
+  if (arguments.expect_failure) return ExpectFailure(arguments.options, arguments.first, arguments.runs);
   return arguments.runs > 0 ? RunManySeeds(arguments) : RunOneSeed(arguments);
 }
