@@ -470,6 +470,23 @@ TEST_F(CheckerTest, WhatWasGivenUpByHandIsNotDemanded) {
   EXPECT_TRUE(Check(later).ok());
 }
 
+TEST_F(CheckerTest, WhatIsMissingWhenAPersonDecidesToGoOnIsGivenUpAndTheRestHasToStay) {
+  ProduceSome();
+  Run();
+  RollBackToStart("lake.a");
+  Expectation expectation;
+  const ingest::Marks positions = ingest::MapOf(Load("lake.a").metadata, "p").value()->marks;
+  Check();
+  checker_->GiveUpMissing("lake.a", positions, expectation);
+  checker_->ForgetSeen("lake.a");
+  EXPECT_EQ(expectation.may_be_absent["lake.a"], IdsOf("lake.a"));
+  EXPECT_TRUE(Check(expectation).ok());
+  // Of the other table nothing is missing, so nothing is given up.
+  checker_->GiveUpMissing("lake.b", positions, expectation);
+  RollBackToStart("lake.b");
+  ExpectCodes(Check(expectation), {ViolationCode::kLostRow, ViolationCode::kVanishedRow});
+}
+
 TEST_F(CheckerTest, CountedDropsAreCompared) {
   options_.reject_policy = ingest::RejectPolicy::kDrop;
   ProduceSome();
