@@ -410,7 +410,8 @@ void Checker::Impl::JudgeDrops(const iceberg::TableMetadata& metadata) {
     ++seen_commits;
     auto dropped = snapshot->summary.find(kDroppedSummary);
     if (dropped != snapshot->summary.end()) report.dropped += std::stoll(dropped->second);
-    snapshot = snapshot->parent_snapshot_id.has_value() ? metadata.FindSnapshot(*snapshot->parent_snapshot_id) : nullptr;
+    const std::optional<SnapshotId> parent = snapshot->parent_snapshot_id;
+    snapshot = parent.has_value() ? metadata.FindSnapshot(*parent) : nullptr;
   }
   if (seen_commits != commits) return;
   int64_t least = 0;
