@@ -71,6 +71,7 @@ struct Checker::Impl {
   // Of the Check that goes on.
   const Expectation* expectation = nullptr;
   bool finished = false;
+  bool comparing = true;
   CheckReport report;
   ingest::PositionsMap home;
   std::map<std::string, TableView> views;
@@ -180,7 +181,7 @@ void Checker::Impl::LoadTable(const std::string& name, const ingest::ListedTable
               fmt::format("listed as {}: {}", listed->table_uuid, loaded->metadata.table_uuid)});
   }
   if (std::optional<ingest::PositionsMap> map = MapIn(*loaded)) view.marks = std::move(map->marks);
-  CompareMarks(name, view.marks);
+  if (comparing) CompareMarks(name, view.marks);
   auto complain = [&](ViolationCode code, std::string words) {
     Complain({code, name, {}, -1, 0, std::move(words)});
   };
@@ -267,7 +268,9 @@ int64_t Checker::Impl::Covered(const std::string& table, const PartitionKey& key
 bool Checker::Impl::MayLag(const std::string& table, const PartitionKey& key) const {
   if (expectation->may_lag.contains(key) || expectation->tables_may_lag.contains(table)) return true;
   const PartitionHistory& partition = history.partitions().at(key);
-  return partition.deleted || partition.overtaken || Covered(table, key) < partition.start;
+  // Main reads from H, wherever the table stands.
+  const int64_t reader = std::min(Covered(table, key), ingest::OffsetOf(home.marks, key).value_or(0));
+  return partition.deleted || partition.overtaken || reader < partition.start;
 }
 
 bool Checker::Impl::IsGivenUp(const std::string& table, const ProducedRecord& record) const {
@@ -315,8 +318,9 @@ void Checker::Impl::JudgeAbsence(const std::string& table, const ProducedRecord&
                                  ViolationCode code) {
   if (passed) {
     ++report.demanded;
-    ComplainOf(code, table, record, fmt::format("positions: table {}, home {}", Position(table, record.partition),
-                                                ingest::OffsetOf(home.marks, record.partition).value_or(0)));
+    const int64_t home_offset = ingest::OffsetOf(home.marks, record.partition).value_or(0);
+    ComplainOf(code, table, record, fmt::format("{}, positions: table {}, home {}", ValueShapeName(record.shape),
+                                                Position(table, record.partition), home_offset));
     return;
   }
   const PartitionHistory& partition = history.partitions().at(record.partition);
@@ -402,14 +406,16 @@ void Checker::Impl::JudgeReject(const ProducedRecord& record) {
 void Checker::Impl::JudgeDrops(const iceberg::TableMetadata& metadata) {
   if (options.reject_policy != ingest::RejectPolicy::kDrop) return;
   const iceberg::Snapshot* snapshot = metadata.CurrentSnapshot();
-  bool complete = false;
+  const int64_t commits = snapshot == nullptr ? 0 : snapshot->sequence_number;
+  int64_t seen_commits = 0;
   while (snapshot != nullptr) {
+    ++seen_commits;
     auto dropped = snapshot->summary.find(kDroppedSummary);
     if (dropped != snapshot->summary.end()) report.dropped += std::stoll(dropped->second);
-    complete = !snapshot->parent_snapshot_id.has_value();
-    snapshot = complete ? nullptr : metadata.FindSnapshot(*snapshot->parent_snapshot_id);
+    const std::optional<SnapshotId> parent = snapshot->parent_snapshot_id;
+    snapshot = parent.has_value() ? metadata.FindSnapshot(*parent) : nullptr;
   }
-  if (!complete) return;
+  if (seen_commits != commits) return;
   int64_t least = 0;
   int64_t most = 0;
   for (int64_t id = 1; id <= history.record_count(); ++id) {
@@ -467,6 +473,26 @@ CheckReport Checker::Check(const Expectation& expectation, bool finished) {
   impl_->CompareSeen();
   impl_->CountOvertaken();
   return std::move(impl_->report);
+}
+
+void Checker::GiveUpMissing(const std::string& table, const ingest::Marks& positions, Expectation& expectation) {
+  const Expectation lenient = expectation;
+  impl_->expectation = &lenient;
+  impl_->views.clear();
+  impl_->comparing = false;
+  impl_->LoadTable(table, nullptr);
+  impl_->comparing = true;
+  impl_->report = {};  // what is wrong is the next Check's to say
+  const TableView& view = impl_->views[table];
+  for (const auto& [key, mark] : positions) {
+    auto partition = impl_->history.partitions().find(key);
+    if (partition == impl_->history.partitions().end()) continue;
+    for (int64_t id : partition->second.ids) {
+      const ProducedRecord& record = impl_->history.record(id);
+      if (record.offset >= mark.position.offset || view.counts.contains(id)) continue;
+      if (record.table == table || (view.is_rejects && !record.is_row())) expectation.may_be_absent[table].insert(id);
+    }
+  }
 }
 
 void Checker::ForgetSeen(const std::string& table) {

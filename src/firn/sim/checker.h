@@ -119,6 +119,9 @@ class Checker {
   CheckReport Check(const Expectation& expectation, bool finished);
   // What the next Check may not be compared with (after a rollback, a rewind): the rows seen so far.
   void ForgetSeen(const std::string& table);
+  // Somebody decides that the table goes on at `positions` without what it lacks now (resume --continue, positions
+  // set): the records below that are missing go into `expectation`. What is there has to stay.
+  void GiveUpMissing(const std::string& table, const ingest::Marks& positions, Expectation& expectation);
 
  private:
   struct Impl;

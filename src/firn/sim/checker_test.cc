@@ -424,7 +424,7 @@ TEST_F(CheckerTest, WhatIsReadableAndNotReadIsFoundAtTheEndOnly) {
   expectation.may_lag = {Key(2), Key(3)};
   EXPECT_TRUE(Check(expectation).ok());
   history_.partition(Key(2)).overtaken = true;
-  history_.partition(Key(3)).start = 1'000;
+  history_.partition(Key(3)).start = 51;  // H is 50
   report = Check();
   EXPECT_TRUE(report.ok()) << report.ToString();
   EXPECT_EQ(report.partitions_overtaken, 2);
@@ -468,6 +468,23 @@ TEST_F(CheckerTest, WhatWasGivenUpByHandIsNotDemanded) {
   Expectation later;
   later.first_offsets[Key(1)] = offset + 3;
   EXPECT_TRUE(Check(later).ok());
+}
+
+TEST_F(CheckerTest, WhatIsMissingWhenAPersonDecidesToGoOnIsGivenUpAndTheRestHasToStay) {
+  ProduceSome();
+  Run();
+  RollBackToStart("lake.a");
+  Expectation expectation;
+  const ingest::Marks positions = ingest::MapOf(Load("lake.a").metadata, "p").value()->marks;
+  Check();
+  checker_->GiveUpMissing("lake.a", positions, expectation);
+  checker_->ForgetSeen("lake.a");
+  EXPECT_EQ(expectation.may_be_absent["lake.a"], IdsOf("lake.a"));
+  EXPECT_TRUE(Check(expectation).ok());
+  // Of the other table nothing is missing, so nothing is given up.
+  checker_->GiveUpMissing("lake.b", positions, expectation);
+  RollBackToStart("lake.b");
+  ExpectCodes(Check(expectation), {ViolationCode::kLostRow, ViolationCode::kVanishedRow});
 }
 
 TEST_F(CheckerTest, CountedDropsAreCompared) {
