@@ -116,7 +116,6 @@ void World::TroubleForBroker() {
   switch (choice) {
     case 0:
       if (Off(FaultKind::kBrokersDown)) return;
-      faults_.Note(FaultKind::kBrokersDown, fmt::format("for {} ms", duration_ms));
       broker_.TakeDown(duration_ms);
       return;
     case 1:

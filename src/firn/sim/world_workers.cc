@@ -98,6 +98,11 @@ void World::ResumeHeldTables() {
     if (!resumed.has_value()) continue;
     faults_.Note(FaultKind::kPositionsByHand, table);
     expectation_.positions_may_go_back.insert(table);
+    // What the table goes on without is known now, and is not asked for.
+    const iceberg::TableMetadata* metadata = catalog_.Find(iceberg::TableIdentifier::Parse(table).value());
+    auto map = ingest::MapOf(*metadata, plan_.pipeline.pipeline);
+    if (map.has_value() && map->has_value()) checker_.GiveUpMissing(table, (*map)->marks, expectation_);
+    checker_.ForgetSeen(table);
     for (const ingest::AdminChange& change : *resumed) {
       Trace(fmt::format("  {} {} -> {}", change.partition, change.from, change.to));
     }
