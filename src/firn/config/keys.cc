@@ -225,6 +225,10 @@ constexpr Key kKeys[] = {
     {.path = "tables[].properties", .type = kTextMap, .doc = "Table properties likewise."},
     {.path = "tables[].location", .type = kText, .doc = "Location likewise; without it the catalog chooses."},
     {.path = "tables[].decode", .type = kBlock, .doc = "This table's own decode keys."},
+    {.path = "tables[].history_policy",
+     .type = kChoice,
+     .choices = "hold|rewind|continue",
+     .doc = "This table's own history.policy."},
 
     {.path = "rejects", .type = kBlock, .doc = "Records that cannot become rows."},
     {.path = "rejects.policy",
@@ -240,6 +244,16 @@ constexpr Key kKeys[] = {
      .type = kText,
      .default_text = "<namespace of the first table>.<pipeline>__home",
      .doc = "The table without rows that holds the pipeline's low-water mark."},
+
+    {.path = "history", .type = kBlock, .doc = "A table whose history was changed by somebody else: rolled back, "
+                                                "replaced, restored, dropped and made again."},
+    {.path = "history.policy",
+     .type = kChoice,
+     .default_text = "hold",
+     .choices = "hold|rewind|continue",
+     .doc = "hold: the table is detached until 'firn positions resume' says how it goes on. rewind: back to the newest "
+            "surviving snapshot of this pipeline, later records are read again; hold where none is left. continue: on "
+            "from the positions as they stand; rows that are gone stay gone. The home table is always for a person."},
 
     {.path = "commit", .type = kBlock, .doc = "When buffered rows become a snapshot."},
     {.path = "commit.interval",

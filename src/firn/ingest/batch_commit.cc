@@ -125,6 +125,12 @@ Result<MapDecision> BatchCommitter::Decide(const TableBatch& table, const iceber
     decision.reason = history.reason;
     return decision;
   }
+  if (stands->sequence_number < believed->sequence_number) {
+    // Set back together with its table: opening it again judges that by what the home knows.
+    decision.outcome = CommitOutcome::kMismatch;
+    decision.reason = "the positions in the table are older than those that this worker has seen there";
+    return decision;
+  }
   switch (CompareClaims(stands->marks, table.claims)) {
     case ClaimVerdict::kAlreadyDone: decision.outcome = CommitOutcome::kAlreadyDone; return decision;
     case ClaimVerdict::kMismatch:
@@ -208,6 +214,7 @@ void BatchCommitter::CommitTable(TableBatch& table, Batch& batch, BatchResult& r
             result.files += static_cast<int64_t>(written->files.size());
             result.file_bytes += written->bytes;
             (table.is_rejects ? result.rejects : result.rows) += written->rows;
+            committed_[table.table->name()] = table.table->map()->sequence_number;
             Succeeded();
             return;
           case CommitOutcome::kMismatch:
@@ -220,8 +227,12 @@ void BatchCommitter::CommitTable(TableBatch& table, Batch& batch, BatchResult& r
                                              committed->reason));
             return;
           case CommitOutcome::kHistoryChanged: {
-            Status detached = Detach(table, batch, committed->reason, true, result, stop);
-            if (detached.has_value()) return;
+            const bool hold = table.history_policy == HistoryPolicy::kHold;
+            Status detached = Detach(table, batch, committed->reason, hold, result, stop);
+            if (detached.has_value()) {
+              if (!result.detached.empty()) result.detached.back().try_at_once = !hold;
+              return;
+            }
             failure = std::move(detached.error());
           }
         }
@@ -291,6 +302,12 @@ void BatchCommitter::Checkpoint(const Batch& batch, BatchResult& result, std::st
             entry->rejected_below = rejected.below;
             changed = true;
           }
+          for (ListedTable& listed : map.home->tables) {
+            auto committed = committed_.find(listed.table);
+            if (committed == committed_.end() || committed->second <= listed.sequence_number) continue;
+            listed.sequence_number = committed->second;
+            changed = true;
+          }
           bool moved = verdict == ClaimVerdict::kGo && !batch.home_claims.empty();
           if (moved) map.marks = ApplyClaims(std::move(map.marks), batch.home_claims);
           size_t cuts = std::erase_if(map.home->cut, [&](const auto& cut) {
@@ -305,6 +322,7 @@ void BatchCommitter::Checkpoint(const Batch& batch, BatchResult& result, std::st
         case CommitOutcome::kCommitted: ++result.commits; [[fallthrough]];
         case CommitOutcome::kAlreadyDone:
           result.home_moved = true;
+          committed_.clear();
           Succeeded();
           return;
         case CommitOutcome::kForeignRules:

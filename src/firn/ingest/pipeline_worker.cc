@@ -54,7 +54,7 @@ PipelineWorker::PipelineWorker(PipelineOptions options, WorkerDependencies depen
       committer_(deps_.catalog, deps_.store, deps_.clock, deps_.random,
                  CommitterIdentity{options_.pipeline, options_.worker, options_.group_id}),
       home_(committer_, iceberg::TableIdentifier::Parse(options_.home_table).value(), rules_hash_),
-      sinks_(options_, home_, committer_),
+      sinks_(options_, home_, committer_, metrics_),
       batch_committer_(options_, home_, committer_),
       poller_(deps_.source, static_cast<size_t>(options_.memory_limit_bytes / kQueueShareOfMemory)),
       lag_(deps_.source, deps_.clock),
@@ -125,7 +125,8 @@ Status PipelineWorker::Loop() {
       last_status_ms_ = now_ms;
       PublishStatus();
     }
-    if (FlushWanted() && !commit_in_flight_ && releasing_.empty() && flushed_everything_ && NothingToFlush()) {
+    if (FlushWanted() && !commit_in_flight_ && !reset_wanted_ && releasing_.empty() && flushed_everything_ &&
+        NothingToFlush()) {
       if (fatal_.has_value()) return std::unexpected<Error>(*fatal_);
       if (stopping_ || CaughtUp()) return {};
     }
@@ -370,6 +371,7 @@ Batch PipelineWorker::Freeze(bool checkpoint) {
     TableBatch table;
     table.table = &sink->state;
     table.is_rejects = sink->is_rejects();
+    table.history_policy = HistoryPolicyOf(options_, sink->rule);
     table.plan_table = sink->plan_table;
     table.schema_id = sink->schema_id;
     table.rows = sink->slab_rows;
@@ -441,6 +443,8 @@ Status PipelineWorker::AfterCommit(BatchResult result) {
   stages_.upload += result.times.upload_cpu_s;
   stages_.commit += result.commit_cpu_s;
   for (const BatchResult::Detached& detached : result.detached) {
+    if (detached.try_at_once) last_detached_retry_ms_ = -kDetachedRetryMs;
+    if (detached.hold) metrics_.CountHistoryChange(detached.table->name(), HistoryPolicy::kHold, 0, 0);
     for (auto& sink : sinks_.all()) {
       if (&sink->state != detached.table) continue;
       sink->Close(detached.reason, detached.hold);

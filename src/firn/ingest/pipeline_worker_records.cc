@@ -60,7 +60,7 @@ void PipelineWorker::HandleRecord(const stream::Record& record, Partition& parti
   if (fatal_.has_value()) return;
   if (sink == nullptr) {
     // Below the home's mark only a table that catches up takes part; the rest was judged when main passed by.
-    if (record.offset < partition.home_offset) {
+    if (record.offset < partition.home_offset && !RejectStillOwed(record, partition)) {
       ++counters_.skipped;
     } else {
       RejectRecord(record, partition, reject, route_.table, false);
@@ -95,7 +95,8 @@ void PipelineWorker::HandleRecord(const stream::Record& record, Partition& parti
   }
   // Catching up: what was decoded before the table was detached has its reject; main passed by the rest.
   bool catching_up = record.offset < partition.home_offset;
-  if (catching_up && record.offset < sink->at[record.partition].rejected_below) {
+  if (catching_up && record.offset < sink->at[record.partition].rejected_below &&
+      !RejectStillOwed(record, partition)) {
     ++counters_.skipped;
     return;
   }

@@ -13,6 +13,7 @@
 #include "firn/ingest/map_commit.h"
 #include "firn/ingest/pipeline_options.h"
 #include "firn/ingest/positions.h"
+#include "firn/ingest/resume.h"
 
 namespace firn::ingest {
 
@@ -39,8 +40,6 @@ struct SetRequest {
   std::string cluster_id;
   std::string topic_id;
 };
-
-enum class ResumeMode : uint8_t { kContinue, kRewind };
 
 struct AdminChange {
   std::string table;
@@ -70,8 +69,6 @@ class PositionsAdmin {
  private:
   Result<std::vector<AdminChange>> SetTable(const std::string& name, const Marks& wanted,
                                             const PipelinePositions& shown, bool dry_run, std::stop_token stop);
-  Result<Marks> MarksToResume(const iceberg::LoadedTable& loaded, const PositionsMap& home, ResumeMode mode,
-                              std::string& note);
   Result<std::vector<TablePositions>> FindFedTables(const std::optional<PositionsMap>& home);
 
   const PipelineOptions& options_;

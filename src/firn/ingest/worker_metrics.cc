@@ -69,6 +69,27 @@ void WorkerMetrics::CountMismatch() {
   mismatches_.Add();
 }
 
+void WorkerMetrics::CountHistoryChange(const std::string& table, HistoryPolicy policy, int64_t read_again,
+                                       int64_t given_up) {
+  const metrics::Labels labels = With(labels_, "table", table);
+  registry_
+      .counter("firn_history_changes_total", "Changes of a table's history by somebody else, by what followed",
+               With(labels, "policy", std::string(HistoryPolicyName(policy))))
+      .Add();
+  if (read_again > 0) {
+    registry_
+        .counter("firn_history_offsets_read_again_total", "Offsets that a changed history makes the worker read again",
+                 labels)
+        .Add(static_cast<double>(read_again));
+  }
+  if (given_up > 0) {
+    registry_
+        .counter("firn_history_offsets_given_up_total",
+                 "Offsets whose rows a changed history has removed, and that are not read again", labels)
+        .Add(static_cast<double>(given_up));
+  }
+}
+
 void WorkerMetrics::SetGauges(const WorkerStatus& status, double lag_seconds, double freshness_seconds,
                               size_t queued_bytes) {
   auto set = [&](const char* name, const char* help, double value) { registry_.gauge(name, help, labels_).Set(value); };
