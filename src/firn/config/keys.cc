@@ -261,7 +261,8 @@ constexpr Key kKeys[] = {
      .default_text = "1m",
      .min = 500,
      .max = kDay,
-     .doc = "Time between commits; a commit that takes longer delays the next."},
+     .doc = "Time between commits; a commit that takes longer delays the next. With several workers it becomes as long "
+            "as the number of workers times the time of a commit times three, at most a fifth of max_age."},
     {.path = "commit.rows_max",
      .type = kInteger,
      .default_text = "10000000",
@@ -307,7 +308,8 @@ constexpr Key kKeys[] = {
      .default_text = "1m",
      .min = 500,
      .max = kHour,
-     .doc = "How often it is moved forward, and with it the consumer group's offsets."},
+     .doc = "How often it is moved forward, and with it the consumer group's offsets. With several workers it becomes "
+            "longer as commit.interval does."},
 
     {.path = "memory", .type = kBlock, .doc = "Memory."},
     {.path = "memory.limit",

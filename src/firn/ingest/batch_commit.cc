@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <utility>
 
 #include "firn/base/check.h"
 #include "firn/base/log.h"
@@ -102,6 +103,19 @@ bool BatchCommitter::TooOld() const {
   return age > options_.commit_max_age_ms;
 }
 
+// The first files of a process show it; later the store's clock is its own business again.
+Status BatchCommitter::CheckStoreClock() {
+  if (first_upload_.store_ms == 0 || std::exchange(store_clock_checked_, true)) return {};
+  const int64_t early_ms = first_upload_.wall_ms - first_upload_.store_ms;
+  const int64_t late_ms = first_upload_.store_ms - committer_.clock().WallMs();
+  const int64_t skew_ms = std::max(early_ms, late_ms);
+  if (skew_ms <= options_.clock_skew_max_ms) return {};
+  return Fail(ErrorCode::kInvalidInput,
+              fmt::format("this machine's clock and the store's differ too much; synchronise them "
+                          "(limits.clock_skew_max {} ms): {} ms",
+                          options_.clock_skew_max_ms, skew_ms));
+}
+
 Result<MapDecision> BatchCommitter::Decide(const TableBatch& table, const iceberg::LoadedTable& fresh,
                                            const std::optional<PositionsMap>& stands) const {
   MapDecision decision;
@@ -193,6 +207,11 @@ void BatchCommitter::CommitTable(TableBatch& table, Batch& batch, BatchResult& r
         written = std::move(files).value();
         FIRN_CHECK(written->rows == table.rows, "data files must hold exactly the decoded rows");
         if (first_upload_.store_ms == 0) first_upload_.store_ms = written->store_time_ms;
+        if (Status clock = CheckStoreClock(); !clock.has_value()) {
+          result.kind = BatchResult::Kind::kStop;
+          result.error = std::move(clock.error());
+          return;
+        }
         result.times.group_cpu_s += written->times.group_cpu_s;
         result.times.encode_cpu_s += written->times.encode_cpu_s;
         result.times.upload_cpu_s += written->times.upload_cpu_s;

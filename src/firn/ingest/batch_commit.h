@@ -102,6 +102,7 @@ class BatchCommitter {
                 std::stop_token stop);
   void Succeeded();
   bool TooOld() const;
+  Status CheckStoreClock();
   Result<MapCommitResult> CommitRows(TableBatch& table, const Batch& batch, const WrittenFiles& written,
                                      std::stop_token stop);
   static void Forget(BatchResult& result, const std::string& table, const MapCommitResult& outcome);
@@ -113,6 +114,7 @@ class BatchCommitter {
   bool Wait(Patience& patience, const Error& error, BatchResult& result, std::stop_token stop);
 
   Age first_upload_;
+  bool store_clock_checked_ = false;
   std::map<std::string, int64_t> committed_;  // sequence numbers since the last checkpoint, by table
   mutable std::mutex trouble_mutex_;
   std::string trouble_;  // guarded by trouble_mutex_

@@ -22,6 +22,7 @@ struct HistoryVerdict {
 };
 
 inline constexpr std::string_view kSummaryPipeline = "firn.pipeline";
+inline constexpr std::string_view kSummaryWorker = "firn.worker";
 
 // What the list of snapshots and the map say by themselves.
 struct ChainVerdict {

@@ -80,6 +80,7 @@ class PipelineWorker : public Worker {
   bool CaughtUp() const;
   Status WatchPartitionsOfOthers();
   void RefreshPlans();
+  void UpdatePace();
   void LetGo(stream::PartitionIndex index);
   Status CheckDeadlines();
   void RetryDetached();
@@ -131,6 +132,8 @@ class PipelineWorker : public Worker {
   std::string reset_reason_;
   std::optional<Error> fatal_;               // stop after what is decoded is committed (rejects: stop)
   std::map<std::string, uint64_t> dropped_;  // since the last checkpoint
+  int64_t commit_interval_ms_ = 0;      // effective: see CommitPace
+  int64_t checkpoint_interval_ms_ = 0;  // likewise
   int64_t batch_started_ms_ = 0;
   int64_t last_checkpoint_ms_ = 0;
   int64_t last_detached_retry_ms_ = 0;

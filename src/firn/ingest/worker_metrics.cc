@@ -108,6 +108,11 @@ void WorkerMetrics::SetGauges(const WorkerStatus& status, double lag_seconds, do
       static_cast<double>(status.buffered_bytes));
   set("firn_queued_bytes", "Fetched records that wait to be decoded", static_cast<double>(queued_bytes));
   set("firn_assigned_partitions", "Source partitions of this worker", status.assigned_partitions);
+  set("firn_commit_interval_effective_seconds",
+      "Time between commits: commit.interval, longer where those of several workers would collide",
+      static_cast<double>(status.commit_interval_effective_ms) / 1000.0);
+  set("firn_workers", "Workers of the pipeline, as the commits of the last ten minutes show them",
+      static_cast<double>(status.workers));
   set("firn_detached_entries", "Pairs of table and partition that are detached",
       static_cast<double>(status.detached.size()));
   set("firn_ready", "1 when the worker is assigned and nothing fails", status.ready ? 1 : 0);

@@ -347,6 +347,60 @@ TEST_F(WorkerTest, OtherPipelineOnTheSameTopicIsRefused) {
   ExpectCaughtUp(RunOnce(second));
 }
 
+// By that clock and the store's it is told how old a batch is.
+TEST_F(WorkerTest, AClockThatIsNotTheCatalogsIsRefusedAtStart) {
+  for (int64_t skew_ms : {int64_t{-60'000}, int64_t{60'000}}) {
+    env::ManualClock clock(env::SystemClock().WallMs() + skew_ms);
+    iceberg::MemoryCatalog catalog(clock);
+    stream::MemorySource source(log_);
+    source.GiveAll();
+    PipelineOptions options = MakeOptions();
+    const WorkerDependencies parts{catalog, faulty_, source, env::SystemClock(), env::SystemRandom(), registry_};
+    auto worker = Worker::Create(options, parts);
+    ASSERT_TRUE(worker.has_value());
+    auto run = (*worker)->Run({}, true);
+    ASSERT_FALSE(run.has_value()) << skew_ms;
+    EXPECT_EQ(run.error().code(), ErrorCode::kInvalidInput);
+    EXPECT_NE(run.error().message().find("synchronise"), std::string::npos) << run.error().message();
+
+    options.clock_skew_max_ms = 120'000;
+    worker = Worker::Create(options, parts);
+    ASSERT_TRUE(worker.has_value());
+    EXPECT_TRUE((*worker)->Run({}, true).has_value());
+  }
+}
+
+TEST_F(WorkerTest, AnIntervalThatCouldAgeABatchOutIsRefused) {
+  PipelineOptions options = MakeOptions();
+  options.commit_interval_ms = 1000;
+  options.commit_max_age_ms = 4999;
+  stream::MemorySource source(log_);
+  const WorkerDependencies parts{catalog_, faulty_, source, env::SystemClock(), env::SystemRandom(), registry_};
+  EXPECT_EQ(Worker::Create(options, parts).error().code(), ErrorCode::kInvalidInput);
+  options.commit_max_age_ms = 5000;
+  EXPECT_TRUE(Worker::Create(options, parts).has_value());
+}
+
+// Two workers that share a slow catalog step back, and say so.
+TEST_F(WorkerTest, TheIntervalGrowsWithTheWorkersAndTheirCommitTime) {
+  catalog_.SetFaults([](CatalogCall call, const TableIdentifier&) {
+    if (call == CatalogCall::kCommit) std::this_thread::sleep_for(std::chrono::milliseconds(60));
+    return CatalogFault::kNone;
+  });
+  Produce(0, 40);
+  ExpectCaughtUp(RunOnce());
+  PipelineOptions second = MakeOptions();
+  second.worker = "w2";
+  Produce(40, 40);
+  auto run = RunOnce(second);
+  ExpectCaughtUp(run);
+  EXPECT_EQ(run->status.workers, 2);
+  // At least two workers, 60 ms, three times.
+  EXPECT_GE(run->status.commit_interval_effective_ms, 360);
+  EXPECT_GE(registry_.gauge("firn_commit_interval_effective_seconds", "", {{"pipeline", "p"}}).value(), 0.36);
+  EXPECT_EQ(registry_.gauge("firn_workers", "", {{"pipeline", "p"}}).value(), 2);
+}
+
 TEST_F(WorkerTest, TruncatedLogPausesThePartitionAndNamesIt) {
   Produce(0, 80);
   ExpectCaughtUp(RunOnce());
