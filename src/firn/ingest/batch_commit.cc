@@ -16,6 +16,17 @@ namespace {
 constexpr int64_t kRetryWaitMsMin = 200;
 constexpr int64_t kRetryWaitMsMax = 10'000;
 
+// Does the mark belong to a cluster that is not read any more, or to a topic that was made anew?
+bool IsLeftBehind(const PartitionKey& key, const Mark& mark, const Claims& read) {
+  bool same_cluster = false;
+  for (const auto& [own, claim] : read) {
+    if (own.cluster_id != key.cluster_id) continue;
+    same_cluster = true;
+    if (claim.topic == mark.topic) return own.topic_id != key.topic_id;
+  }
+  return !same_cluster && !read.empty();
+}
+
 }  // namespace
 
 bool IsTransient(ErrorCode code) {
@@ -175,7 +186,7 @@ Result<MapCommitResult> BatchCommitter::CommitRows(TableBatch& table, const Batc
     int64_t watermark = batch.watermark_ms;
     std::optional<PositionsMap> believed = table.table->map();
     for (const auto& [key, mark] : believed->marks) {
-      if (batch.home_claims.contains(key)) continue;
+      if (batch.home_claims.contains(key) || IsLeftBehind(key, mark, batch.home_claims)) continue;
       watermark = mark.position.timestamp_ms < 0 ? -1 : std::min(watermark, mark.position.timestamp_ms);
       if (watermark < 0) break;
     }

@@ -91,6 +91,7 @@ class PipelineWorker : public Worker {
   // Records (pipeline_worker_records.cc)
   void HandleChunk(const stream::RecordChunk& chunk, uint64_t orders_done);
   bool Takes(const Partition& partition, uint64_t orders_done) const;
+  static bool EpochWentBack(const stream::Record& record, Partition& partition);
   void HandleRecord(const stream::Record& record, Partition& partition);
   Sink* SinkFor(const stream::Record& record, Partition& partition, decode::Reject& reject);
   bool DecodeRow(const stream::Record& record, const Partition& partition, Sink& sink, columnar::RowBuilder& rows,

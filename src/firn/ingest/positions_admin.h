@@ -1,5 +1,5 @@
-// Positions by hand: what `firn positions show|set|resume|rebuild` do (positions.md). Workers may run meanwhile: every
-// change is a compare-and-swap that they notice.
+// Positions by hand: what `firn positions show|set|move|resume|rebuild` do (positions.md). Workers may run meanwhile:
+// every change is a compare-and-swap that they notice.
 //
 // Each change is planned first; `dry_run` returns the plan and changes nothing.
 #pragma once
@@ -49,6 +49,8 @@ struct AdminChange {
   std::string note;
 };
 
+struct MoveRequest;
+
 class PositionsAdmin {
  public:
   PositionsAdmin(const PipelineOptions& options, iceberg::Catalog& catalog, env::ObjectStore& store, env::Clock& clock,
@@ -62,6 +64,9 @@ class PositionsAdmin {
   // left. kConflict as above.
   Result<std::vector<AdminChange>> Resume(const std::string& table, ResumeMode mode, bool dry_run,
                                           std::stop_token stop);
+  // Positions of a topic's copy on another cluster (positions_move.h, with its errors); the old ones stay. Workers must
+  // be stopped: a record that one commits meanwhile is read again.
+  Result<std::vector<AdminChange>> Move(const MoveRequest& request, bool dry_run, std::stop_token stop);
   // A lost home: H[p] = the smallest T[p] of all tables with this pipeline's positions, found in the namespaces of the
   // configured tables. kAlreadyExists: the home is there and readable.
   Result<std::vector<AdminChange>> Rebuild(bool dry_run, std::stop_token stop);

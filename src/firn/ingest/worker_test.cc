@@ -411,5 +411,33 @@ TEST_F(WorkerTest, TruncatedLogPausesThePartitionAndNamesIt) {
   EXPECT_EQ(result.error().code(), ErrorCode::kUnavailable);
 }
 
+// One partition's records come with an older leader epoch than those before them; it stops there, for every table.
+TEST_F(WorkerTest, ALeaderEpochThatGoesBackPausesThePartitionAndTheRestGoesOn) {
+  for (int32_t p = 0; p < 4; ++p) log_->SetLeaderEpoch(p, 5);
+  Produce(0, 40);
+  ExpectCaughtUp(RunOnce());
+  for (int32_t p = 0; p < 4; ++p) log_->SetLeaderEpoch(p, 6);
+  Produce(40, 40);
+  log_->SetLeaderEpoch(1, 4);
+  Produce(80, 40);
+  stream::MemorySource source(log_);
+  source.GiveAll();
+  auto worker = MakeWorker(source, MakeOptions());
+  std::stop_source stop;
+  auto run = std::async(std::launch::async, [&] { return worker->Run(stop.get_token(), false); });
+  // Everything but the last ten records of partition 1.
+  for (int i = 0; i < 2000 && worker->status().rows_committed < 70; ++i) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(5));
+  }
+  EXPECT_FALSE(worker->status().ready);
+  EXPECT_NE(worker->status().not_ready_reason.find("truncated"), std::string::npos)
+      << worker->status().not_ready_reason;
+  EXPECT_NE(worker->status().not_ready_reason.find("events/1"), std::string::npos);
+  stop.request_stop();
+  EXPECT_TRUE(run.get().has_value());
+  std::map<int64_t, int> counts = CountValues("lake.events", "id");
+  for (int64_t id = 0; id < 120; ++id) EXPECT_EQ(counts.contains(id), id < 80 || id % 4 != 1) << id;
+}
+
 }  // namespace
 }  // namespace firn::ingest
