@@ -203,6 +203,17 @@ void BatchCommitter::Forget(BatchResult& result, const std::string& table, const
   result.reason = fmt::format("{}: {}: table '{}'", CommitOutcomeName(outcome.outcome), outcome.reason, table);
 }
 
+void BatchCommitter::NoteUpload(const WrittenFiles& written, BatchResult& result) {
+  if (first_upload_.store_ms == 0) first_upload_.store_ms = written.store_time_ms;
+  result.times.group_cpu_s += written.times.group_cpu_s;
+  result.times.encode_cpu_s += written.times.encode_cpu_s;
+  result.times.upload_cpu_s += written.times.upload_cpu_s;
+  Status clock = CheckStoreClock();
+  if (clock.has_value()) return;
+  result.kind = BatchResult::Kind::kStop;
+  result.error = std::move(clock.error());
+}
+
 void BatchCommitter::CommitTable(TableBatch& table, Batch& batch, BatchResult& result, std::stop_token stop) {
   const int64_t patience_ms =
       batch.home_patience_ms == INT64_MAX ? INT64_MAX : options_.detach_after_ms + batch.home_patience_ms;
@@ -217,15 +228,8 @@ void BatchCommitter::CommitTable(TableBatch& table, Batch& batch, BatchResult& r
       if (files.has_value()) {
         written = std::move(files).value();
         FIRN_CHECK(written->rows == table.rows, "data files must hold exactly the decoded rows");
-        if (first_upload_.store_ms == 0) first_upload_.store_ms = written->store_time_ms;
-        if (Status clock = CheckStoreClock(); !clock.has_value()) {
-          result.kind = BatchResult::Kind::kStop;
-          result.error = std::move(clock.error());
-          return;
-        }
-        result.times.group_cpu_s += written->times.group_cpu_s;
-        result.times.encode_cpu_s += written->times.encode_cpu_s;
-        result.times.upload_cpu_s += written->times.upload_cpu_s;
+        NoteUpload(*written, result);
+        if (result.kind != BatchResult::Kind::kDone) return;
       } else {
         failure = std::move(files.error()).WithContext(fmt::format("data files of table '{}'", table.table->name()));
       }
@@ -259,10 +263,9 @@ void BatchCommitter::CommitTable(TableBatch& table, Batch& batch, BatchResult& r
           case CommitOutcome::kHistoryChanged: {
             const bool hold = table.history_policy == HistoryPolicy::kHold;
             Status detached = Detach(table, batch, committed->reason, hold, result, stop);
-            if (detached.has_value()) {
-              if (!result.detached.empty()) result.detached.back().try_at_once = !hold;
-              return;
-            }
+            const bool listed = !result.detached.empty() && result.detached.back().table == table.table;
+            if (listed) result.detached.back().try_at_once = !hold;
+            if (detached.has_value()) return;
             failure = std::move(detached.error());
           }
         }

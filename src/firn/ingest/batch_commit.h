@@ -103,6 +103,8 @@ class BatchCommitter {
   void Succeeded();
   bool TooOld() const;
   Status CheckStoreClock();
+  // Stops the batch when the store has another time.
+  void NoteUpload(const WrittenFiles& written, BatchResult& result);
   Result<MapCommitResult> CommitRows(TableBatch& table, const Batch& batch, const WrittenFiles& written,
                                      std::stop_token stop);
   static void Forget(BatchResult& result, const std::string& table, const MapCommitResult& outcome);

@@ -433,18 +433,7 @@ Status PipelineWorker::TakeCommitResult() {
   return AfterCommit(std::move(*result));
 }
 
-Status PipelineWorker::AfterCommit(BatchResult result) {
-  metrics_.CountBatch(result);
-  counters_.rows_committed += static_cast<uint64_t>(result.rows);
-  counters_.rejects_committed += static_cast<uint64_t>(result.rejects);
-  counters_.commits += static_cast<uint64_t>(result.commits);
-  counters_.commit_conflicts += static_cast<uint64_t>(result.conflicts);
-  counters_.data_files += static_cast<uint64_t>(result.files);
-  counters_.data_file_bytes += static_cast<uint64_t>(result.file_bytes);
-  stages_.group += result.times.group_cpu_s;
-  stages_.encode += result.times.encode_cpu_s;
-  stages_.upload += result.times.upload_cpu_s;
-  stages_.commit += result.commit_cpu_s;
+void PipelineWorker::CloseDetached(const BatchResult& result) {
   for (const BatchResult::Detached& detached : result.detached) {
     if (detached.try_at_once) last_detached_retry_ms_ = -kDetachedRetryMs;
     if (detached.hold) metrics_.CountHistoryChange(detached.table->name(), HistoryPolicy::kHold, 0, 0);
@@ -457,6 +446,21 @@ Status PipelineWorker::AfterCommit(BatchResult result) {
       }
     }
   }
+}
+
+Status PipelineWorker::AfterCommit(BatchResult result) {
+  metrics_.CountBatch(result);
+  counters_.rows_committed += static_cast<uint64_t>(result.rows);
+  counters_.rejects_committed += static_cast<uint64_t>(result.rejects);
+  counters_.commits += static_cast<uint64_t>(result.commits);
+  counters_.commit_conflicts += static_cast<uint64_t>(result.conflicts);
+  counters_.data_files += static_cast<uint64_t>(result.files);
+  counters_.data_file_bytes += static_cast<uint64_t>(result.file_bytes);
+  stages_.group += result.times.group_cpu_s;
+  stages_.encode += result.times.encode_cpu_s;
+  stages_.upload += result.times.upload_cpu_s;
+  stages_.commit += result.commit_cpu_s;
+  CloseDetached(result);
   if (result.kind == BatchResult::Kind::kStop) return std::unexpected<Error>(std::move(*result.error));
   if (result.kind == BatchResult::Kind::kForget) {
     metrics_.CountMismatch();

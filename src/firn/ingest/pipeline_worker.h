@@ -72,6 +72,7 @@ class PipelineWorker : public Worker {
   Status OnLost(const stream::PartitionsLost& event);
   Status TakeCommitResult();
   Status AfterCommit(BatchResult result);
+  void CloseDetached(const BatchResult& result);
   bool FlushWanted() const;
   bool NothingToFlush() const;
   void MaybeFreeze();
