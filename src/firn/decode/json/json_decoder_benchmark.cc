@@ -6,7 +6,6 @@
 
 #include "firn/base/check.h"
 #include "firn/decode/json/json_decoder.h"
-#include "firn/decode/json/structural_index.h"
 #include "firn/decode/json/testing/ocsf_event.h"
 #include "firn/schema/type_parser.h"
 
@@ -36,7 +35,7 @@ std::vector<std::string> MakeEvents(bool shuffled, bool escaped) {
   return texts;
 }
 
-void Run(benchmark::State& state, const std::vector<std::string>& events, const std::string& columns) {
+void Run(benchmark::State& state, const std::vector<std::string>& events, const std::string& columns, int64_t rows_per_batch = kRowsPerBatch) {
   schema::Schema schema = OcsfSchema(columns);
   std::unique_ptr<JsonDecoder> decoder = std::move(JsonDecoder::Create(schema, {}).value());
   columnar::RowBuilder rows(schema);
@@ -45,28 +44,44 @@ void Run(benchmark::State& state, const std::vector<std::string>& events, const 
   Reject reject;
   size_t next = 0;
   size_t bytes = 0;
+  std::string together;
+  for (const std::string& event : events) together += event;
+  std::vector<std::string_view> views;
+  for (const std::string& event : events) {
+    views.push_back(std::string_view(together).substr(bytes, event.size()));
+    bytes += event.size();
+  }
+  bytes = 0;
   for (auto _ : state) {
-    const std::string& event = events[next];
+    std::string_view event = views[next];
     next = next + 1 == events.size() ? 0 : next + 1;
     record.value = event;
     bytes += event.size();
     bool decoded = decoder->Decode(record, partition, rows, reject);
     FIRN_CHECK(decoded, reject.message);
-    if (rows.row_count() == kRowsPerBatch) benchmark::DoNotOptimize(rows.Finish());
+    if (rows.row_count() == rows_per_batch) benchmark::DoNotOptimize(rows.Finish());
   }
   state.SetBytesProcessed(static_cast<int64_t>(bytes));
 }
 
-void BM_Index(benchmark::State& state) {
+void BM_Hot(benchmark::State& state) {
   std::vector<std::string> events = MakeEvents(false, false);
-  StructuralIndex index;
-  size_t next = 0;
-  for (auto _ : state) {
-    benchmark::DoNotOptimize(index.Build(events[next]));
-    next = next + 1 == events.size() ? 0 : next + 1;
-  }
+  events.resize(200);
+  Run(state, events, testing::kOcsfColumns, 200);
 }
-BENCHMARK(BM_Index);
+BENCHMARK(BM_Hot);
+void BM_HotInput(benchmark::State& state) {
+  std::vector<std::string> events = MakeEvents(false, false);
+  events.resize(200);
+  Run(state, events, testing::kOcsfColumns);
+}
+BENCHMARK(BM_HotInput);
+void BM_HotShuffled(benchmark::State& state) {
+  std::vector<std::string> events = MakeEvents(true, false);
+  events.resize(2000);
+  Run(state, events, testing::kOcsfColumns, 200);
+}
+BENCHMARK(BM_HotShuffled);
 
 void BM_SameOrder(benchmark::State& state) { Run(state, MakeEvents(false, false), testing::kOcsfColumns); }
 BENCHMARK(BM_SameOrder);
