@@ -64,7 +64,22 @@ class ColumnBuilder {
   // The same once the column has caught up with `rows` rows. One that has no value yet counts nothing.
   int64_t BytesAt(int64_t rows) const;
 
-  void AppendNull() { AppendNulls(1); }  // struct: its children get nulls too; list, map: an empty range
+  // Struct: its children get nulls too; list, map: an empty range.
+  void AppendNull() {
+    if (storage_ > Storage::kBytes || length_ == row_capacity_ || validity_.data() == nullptr) [[unlikely]] {
+      return AppendNulls(1);
+    }
+    if (storage_ == Storage::kBytes) {
+      offsets()[length_ + 1] = static_cast<int32_t>(byte_count_);
+    } else if (storage_ == Storage::kBool) {
+      WriteBit(values_.data(), length_, false);
+    } else {
+      std::memset(values_.data() + length_ * width_, 0, static_cast<size_t>(width_));
+    }
+    WriteBit(validity_.data(), length_, false);
+    ++null_count_;
+    ++length_;
+  }
   void AppendNulls(int64_t count);
   // Nulls up to `length` rows; nothing when there are as many.
   void FillNulls(int64_t length) {

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cstring>
 #include <utility>
 
 #include "firn/decode/iso_time.h"
@@ -25,10 +26,15 @@ bool KeyTextIsUnique(TypeKind kind) { return kind == TypeKind::kString || kind =
 
 // Appends the value at `at` where it is what the column usually gets. Its end; nullptr, and nothing appended, where it
 // is not.
-inline const char* TakeUsual(Usual usual, const char* at, const char* text_end, ColumnBuilder& column) {
+inline const char* TakeUsual(const ValuePlan& plan, const char* at, const char* text_end, ColumnBuilder& column) {
   int64_t integer = 0;
   const char* end = nullptr;
-  switch (usual) {
+  if (*at == 'n') [[unlikely]] {
+    if (plan.required || std::memcmp(at, "null", 4) != 0 || !EndsScalar(at + 4, text_end)) return nullptr;
+    column.AppendNull();
+    return at + 4;
+  }
+  switch (plan.usual) {
     case Usual::kNothing: return nullptr;
     case Usual::kString:
       if (*at != '"') return nullptr;
@@ -125,8 +131,8 @@ bool RecordDecoder::DecodeRoot() {
 }
 
 // Every key is first held against the one that followed last time, as it stands between its quotes: where the order of
-// keys holds, no key is read or hashed. As long as keys and values are the usual ones, the walk's place is in a register
-// and the cursor does not move.
+// keys holds, no key is read or hashed. As long as keys and values are the usual ones, the walk's place is in a
+// register and the cursor does not move.
 bool RecordDecoder::DecodeObject(ObjectPlan& plan, ColumnBuilder* parent, const Place& place) {
   if (++depth_ > options_.depth_max) return FailStep(TextCursor::Step::kTooDeep, place);
   const int64_t length = parent != nullptr ? parent->length() : row_;
@@ -151,13 +157,14 @@ bool RecordDecoder::DecodeObject(ObjectPlan& plan, ColumnBuilder* parent, const 
     const char* end = nullptr;
     if (member != nullptr && member->single != nullptr) {
       ColumnBuilder& column = *columns[member->single_column];
-      if (column.length() == length) end = TakeUsual(member->single->usual, at, text_end, column);
+      if (column.length() == length) end = TakeUsual(*member->single, at, text_end, column);
     }
     if (end != nullptr) {
       at = SkipSpace(end);
     } else {
       cursor_.Return(at);
-      if (!DecodeMember(member, parent, length, {&place, value != nullptr ? member->key : other_key_, -1})) return false;
+      const std::string_view key = value != nullptr ? member->key : other_key_;
+      if (!DecodeMember(member, parent, length, {&place, key, -1})) return false;
       at = cursor_.position();
     }
     if (*at == ',') {

@@ -1,8 +1,8 @@
 // TextCursor: the way through one JSON text, token by token, in one pass and without an index of them.
 //
 // Owned by one thread; looks at a text that somebody else keeps alive, with kTextPadding zero bytes behind it
-// (PaddedText), which no loop here runs over. Whoever steps over every value, wanted or not, has checked all of the text
-// but its UTF-8.
+// (PaddedText), which no loop here runs over. Whoever steps over every value, wanted or not, has checked all of the
+// text but its UTF-8.
 #pragma once
 
 #include <algorithm>

@@ -1,5 +1,6 @@
-// IndexedDecoder: the reference that the decoder is held against: the same plan, walked over simdjson's index of tokens,
-// every key looked up by hash, every number and string by its column's rule, without a learned order and shortcuts.
+// IndexedDecoder: the reference that the decoder is held against: the same plan, walked over simdjson's index of
+// tokens, every key looked up by hash, every number and string by its column's rule, without a learned order and
+// shortcuts.
 //
 // Owned by one thread. Not fast, and only for tests: whatever it makes of a record, JsonDecoder must make too.
 #pragma once

@@ -189,8 +189,8 @@ bool Differential::Decode(std::string_view text) {
   const bool is_row = reference_->Decode(record, {}, reference_rows_, expected);
   FIRN_CHECK(tested_->Decode(record, {}, tested_rows_, reject) == is_row, "a row once and a reject once");
   FIRN_CHECK(tested_rows_.row_count() == reference_rows_.row_count(), "a reject left a row");
-  // Two control characters look like separators to the index until they are looked at: what is wrong elsewhere in such a
-  // text may come first.
+  // Two control characters look like separators to the index until they are looked at: what is wrong elsewhere in such
+  // a text may come first.
   if (is_row || text.find_first_of("\x0c\x1a") != std::string_view::npos) return is_row;
   FIRN_CHECK(reject.code == expected.code, fmt::format("{} instead of {}: {}", RejectCodeName(reject.code),
                                                        RejectCodeName(expected.code), text));
