@@ -1,5 +1,5 @@
-// Any bytes as records, one a line, through the decoder and the reference over an index: the first byte picks the table,
-// the second the options. Rows, rejects and counts must be equal.
+// Any bytes as records, one a line, through the decoder and the reference over an index: the first byte picks the
+// table, the second the options. Rows, rejects and counts must be equal.
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>

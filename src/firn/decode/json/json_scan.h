@@ -2,8 +2,8 @@
 // or eight bytes at a time, without a call or a look at the text's end.
 //
 // Pure functions, any thread. The text has kTextPadding zero bytes behind it (PaddedText), which no loop here runs
-// over. Positions go in and out by value, so that a loop keeps its own in a register. SSE2 is what every x86-64 has; wider
-// vectors gain nothing, because most strings end within the first sixteen bytes.
+// over. Positions go in and out by value, so that a loop keeps its own in a register. SSE2 is what every x86-64 has;
+// most strings end within the first sixteen bytes, so that wider vectors have little to do.
 #pragma once
 
 #include <array>
