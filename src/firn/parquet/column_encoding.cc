@@ -94,16 +94,12 @@ double EstimateDistinct(int64_t seen, int64_t once, int64_t twice, int64_t rows)
   return std::clamp(expected, static_cast<double>(std::min(seen, rows)), static_cast<double>(rows));
 }
 
-Sample TakeSample(const LeafValues& arrays) {
-  int64_t total = 0;
-  for (const auto& array : arrays) total += array->length();
-  Sample sample;
-  if (total == 0) return sample;
-  constexpr size_t kSlots = 2 * kSampleValuesMax;
-  std::vector<uint64_t> hashes(kSlots, 0);
-  std::vector<uint32_t> counts(kSlots, 0);
+// Values spread over the arrays, nulls left out; `looked_at` counts those too.
+std::vector<std::string_view> SampleValues(const LeafValues& arrays, int64_t total, int64_t& looked_at) {
+  std::vector<std::string_view> values;
+  values.reserve(kSampleValuesMax);
   double stride = std::max(1.0, static_cast<double>(total) / kSampleValuesMax);
-  int64_t looked_at = 0, bytes = 0, array_begin = 0;
+  int64_t array_begin = 0;
   size_t current = 0;
   RawValues array(*arrays[0]);
   uint64_t jitter = 1;  // within each stride, so that periodic data does not deceive; the same in every run
@@ -117,8 +113,24 @@ Sample TakeSample(const LeafValues& arrays) {
     }
     ++looked_at;
     if (array.IsNull(index - array_begin)) continue;
-    std::string_view value = array.Value(index - array_begin);
-    ++sample.values;
+    values.push_back(array.Value(index - array_begin));
+    // They lie far from one another: fetched while the next ones are chosen.
+    __builtin_prefetch(values.back().data());
+  }
+  return values;
+}
+
+Sample TakeSample(const LeafValues& arrays) {
+  int64_t total = 0;
+  for (const auto& array : arrays) total += array->length();
+  Sample sample;
+  if (total == 0) return sample;
+  int64_t looked_at = 0, bytes = 0;
+  auto values = SampleValues(arrays, total, looked_at);
+  constexpr size_t kSlots = 2 * kSampleValuesMax;
+  std::vector<uint64_t> hashes(kSlots, 0);
+  std::vector<uint32_t> counts(kSlots, 0);
+  for (std::string_view value : values) {
     bytes += static_cast<int64_t>(value.size());
     uint64_t hash = HashBytes(value);
     size_t slot = hash >> 20 & (kSlots - 1);
@@ -126,6 +138,7 @@ Sample TakeSample(const LeafValues& arrays) {
     hashes[slot] = hash;
     ++counts[slot];
   }
+  sample.values = static_cast<int64_t>(values.size());
   if (sample.values == 0) return sample;
   int64_t seen = 0, once = 0, twice = 0;
   for (uint32_t count : counts) {

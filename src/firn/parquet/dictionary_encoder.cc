@@ -1,5 +1,6 @@
 #include "firn/parquet/dictionary_encoder.h"
 
+#include <bit>
 #include <cstring>
 #include <random>
 #include <span>
@@ -96,7 +97,7 @@ class RepeatGuess {
 template <typename T>
 class NumberDictionary final : public DictionaryEncoder {
  public:
-  NumberDictionary() : seeds_(ProcessSeeds()) { slots_.assign(kFirstSlots, Slot{}); }
+  NumberDictionary() : seeds_(ProcessSeeds()) { MakeSlots(kFirstSlots); }
 
   void Put(const ValueSpan& span) override {
     if (guess_.likely()) {
@@ -124,7 +125,7 @@ class NumberDictionary final : public DictionaryEncoder {
     indices_.Release();
     entries_ = {};
     slots_ = {};
-    slots_.assign(kFirstSlots, Slot{});
+    MakeSlots(kFirstSlots);
   }
 
  private:
@@ -151,8 +152,12 @@ class NumberDictionary final : public DictionaryEncoder {
     guess_.Learn(repeats, span.count);
   }
 
-  size_t SlotOf(T value) const {
-    return static_cast<size_t>(Mix(static_cast<uint64_t>(value) ^ seeds_.first, seeds_.second)) & (slots_.size() - 1);
+  // Multiply and shift: the multiplier is odd and drawn at random.
+  size_t SlotOf(T value) const { return static_cast<size_t>(value * seeds_.first >> shift_); }
+
+  void MakeSlots(size_t count) {
+    slots_.assign(count, Slot{});
+    shift_ = 64 - std::countr_zero(count);
   }
 
   uint32_t IndexOf(T value) {
@@ -167,7 +172,7 @@ class NumberDictionary final : public DictionaryEncoder {
   }
 
   void Grow() {
-    slots_.assign(slots_.size() * 4, Slot{});
+    MakeSlots(slots_.size() * 4);
     for (size_t i = 0; i < entries_.size(); ++i) {
       size_t slot = SlotOf(entries_[i]);
       while (slots_[slot].entry != 0) slot = (slot + 1) & (slots_.size() - 1);
@@ -178,6 +183,7 @@ class NumberDictionary final : public DictionaryEncoder {
   Seeds seeds_;
   std::vector<T> entries_;
   std::vector<Slot> slots_;
+  int shift_ = 0;
   RepeatGuess guess_;
 };
 
