@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <map>
+#include <set>
 #include <string>
 
 #include "firn/decode/json/json_decoder.h"
@@ -23,7 +24,9 @@ class WorkerMetrics {
   void CountUnknownFields(const std::string& table, const decode::json::UnknownFieldCounts& counts);
   void CountBatch(const BatchResult& result);
   void CountMismatch();
+  void CountLaneRecords(uint64_t records);
   // Gauges; `lag_seconds` and `freshness_seconds` negative: not known yet.
+  void SetDetachedGauges(const WorkerStatus& status);
   void SetGauges(const WorkerStatus& status, double lag_seconds, double freshness_seconds, size_t queued_bytes);
 
  private:
@@ -36,9 +39,11 @@ class WorkerMetrics {
   metrics::Counter& commits_;
   metrics::Counter& conflicts_;
   metrics::Counter& mismatches_;
+  metrics::Counter& lane_records_;
   metrics::Counter& files_;
   metrics::Counter& file_bytes_;
   metrics::Histogram& commit_seconds_;
+  std::set<std::string> detached_tables_;  // that have had gauges; for SetGauges, which one thread calls
 };
 
 }  // namespace firn::ingest
