@@ -136,6 +136,7 @@ TEST_F(LanesTest, HandOverIsExactWhileRecordsKeepComing) {
     while (!end.stop_requested()) {
       Produce(next, 12);
       next += 12;
+      ProduceBroken();
       std::this_thread::sleep_for(std::chrono::milliseconds(3));
     }
   });
@@ -148,6 +149,36 @@ TEST_F(LanesTest, HandOverIsExactWhileRecordsKeepComing) {
   EXPECT_TRUE(running.Stop().has_value());
   ExpectCaughtUp(RunOnce(TwoTables()));
   ExpectBothExact(next);
+  EXPECT_EQ(CountRejects(), broken_);
+}
+
+TEST_F(LanesTest, DeathBetweenTheDetachAndTheRejectsLosesNone) {
+  Produce(0, 90);
+  ExpectCaughtUp(RunOnce(TwoTables()));
+  ProduceBroken();
+  Produce(90, 90);
+  // lake.events is detached by the first home commit; from then on nothing can be committed any more.
+  std::atomic<bool> dying{false};
+  catalog_.SetFaults([&](CatalogCall call, const TableIdentifier& table) {
+    if (call != CatalogCall::kCommit) return CatalogFault::kNone;
+    if (table.name == "p__home" && !dying.exchange(true)) return CatalogFault::kNone;
+    return dying || table.name == "events" ? CatalogFault::kUnavailable : CatalogFault::kNone;
+  });
+  PipelineOptions options = Impatient(TwoTables());
+  options.shutdown_deadline_ms = 1;
+  options.checkpoint_interval_ms = 60'000;
+  {
+    stream::MemorySource source(log_);
+    source.GiveAll();
+    Running running(MakeWorker(source, options));
+    EXPECT_TRUE(WaitFor([&] { return dying.load(); }));
+    std::this_thread::sleep_for(std::chrono::milliseconds(50));
+    (void)running.Stop();
+  }
+  catalog_.SetFaults(nullptr);
+  ExpectCaughtUp(RunOnce(TwoTables()));
+  ExpectBothExact(180);
+  EXPECT_EQ(CountRejects(), broken_);
 }
 
 // A worker that dies at its n-th commit, before or after the catalog has carried it out, for every n.
