@@ -246,6 +246,13 @@ Status Lane::HandleChunk(const stream::RecordChunk& chunk) {
   for (const stream::Record& record : chunk.records()) {
     if (at == nullptr || at->partition.index != record.partition) at = Find(record.partition);
     if (at == nullptr || record.offset < at->read.offset) continue;
+    if (record.leader_epoch >= 0 && record.leader_epoch < at->read.leader_epoch) {
+      return Fail(ErrorCode::kConflict,
+                  fmt::format("the log of {}/{} was truncated below the table's position and has grown again: leader "
+                              "epoch {} follows {} at offset {}",
+                              at->partition.name.topic, at->partition.name.partition, record.leader_epoch,
+                              at->read.leader_epoch, record.offset));
+    }
     FIRN_TRY(HandleRecord(record, *at));
     if (stopped_by_reject_.has_value()) break;  // the position stays at this record
     at->read = stream::Position{record.offset + 1, record.leader_epoch, record.timestamp_ms};
