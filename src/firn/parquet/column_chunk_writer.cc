@@ -63,6 +63,15 @@ int64_t ColumnChunkWriter::open_bytes() const {
   return bytes;
 }
 
+int64_t ColumnChunkWriter::held_bytes() const {
+  return stored_bytes() + open_bytes() + (dictionary_ == nullptr ? 0 : dictionary_->table_bytes());
+}
+
+void ColumnChunkWriter::CloseDictionary() {
+  dictionary_open_ = false;
+  if (dictionary_ != nullptr) dictionary_->Seal();
+}
+
 Status ColumnChunkWriter::Append(const arrow::RecordBatch& batch, int64_t begin, int64_t end) {
   LeafRows rows(shape_, batch);
   while (begin < end) {
@@ -104,7 +113,7 @@ int64_t ColumnChunkWriter::FittingRows(const LeafRows& rows, int64_t begin, int6
 Status ColumnChunkWriter::Take(const LeafRows& rows, int64_t begin, int64_t end) {
   if (dictionary_open_ && dictionary_->entry_bytes() + rows.ExtentOf(begin, end).bytes > kDictionaryBytesLimit) {
     FIRN_TRY(FinishPage());
-    dictionary_open_ = false;
+    CloseDictionary();
   }
   LeafRows::Counted counted = rows.Take(begin, end, definition_, repetition_, scratch_.leaf);
   page_rows_ += end - begin;
@@ -182,7 +191,7 @@ Status ColumnChunkWriter::FinishPage(bool last) {
     bool outgrown = dictionary_->entry_bytes() > options_.dictionary_bytes_max;
     bool mostly_distinct =
         dictionary_values_ >= kDictionaryTrialValues && dictionary_->Entries().count * 2 > dictionary_values_;
-    if (outgrown || mostly_distinct) dictionary_open_ = false;
+    if (outgrown || mostly_distinct) CloseDictionary();
   }
   return {};
 }

@@ -74,6 +74,7 @@ class ColumnChunkWriter {
   int64_t stored_bytes() const { return pages_.stored_bytes(); }              // finished pages, compressed
   int64_t uncompressed_bytes() const { return pages_.uncompressed_bytes(); }  // the same before
   int64_t open_bytes() const;                                                 // not in a page yet, and the dictionary
+  int64_t held_bytes() const;                                                 // memory of all that
 
  private:
   struct PageSummary {
@@ -87,6 +88,7 @@ class ColumnChunkWriter {
   Status Take(const LeafRows& rows, int64_t begin, int64_t end);
   void BeginChunk();
   Status FinishPage(bool last = false);
+  void CloseDictionary();
   // The encoding of the page that is being finished; decides whether the dictionary is kept.
   format::Encoding SettlePage(bool last);
   void PutIntoBloomFilter(const ValueSpan& span);

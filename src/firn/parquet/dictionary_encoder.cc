@@ -17,6 +17,9 @@ constexpr size_t kSlotsInCache = 4096;
 // Values looked up at a time in a larger one.
 constexpr int64_t kAhead = 32;
 
+// Small tables grow fast, large ones so that at least every fourth slot is taken.
+size_t GrowthOf(size_t slots) { return slots < (size_t{1} << 15) ? 4 : 2; }
+
 uint64_t Mix(uint64_t a, uint64_t b) {
   auto product = static_cast<unsigned __int128>(a) * b;
   return static_cast<uint64_t>(product) ^ static_cast<uint64_t>(product >> 64);
@@ -121,6 +124,12 @@ class NumberDictionary final : public DictionaryEncoder {
     ClearPage();
   }
 
+  int64_t table_bytes() const override { return static_cast<int64_t>(slots_.capacity() * sizeof(Slot)); }
+  void Seal() override {
+    indices_.Release();
+    slots_ = std::vector<Slot>();
+  }
+
   void Reset() override {
     indices_.Release();
     entries_ = {};
@@ -172,7 +181,7 @@ class NumberDictionary final : public DictionaryEncoder {
   }
 
   void Grow() {
-    MakeSlots(slots_.size() * 4);
+    MakeSlots(slots_.size() * GrowthOf(slots_.size()));
     for (size_t i = 0; i < entries_.size(); ++i) {
       size_t slot = SlotOf(entries_[i]);
       while (slots_[slot].entry != 0) slot = (slot + 1) & (slots_.size() - 1);
@@ -197,7 +206,7 @@ class BytesDictionary final : public DictionaryEncoder {
     return slots_.size() > kSlotsInCache ? PutAhead(span) : PutEach(span);
   }
 
-  ValueSpan Entries() const override { return Slice(0, static_cast<int64_t>(hashes_.size())); }
+  ValueSpan Entries() const override { return Slice(0, static_cast<int64_t>(offsets_.size()) - 1); }
   int64_t entry_bytes() const override { return static_cast<int64_t>(bytes_.size()); }
 
   void PutPageValues(ValueStatistics& statistics) const override {
@@ -209,6 +218,17 @@ class BytesDictionary final : public DictionaryEncoder {
   void MovePage(ValueEncoder& target) override {
     for (uint32_t index : std::span(indices(), static_cast<size_t>(page_values()))) target.Put(Slice(index, 1));
     ClearPage();
+  }
+
+  int64_t table_bytes() const override {
+    return static_cast<int64_t>(slots_.capacity() * sizeof(Slot) + seen_.capacity() +
+                                (hashes_.capacity() + offsets_.capacity()) * sizeof(uint32_t));
+  }
+  void Seal() override {
+    indices_.Release();
+    slots_ = std::vector<Slot>();
+    hashes_ = std::vector<uint32_t>();
+    seen_ = std::vector<uint8_t>();
   }
 
   void Reset() override {
@@ -332,7 +352,7 @@ class BytesDictionary final : public DictionaryEncoder {
   }
 
   void Grow() {
-    slots_.assign(slots_.size() * 4, Slot{});
+    slots_.assign(slots_.size() * GrowthOf(slots_.size()), Slot{});
     for (size_t i = 0; i < hashes_.size(); ++i) {
       size_t slot = hashes_[i] & (slots_.size() - 1);
       while (slots_[slot].entry != 0) slot = (slot + 1) & (slots_.size() - 1);

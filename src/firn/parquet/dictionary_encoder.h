@@ -30,7 +30,11 @@ class DictionaryEncoder : public ValueEncoder {
   virtual void PutPageValues(ValueStatistics& statistics) const = 0;
   // The values of the open page, one after another, into another encoder; the page is empty then.
   virtual void MovePage(ValueEncoder& target) = 0;
-  // Forgets everything and gives the memory back.
+  // Memory beside the entries, for looking them up.
+  virtual int64_t table_bytes() const = 0;
+  // No more Put in this chunk: gives that memory back, the entries stay. The open page is empty.
+  virtual void Seal() = 0;
+  // Forgets everything and gives the memory back; another chunk may begin.
   virtual void Reset() = 0;
 
   int64_t page_values() const { return static_cast<int64_t>(indices_.size() / sizeof(uint32_t)); }

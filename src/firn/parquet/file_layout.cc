@@ -74,7 +74,7 @@ class ParquetFileLayout final : public FileLayout {
 
   int64_t bytes_buffered() const override {
     if (writer_ == nullptr) return pending_bytes_;
-    return pending_bytes_ + writer_->stored_bytes() + writer_->open_bytes();
+    return pending_bytes_ + writer_->held_bytes();
   }
 
   Result<FileMetrics> Close() override {

@@ -173,6 +173,9 @@ TEST(DictionaryEncoder, EntriesInTheOrderInWhichTheyCame) {
       int width = out.data()[0];
       ASSERT_EQ(DecodeRuns(out.view().substr(1), width, expected.size()), expected);
     }
+    EXPECT_GT(dictionary->table_bytes(), 0);
+    dictionary->Seal();
+    EXPECT_LE(dictionary->table_bytes(), static_cast<int64_t>(8 * (entries.size() + 1)));
     Texts all(entries);
     ValueSpan stored = dictionary->Entries();
     ASSERT_EQ(stored.count, static_cast<int64_t>(entries.size()));

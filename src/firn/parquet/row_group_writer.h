@@ -44,6 +44,7 @@ class RowGroupWriter {
   int64_t stored_bytes() const { return Sum(&ColumnChunkWriter::stored_bytes); }              // its finished pages
   int64_t uncompressed_bytes() const { return Sum(&ColumnChunkWriter::uncompressed_bytes); }  // the same before
   int64_t open_bytes() const { return Sum(&ColumnChunkWriter::open_bytes); }                  // not in a page yet
+  int64_t held_bytes() const { return Sum(&ColumnChunkWriter::held_bytes); }                  // memory of all that
 
   // By leaf, over all row groups written.
   const std::vector<ColumnTotals>& totals() const { return totals_; }

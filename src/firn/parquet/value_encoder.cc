@@ -42,7 +42,8 @@ class PlainBytesEncoder final : public ValueEncoder {
       size_t length = LengthOf(span, i);
       auto stored = static_cast<uint32_t>(length);
       std::memcpy(out, &stored, sizeof(stored));
-      std::memcpy(out + sizeof(stored), span.bytes + span.offsets[i], length);
+      // Where all values are empty there may be no bytes at all.
+      if (length > 0) std::memcpy(out + sizeof(stored), span.bytes + span.offsets[i], length);
       out += sizeof(stored) + length;
     }
   }
