@@ -72,12 +72,13 @@ apt_install
 mkdir -p "$deps"
 exec 9>"$deps/.lock"
 flock 9
-mkdir -p "$deps"/kafka "$deps"/rest-fixture "$deps"/spark-runtime
+mkdir -p "$deps"/kafka "$deps"/rest-fixture "$deps"/nessie "$deps"/spark-runtime
 [ -x "$deps/venv/bin/python" ] || python3 -m venv "$deps/venv"
 stamped "$deps/venv" "$here/requirements.txt" install_python "$here/requirements.txt"
 stamped "$deps/kafka" "$here/maven/kafka/pom.xml" install_java "$deps/kafka" "$here/maven/kafka/pom.xml"
 stamped "$deps/rest-fixture" "$here/maven/rest-fixture/pom.xml" \
   install_java "$deps/rest-fixture" "$here/maven/rest-fixture/pom.xml"
+stamped "$deps/nessie" "$here/maven/nessie/pom.xml" install_java "$deps/nessie" "$here/maven/nessie/pom.xml"
 if [ $quick = 0 ]; then
   stamped "$deps/venv" "$here/requirements-spark.txt" install_python "$here/requirements-spark.txt"
   stamped "$deps/spark-runtime" "$here/maven/spark-runtime/pom.xml" \
