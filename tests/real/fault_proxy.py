@@ -220,6 +220,14 @@ class FaultProxy:
         if isinstance(rule, Gate):
             rule.open()
 
+    def clear(self):
+        """Takes all rules away and lets everything through."""
+        with self._lock:
+            rules = list(self._rules)
+        for rule in rules:
+            self.remove(rule)
+        self.heal()
+
     @contextlib.contextmanager
     def rule(self, match, fault: str, **more):
         made = self.add(Rule(match, fault, **more))
