@@ -13,7 +13,7 @@ from confluent_kafka import Consumer, TopicPartition
 
 import firn
 from fault_proxy import Rule, added_records, any_request, commit_to, upload_of
-from invariants import assert_accounted
+from invariants import assert_accounted, reject_rows
 from processes import wait_until
 from produce import SMALL_COLUMNS, Topics, seeded, small_events
 from readers import DuckReader, catalog_of, load
@@ -296,24 +296,27 @@ def test_three_workers_under_endless_rebalances(attacked, topics, pipelines, nam
 # --- what users of others complain about ---------------------------------------------------------------------------
 
 
-def test_records_for_a_missing_table_wait_for_it(lake, topics, pipelines, name):
-    """#17641, #18012: a name made from the record leads to a table that is not there. Nothing is dropped: the other
-    tables go on, somebody is told, and when the table is made it gets all of its rows from the start."""
+def test_records_for_a_missing_table_are_kept(lake, topics, pipelines, name):
+    """#17641: a name made from the record leads to a table that is not there, and may not be made. Its records are in the
+    rejects with all their bytes, an error says so, and the other tables go on; once the table is there, it is filled."""
     topics.create(name, 2)
     catalog_of(lake).create_namespace_if_not_exists(name)
     schema = make_events(lake, f"{name}.k0").schema()
     pipeline = pipelines(lake, [{"name": f"{name}.{{field:kind}}", "match": [{"field": "kind", "regex": "k[01]"}]},
-                                events_table(name, "rest")], changes={"commit": {"detach_after": "2s"}})
+                                events_table(name, "rest")])
     topics.send(name, small_events(0, 300).values, 2)
-    result = pipeline.catch_up(expect=firn.DETACHED)
-    assert [one["table"] for one in result["detached"]] == [f"{name}.k1"]
+    assert pipeline.catch_up()["rejects_committed"] == 100
+    assert f"{name}.k1" in pipeline.output()
     assert_rows(lake, f"{name}.k0", range(0, 300, 3))
     assert_rows(lake, f"{name}.rest", range(2, 300, 3))
+    rejects = reject_rows(lake, pipeline)
+    assert {(one["code"], one["intended_table"]) for one in rejects} == {("no_route", f"{name}.k1")}
+    assert sorted(one["value"] for one in rejects) == sorted(small_events(0, 300).values[1::3])
     topics.send(name, small_events(300, 300).values, 2)
     catalog_of(lake).create_table(f"{name}.k1", schema)
     pipeline.catch_up()
-    for number, table in enumerate(("k0", "k1", "rest")):
-        assert_rows(lake, f"{name}.{table}", range(number, 600, 3))
+    assert_rows(lake, f"{name}.k1", range(301, 600, 3))
+    assert_accounted(lake, pipeline, [f"{name}.{table}" for table in ("k0", "k1", "rest")], 600)
 
 
 def make_events(lake: firn.Lake, table: str):
