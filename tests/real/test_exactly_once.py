@@ -16,7 +16,7 @@ from fault_proxy import Rule, added_records, any_request, commit_to, upload_of
 from invariants import assert_accounted, reject_rows
 from processes import wait_until
 from produce import SMALL_COLUMNS, Topics, seeded, small_events
-from readers import DuckReader, catalog_of, load
+from readers import DuckReader, catalog_of, exists, ids, load
 from servers import KafkaBroker
 from test_stop_and_start import QUICK_SESSION, Feed, with_bad
 
@@ -113,6 +113,56 @@ def test_killed(attacked, topics, pipelines, name, moment):
     assert result["caught_up"] and topics.committed(group, name) == ends
     assert_rows(attacked.lake, f"{name}.events", range(rows))
     assert_accounted(attacked.lake, pipeline, [f"{name}.events"], records)
+
+
+def creation_of(table: str):
+    short = table.rsplit(".", 1)[1]
+    return lambda request: (request.method == "POST" and request.path.endswith("/tables")
+                            and request.json().get("name") == short)
+
+
+def of_kinds(first: int, count: int, kinds: set) -> list:
+    return [value for number, value in enumerate(small_events(first, count).values, first) if number % 3 in kinds]
+
+
+def test_tables_that_are_new_meet_kills_and_two_workers(attacked, topics, pipelines, name):
+    """Each table is first named by a record, and the worker dies in the middle of taking it in: when the home lists it,
+    when it is made, when it gets its positions. Then two workers meet a new table at the same time."""
+    topics.create(name, 4)
+    pipeline = pipelines(attacked.lake, [events_table(name, "{field:kind}")], changes=attacked.changes())
+    moments = (commit_to(pipeline.home), creation_of(f"{name}.k1"), commit_to(f"{name}.k2"))
+    sent = 0
+    pipeline.catch_up()
+    for kind, moment in enumerate(moments):
+        run = pipeline.start()
+        wait_assigned(run, 4)
+        with attacked.catalog.hold_after(moment) as gate:
+            topics.send(name, of_kinds(sent, 300, {kind}), 4)
+            gate.wait()
+            run.kill()
+            gate.drop()
+        if kind == 2:
+            topics.send(name, of_kinds(sent, 300, {0, 1}), 4)
+        sent += 300
+    pipeline.catch_up()
+
+    runs = [pipeline.start() for _ in range(2)]
+    for run in runs:
+        run.wait_for(lambda status: status["assigned_partitions"] == 2, 120, "each worker has its half")
+    late = [value.replace(b'"kind":"k', b'"kind":"late') for value in small_events(9_999, 400).values]
+    with attacked.catalog.hold_before(creation_of(f"{name}.late0")) as gate:
+        topics.send(name, late[::3], 4)
+        gate.wait()
+        wait_until(lambda: exists(attacked.lake, f"{name}.late0"), 120, "the other worker has made it", 0.2)
+        gate.open()
+    for run in runs:
+        run.wait_for(lambda status: status["rows_committed"] > 0, 120, "both have committed rows of it")
+        assert run.stop() == 0
+    pipeline.catch_up()
+    assert ids(attacked.lake, f"{name}.late0") == list(range(9_999, 10_399))[::3]
+    assert ids(attacked.lake, f"{name}.k0") == sorted([*range(0, 300, 3), *range(600, 900, 3)])
+    assert ids(attacked.lake, f"{name}.k1") == sorted([*range(301, 600, 3), *range(601, 900, 3)])
+    assert_rows(attacked.lake, f"{name}.k2", range(602, 900, 3))
 
 
 @pytest.mark.parametrize("start", ["earliest", "latest"])

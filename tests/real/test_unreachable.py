@@ -167,6 +167,36 @@ def test_a_catalog_with_oauth2(s3, topics, pipelines, readers, name):
     assert s3.credential.split(":")[1] not in pipeline.output()
 
 
+@pytest.mark.parametrize("status", [401, 419])
+def test_a_token_that_runs_out_again_and_again(s3, topics, pipelines, proxies, name, status):
+    """Every two seconds a request is refused, as when a token's time is over: a new one is fetched, and the same request
+    goes again. (Not more often: this server's tokens of one second are all the same, and one that was refused is not
+    sent again.) Nobody is thrown out, nothing is lost."""
+    lake = oauth_lake(s3, s3.credential)
+    proxy = proxies(s3.catalog_uri)
+    last = time.monotonic()
+
+    def is_due(request) -> bool:
+        nonlocal last
+        due = not request.path.endswith("/oauth/tokens") and time.monotonic() - last > 2
+        if due:
+            last = time.monotonic()
+        return due
+
+    rule = proxy.add(Rule(is_due, "answer", status=status))
+    topics.create(name, 2)
+    pipeline = pipelines(lake, [events_table(name)], changes={
+        "catalog": {"uri": proxy.url}, "commit": {"interval": "500ms"}})
+    run = pipeline.start()
+    sent = 0
+    while rule.hits < 4:
+        topics.send(name, small_events(sent, 300).values, 2)
+        sent += 300
+        run.wait_for(lambda status, done=sent: status["rows_committed"] >= done, 90, "rows are committed")
+    assert run.stop() == 0
+    assert_once(lake, f"{name}.events", 0, sent)
+
+
 def test_a_catalog_that_refuses_the_credential(s3, topics, pipelines, name):
     topics.create(name, 1)
     for changes in ({"catalog": {"credential": "nobody:wrong-secret-word"}},
