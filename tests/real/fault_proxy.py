@@ -197,6 +197,7 @@ class FaultProxy:
         self.speaks = speaks
         self.counts: collections.Counter = collections.Counter()  # fault → how often; requests
         self._lock = threading.Lock()
+        self._ways = threading.RLock()  # who opens and closes the listener, one at a time
         self._rules: list[Rule] = []
         self._connections: set[socket.socket] = set()
         self._silent = False
@@ -255,7 +256,8 @@ class FaultProxy:
 
     def refuse(self):
         """Nobody listens any more; open connections are cut."""
-        self._stop_listening()
+        with self._ways:
+            self._stop_listening()
         self._cut()
         self.counts["refuse"] += 1
 
@@ -269,12 +271,14 @@ class FaultProxy:
         if self._silent:
             self._silent = False
             self._cut()
-        if self._listener is None:
-            self._listen(self.port)
+        with self._ways:
+            if self._listener is None and not self._closing:
+                self._listen(self.port)
 
     def close(self):
         self._closing = True
-        self._stop_listening()
+        with self._ways:
+            self._stop_listening()
         with self._lock:
             rules, self._rules = self._rules, []
         for rule in rules:

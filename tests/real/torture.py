@@ -141,7 +141,7 @@ class Rig:
     def attack(self):
         from torture_attack import Attacks, say
         plan = self.plan
-        self.attacks = Attacks(plan, self.sides, self.kafka, self.s3)
+        self.attacks = Attacks(plan, self.sides, self.kafka, self.s3, self.topics)
         for thread in (*self.feeds, self.attacks):
             thread.start()
         until = time.monotonic() + plan.minutes * 60

@@ -16,6 +16,7 @@ from produce import seeded
 
 COMMIT_WAIT_S = 60  # how long an attack waits for the commit that it wants to hit
 STOP_S = 90
+PARTITION_KNOWN_S = 20  # four times what producers take to hear of a new partition
 # Chance of a fault for a request, by weather.
 WEATHER = {"calm": 0.0, "drizzle": 0.003, "rain": 0.02, "storm": 0.08}
 
@@ -90,11 +91,12 @@ class Attacks(threading.Thread):
 
     WEIGHTS = {"kill": 5, "kill_in_commit": 5, "kill_and_deliver_late": 3, "suspend": 4, "suspend_in_commit": 4,
                "stop": 3, "visit": 2, "cut_off_a_worker": 3, "catalog_away": 2, "store_away": 2, "suspend_catalog": 1,
-               "suspend_store": 1, "suspend_broker": 1, "weather": 4}
+               "suspend_store": 1, "suspend_broker": 1, "weather": 4, "more_partitions": 1}
 
-    def __init__(self, plan, sides: list, kafka, s3):
+    def __init__(self, plan, sides: list, kafka, s3, topics):
         super().__init__(daemon=True, name="attacks")
-        self.plan, self.sides, self.kafka, self.s3 = plan, sides, kafka, s3
+        self.plan, self.sides, self.kafka, self.s3, self.topics = plan, sides, kafka, s3, topics
+        self.partitions_max = plan.partitions + 4
         self.draw = seeded(plan.seed, "attacks")
         self.counts: collections.Counter = collections.Counter()
         self.missed: collections.Counter = collections.Counter()
@@ -102,7 +104,7 @@ class Attacks(threading.Thread):
         self.errors: list = []
         self.end = threading.Event()
         self._running: list[threading.Thread] = []
-        self._kafka_busy = threading.Lock()
+        self._kafka_busy, self._growing = threading.Lock(), threading.Lock()
 
     def run(self):
         while not self.end.wait(self.draw.uniform(*self.plan.gap)):
@@ -302,10 +304,29 @@ class Attacks(threading.Thread):
         return self._suspended(self._kafka_busy, self.kafka.process, "the broker", a)
 
     def do_weather(self, side, slot, a, b) -> bool:
-        weather = list(WEATHER)[int(a * len(WEATHER))]
+        """Over one worker or all of a pipeline, for a while."""
+        weather = ("calm", "rain", "storm")[int(a * 3)]
         slots = [slot] if b < 0.5 else side.slots
-        say(f"{', '.join(one.name for one in slots)}: {weather}")
-        for one in slots:
-            for sky in one.skies:
-                sky.set(weather)
+        say(f"{', '.join(one.name for one in slots)}: {weather} for {20 + b * 60:.0f} s")
+        for state in (weather, "drizzle"):
+            for one in slots:
+                for sky in one.skies:
+                    sky.set(state)
+            if state == weather:
+                self._pause(20 + b * 60)
         return True
+
+    def do_more_partitions(self, _side, _slot, _a, _b) -> bool:
+        """The topic grows by one; producers use the new partition when they have heard of it."""
+        if not self._growing.acquire(blocking=False):
+            return False
+        try:
+            if self.plan.partitions >= self.partitions_max:
+                return False
+            say(f"the topic gets partition {self.plan.partitions}")
+            self.topics.add_partitions(self.plan.topic, self.plan.partitions + 1)
+            time.sleep(PARTITION_KNOWN_S)
+            self.plan.partitions += 1
+            return True
+        finally:
+            self._growing.release()

@@ -107,7 +107,7 @@ class PlainFeed(Feeder):
         self.topics, self.per_second = topics, per_second
 
     def feed(self):
-        with self.topics.producer() as producer:
+        with self.topics.producer(**{"topic.metadata.refresh.interval.ms": 5000}) as producer:
             owed, last = 0.0, time.monotonic()
             while not self.end.wait(0.1):
                 now = time.monotonic()
@@ -130,7 +130,8 @@ class TransactionFeed(Feeder):
 
     def _make(self) -> Producer:
         producer = Producer({"bootstrap.servers": self.topics.bootstrap, "transactional.id": self.name, "log_level": 0,
-                             "transaction.timeout.ms": 60_000, "linger.ms": 5, "compression.type": "lz4"})
+                             "transaction.timeout.ms": 60_000, "linger.ms": 5, "compression.type": "lz4",
+                             "topic.metadata.refresh.interval.ms": 5000})
         repeat(lambda: producer.init_transactions(60))
         return producer
 
