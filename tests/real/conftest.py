@@ -122,8 +122,8 @@ def proxies():
 
 
 class Lakes:
-    """Lakes by name: those of LAKES, and nessie-s3. A SQLite lake is a file and a warehouse of the test's own; a REST lake
-    is shared by all tests."""
+    """Lakes by name: those of LAKES, and nessie-s3. A SQLite lake is a file and a warehouse of the test's own; a REST
+    lake is shared by all tests."""
 
     def __init__(self, request, folder: pathlib.Path):
         self.request = request

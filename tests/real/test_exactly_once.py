@@ -38,7 +38,7 @@ def assert_rows(lake: firn.Lake, table: str, numbers):
         "SELECT count(*) FROM (FROM stands EXCEPT ALL FROM sent)",  # doubled, wrong, or never sent
         "SELECT count(*) FROM stands"))
     assert (lost, strange) == (0, 0), (
-        f"{table} has {count} rows of {len(rows)}: {lost} are missing or wrong, {strange} are doubled or wrong; missing: "
+        f"{table} has {count} rows of {len(rows)}: {lost} are missing or wrong, {strange} doubled or wrong; missing: "
         f"{duck.query('SELECT * FROM (FROM sent EXCEPT ALL FROM stands) ORDER BY id LIMIT 5').to_pylist()}, too many: "
         f"{duck.query('SELECT * FROM (FROM stands EXCEPT ALL FROM sent) ORDER BY id LIMIT 5').to_pylist()}")
 
@@ -74,7 +74,6 @@ MOMENTS = {  # where, before or after the server has acted, which request
     "while a data file is on its way": ("store", "before", lambda name, pipeline: upload_of(".parquet")),
     "after the upload, before the commit": ("catalog", "before", lambda name, pipeline: commit_to(f"{name}.events")),
     "after the commit, before its answer": ("catalog", "after", lambda name, pipeline: commit_to(f"{name}.events")),
-    "after the rejects, before the home": ("catalog", "after", lambda name, pipeline: commit_to(pipeline.rejects)),
     "after the home, before the group's offset": ("catalog", "after", lambda name, pipeline: commit_to(pipeline.home)),
 }
 
@@ -165,12 +164,12 @@ def test_tables_that_are_new_meet_kills_and_two_workers(attacked, topics, pipeli
     assert_rows(attacked.lake, f"{name}.k2", range(602, 900, 3))
 
 
-@pytest.mark.parametrize("start", ["earliest", "latest"])
-def test_a_zombie_in_the_middle_of_its_commit(attacked, topics, pipelines, name, start):
+def test_a_zombie_in_the_middle_of_its_commit(attacked, topics, pipelines, name):
     """#17551: a worker sleeps past its session while its commit is under way; another takes over and commits; then the
-    old commit arrives at the catalog after all, and the sleeper wakes up. With 'latest' the group is lost, too."""
+    old commit arrives at the catalog after all, and the sleeper wakes up. Then the group is lost, and new records come
+    while nobody listens: 'latest' is where a topic begins, not what is fallen back upon."""
     topics.create(name, 4)
-    changes = attacked.changes({"source": {"start": start}})
+    changes = attacked.changes({"source": {"start": "latest"}})
     pipeline = pipelines(attacked.lake, [events_table(name)], changes=changes)
     first = pipeline.start()
     wait_assigned(first, 4)
@@ -216,7 +215,7 @@ def test_requests_and_answers_get_lost_everywhere(attacked, topics, pipelines, n
     """Of all requests to catalog and store a part is lost before or after its effect, cut in the middle, refused, or
     answered by an error that may or may not be true."""
     topics.create(name, 3)
-    pipeline = pipelines(attacked.lake, [events_table(name)], changes=attacked.changes(
+    pipeline = pipelines(attacked.lake, [events_table(name, "{field:kind}")], changes=attacked.changes(
         {"catalog": {"timeout": "5s"}}))
     pipeline.catch_up()
     draw = seeded(name)
@@ -243,7 +242,8 @@ def test_requests_and_answers_get_lost_everywhere(attacked, topics, pipelines, n
     for proxy in (attacked.catalog, attacked.store):
         proxy.clear()
     pipeline.catch_up()
-    assert_rows(attacked.lake, f"{name}.events", range(sent))
+    for kind in range(3):
+        assert_rows(attacked.lake, f"{name}.k{kind}", range(kind, sent, 3))
 
 
 def members_of(topics: Topics, group: str) -> set:
@@ -347,8 +347,8 @@ def test_three_workers_under_endless_rebalances(attacked, topics, pipelines, nam
 
 
 def test_records_for_a_missing_table_are_kept(lake, topics, pipelines, name):
-    """#17641: a name made from the record leads to a table that is not there, and may not be made. Its records are in the
-    rejects with all their bytes, an error says so, and the other tables go on; once the table is there, it is filled."""
+    """#17641: a name made from the record leads to a table that is not there, and may not be made. Its records are in
+    the rejects with all their bytes, an error says so, and the other tables go on; once it is there, it is filled."""
     topics.create(name, 2)
     catalog_of(lake).create_namespace_if_not_exists(name)
     schema = make_events(lake, f"{name}.k0").schema()
@@ -424,8 +424,9 @@ def test_a_kafka_cluster_made_anew_under_the_same_names(lake, topics, pipelines,
 
 
 def test_a_quiet_table_costs_nothing_and_loses_nothing(attacked, topics, pipelines, name):
-    """One row in many goes to a quiet table. Then the group is deleted, and the log cut off right below the home's mark,
-    far above what the quiet table has seen: no loss, no stop, nothing read again but what came after the checkpoint."""
+    """One row in many goes to a quiet table. Then the group is deleted, and the log cut off right below the home's
+    mark, far above what the quiet table has seen: no loss, no stop, nothing read again but what came after the
+    checkpoint."""
     topics.create(name, 2)
     tables = [events_table(name, "quiet", match=[{"field": "note", "equals": "note 10"},
                                                  {"field": "note", "equals": "note 5010"},

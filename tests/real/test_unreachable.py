@@ -169,9 +169,9 @@ def test_a_catalog_with_oauth2(s3, topics, pipelines, readers, name):
 
 @pytest.mark.parametrize("status", [401, 419])
 def test_a_token_that_runs_out_again_and_again(s3, topics, pipelines, proxies, name, status):
-    """Every two seconds a request is refused, as when a token's time is over: a new one is fetched, and the same request
-    goes again. (Not more often: this server's tokens of one second are all the same, and one that was refused is not
-    sent again.) Nobody is thrown out, nothing is lost."""
+    """Every two seconds a request is refused, as when a token's time is over: a new one is fetched, and the same
+    request goes again. (Not more often: this server's tokens of one second are all the same, and one that was refused
+    is not sent again.) Nobody is thrown out, nothing is lost."""
     lake = oauth_lake(s3, s3.credential)
     proxy = proxies(s3.catalog_uri)
     last = time.monotonic()

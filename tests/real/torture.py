@@ -1,13 +1,14 @@
 #!/usr/bin/env python3
 """usage: ./firn-dev torture [OPTION...]
 
-Real Kafka, the Iceberg REST fixture, Nessie and an S3 server; fault proxies before catalogs and store; workers that are
-killed, suspended, stopped and cut off; producers that also abort transactions. On each catalog a pipeline of its own reads
-the same topic with --workers workers. At the end everything is healed, the pipelines catch up, and DuckDB counts each
-table's ids: lost, doubled, wrong, strange (aborted, or in another table). docs/reliability.md says what is attacked.
+Real Kafka, the Iceberg REST fixture, Nessie and an S3 server; fault proxies before catalogs and store; workers that
+are killed, suspended, stopped and cut off; producers that also abort transactions. On each catalog a pipeline of its
+own reads the same topic with --workers workers. At the end everything is healed, the pipelines catch up, and DuckDB
+counts each table's ids: lost, doubled, wrong, strange (aborted, or in another table). docs/reliability.md says what is
+attacked.
 
-Exit code 0: every record is where it belongs, once. 1: it is not, or the pipelines did not settle. 2: the torture itself
-went wrong. Progress goes to standard error, the report as one JSON document to standard output or --report.
+Exit code 0: every record is where it belongs, once. 1: it is not, or the pipelines did not settle. 2: the torture
+itself went wrong. Progress goes to standard error, the report as one JSON document to standard output or --report.
 
 examples:
   ./firn-dev torture --minutes 2                              # a try

@@ -1,7 +1,8 @@
 """The attacks of the torture: on workers, on what lies between them and their servers, and on the servers.
 
-One seeded random decides what comes when and against whom; each attack then runs in a thread of its own, so that attacks
-overlap. A worker or server that is under attack already is left alone by the next one, which is then counted as missed.
+One seeded random decides what comes when and against whom; each attack then runs in a thread of its own, so that
+attacks overlap. A worker or server that is under attack already is left alone by the next one, which is then counted as
+missed.
 """
 
 import collections
