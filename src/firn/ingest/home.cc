@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include <mutex>
+
 #include "firn/base/log.h"
 #include "firn/ingest/history.h"
 
@@ -42,8 +44,11 @@ Result<iceberg::LoadedTable> LoadOrCreate(iceberg::Catalog& catalog, const icebe
   return created;
 }
 
-Home::Home(MapCommitter& committer, iceberg::TableIdentifier identifier, std::string rules_hash)
-    : committer_(committer), table_(std::move(identifier)), rules_hash_(std::move(rules_hash)) {}
+Home::Home(MapCommitter& committer, iceberg::TableIdentifier identifier, std::string rules_hash, env::Threads& threads)
+    : committer_(committer),
+      table_(std::move(identifier)),
+      rules_hash_(std::move(rules_hash)),
+      editing_(threads.MakeMonitor()) {}
 
 Status Home::Open(std::stop_token stop) {
   FIRN_ASSIGN(iceberg::LoadedTable loaded,
@@ -61,7 +66,7 @@ Status Home::Open(std::stop_token stop) {
 }
 
 Status Home::Reload() {
-  std::lock_guard lock(mutex_);
+  std::lock_guard lock(*editing_);
   FIRN_TRY(committer_.Reload(table_));
   FIRN_ASSIGN(std::optional<PositionsMap> stands, MapOf(table_.loaded()->metadata, committer_.identity().pipeline));
   if (!stands.has_value()) {
@@ -80,7 +85,7 @@ PositionsMap Home::map() const {
 }
 
 Status Home::AdoptRules(const Marks& cut, std::stop_token stop) {
-  std::lock_guard lock(mutex_);
+  std::lock_guard lock(*editing_);
   FIRN_ASSIGN(MapCommitResult adopted, EditLocked(
                                            [&](PositionsMap& map) -> Result<bool> {
                                              if (map.rules_hash == rules_hash_) return false;
@@ -149,7 +154,7 @@ Result<MapDecision> Home::Decide(const iceberg::LoadedTable& fresh, const std::o
 
 Result<MapCommitResult> Home::Edit(const EditFn& edit, const std::map<std::string, std::string>& summary,
                                    std::stop_token stop) {
-  std::lock_guard lock(mutex_);
+  std::lock_guard lock(*editing_);
   return EditLocked(edit, summary, false, stop);
 }
 

@@ -5,12 +5,13 @@
 
 #include <functional>
 #include <map>
-#include <mutex>
+#include <memory>
 #include <stop_token>
 #include <string>
 #include <vector>
 
 #include "firn/base/error.h"
+#include "firn/env/threads.h"
 #include "firn/ingest/map_commit.h"
 #include "firn/ingest/positions.h"
 #include "firn/ingest/table_state.h"
@@ -20,7 +21,8 @@ namespace firn::ingest {
 class Home {
  public:
   // `rules_hash`: of this worker's rules.
-  Home(MapCommitter& committer, iceberg::TableIdentifier identifier, std::string rules_hash);
+  Home(MapCommitter& committer, iceberg::TableIdentifier identifier, std::string rules_hash,
+       env::Threads& threads = env::SystemThreads());
 
   // Loads the home, or makes it. kUnsupported, kCorruption: its map cannot be read.
   Status Open(std::stop_token stop);
@@ -52,7 +54,7 @@ class Home {
   MapCommitter& committer_;
   TableState table_;
   const std::string rules_hash_;
-  mutable std::mutex mutex_;  // one edit at a time
+  const std::unique_ptr<env::Monitor> editing_;  // one edit at a time; held while it is committed
 };
 
 // An edit that must have been carried out. kConflict: somebody moved what it rests on, try again; kInvalidInput: other

@@ -1,6 +1,6 @@
 #include "firn/ingest/lag_watch.h"
 
-#include <pthread.h>
+#include <mutex>
 
 namespace firn::ingest {
 namespace {
@@ -10,19 +10,22 @@ constexpr int64_t kQueryTimeoutMs = 5'000;
 
 }  // namespace
 
-LagWatch::LagWatch(stream::RecordSource& source, env::Clock& clock) : source_(source), clock_(clock) {}
+LagWatch::LagWatch(stream::RecordSource& source, env::Clock& clock, env::Threads& threads)
+    : source_(source), clock_(clock), threads_(threads), monitor_(threads.MakeMonitor()) {}
 
-LagWatch::~LagWatch() = default;
+LagWatch::~LagWatch() {
+  if (thread_ == nullptr) return;
+  std::lock_guard lock(*monitor_);
+  thread_->RequestStop();
+  monitor_->NotifyAll();
+}
 
 void LagWatch::Start() {
-  thread_ = std::jthread([this](std::stop_token stop) {
-    pthread_setname_np(pthread_self(), "firn-lag");
-    Run(stop);
-  });
+  thread_ = threads_.Start("firn-lag", [this](std::stop_token stop) { Run(stop); });
 }
 
 void LagWatch::Watch(std::vector<std::pair<stream::PartitionIndex, stream::SourcePartition>> partitions) {
-  std::lock_guard lock(mutex_);
+  std::lock_guard lock(*monitor_);
   watched_ = std::move(partitions);
   std::map<stream::PartitionIndex, End> kept;
   for (const auto& [index, name] : watched_) {
@@ -30,18 +33,18 @@ void LagWatch::Watch(std::vector<std::pair<stream::PartitionIndex, stream::Sourc
   }
   ends_ = std::move(kept);
   watched_is_new_ = true;
-  changed_.notify_all();
+  monitor_->NotifyAll();
 }
 
 std::optional<LagWatch::End> LagWatch::EndOf(stream::PartitionIndex partition) const {
-  std::lock_guard lock(mutex_);
+  std::lock_guard lock(*monitor_);
   auto found = ends_.find(partition);
   if (found == ends_.end()) return std::nullopt;
   return found->second;
 }
 
 void LagWatch::Run(std::stop_token stop) {
-  std::unique_lock lock(mutex_);
+  std::unique_lock lock(*monitor_);
   while (!stop.stop_requested()) {
     watched_is_new_ = false;
     const auto round = watched_;
@@ -54,7 +57,10 @@ void LagWatch::Run(std::stop_token stop) {
     for (size_t i = 0; ends.has_value() && !watched_is_new_ && i < round.size(); ++i) {
       if ((*ends)[i].has_value()) ends_[round[i].first] = End{*(*ends)[i], asked_ms};
     }
-    changed_.wait_for(lock, stop, std::chrono::milliseconds(kRoundMs), [&] { return watched_is_new_; });
+    const int64_t until_ms = clock_.BootMs() + kRoundMs;
+    while (!watched_is_new_ && !stop.stop_requested() && clock_.BootMs() < until_ms) {
+      monitor_->WaitMs(until_ms - clock_.BootMs());
+    }
   }
 }
 

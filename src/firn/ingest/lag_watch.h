@@ -4,15 +4,14 @@
 // All members thread-safe.
 #pragma once
 
-#include <condition_variable>
 #include <cstdint>
 #include <map>
-#include <mutex>
+#include <memory>
 #include <optional>
-#include <thread>
 #include <vector>
 
 #include "firn/env/clock.h"
+#include "firn/env/threads.h"
 #include "firn/stream/record_source.h"
 
 namespace firn::ingest {
@@ -24,7 +23,7 @@ class LagWatch {
     int64_t asked_ms = 0;  // wall clock, before the question: everything that was readable then lies below `offset`
   };
 
-  LagWatch(stream::RecordSource& source, env::Clock& clock);
+  LagWatch(stream::RecordSource& source, env::Clock& clock, env::Threads& threads = env::SystemThreads());
   ~LagWatch();
   void Start();
   // Replaces the set of watched partitions.
@@ -36,12 +35,12 @@ class LagWatch {
 
   stream::RecordSource& source_;
   env::Clock& clock_;
-  mutable std::mutex mutex_;
-  std::condition_variable_any changed_;
+  env::Threads& threads_;
+  const std::unique_ptr<env::Monitor> monitor_;  // guards what follows
   std::vector<std::pair<stream::PartitionIndex, stream::SourcePartition>> watched_;
   bool watched_is_new_ = false;  // since the last question
   std::map<stream::PartitionIndex, End> ends_;
-  std::jthread thread_;
+  std::unique_ptr<env::Thread> thread_;
 };
 
 }  // namespace firn::ingest

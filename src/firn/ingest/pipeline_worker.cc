@@ -4,7 +4,6 @@
 #include <arrow/record_batch.h>
 #include <fmt/format.h>
 #include <malloc.h>
-#include <pthread.h>
 
 #include <algorithm>
 #include <utility>
@@ -17,6 +16,8 @@ namespace {
 
 constexpr int64_t kLoopMs = 50;
 constexpr int64_t kStatusMs = 100;
+constexpr int64_t kHandOverWaitMs = 200;
+constexpr int64_t kTrimFileBytesMin = 1 << 20;
 constexpr int64_t kOthersAskedMs = 2'000;
 constexpr int64_t kDetachedRetryMs = 60'000;
 constexpr int64_t kMismatchWindowMs = 600'000;
@@ -53,18 +54,21 @@ PipelineWorker::PipelineWorker(PipelineOptions options, WorkerDependencies depen
       rules_hash_(RulesHash(options_.tables)),
       committer_(deps_.catalog, deps_.store, deps_.clock, deps_.random,
                  CommitterIdentity{options_.pipeline, options_.worker, options_.group_id}),
-      home_(committer_, iceberg::TableIdentifier::Parse(options_.home_table).value(), rules_hash_),
+      home_(committer_, iceberg::TableIdentifier::Parse(options_.home_table).value(), rules_hash_,
+            dependencies.threads),
       sinks_(options_, home_, committer_),
       batch_committer_(options_, home_, committer_),
-      poller_(deps_.source, static_cast<size_t>(options_.memory_limit_bytes / kQueueShareOfMemory)),
-      lag_(deps_.source, deps_.clock),
-      metrics_(deps_.metrics, options_.pipeline) {}
+      poller_(deps_.source, static_cast<size_t>(options_.memory_limit_bytes / kQueueShareOfMemory), deps_.clock,
+              deps_.threads),
+      lag_(deps_.source, deps_.clock, deps_.threads),
+      metrics_(deps_.metrics, options_.pipeline),
+      handing_over_(deps_.threads.MakeMonitor()) {}
 
 PipelineWorker::~PipelineWorker() {
   commit_stop_.request_stop();
-  commit_thread_.request_stop();
-  std::lock_guard lock(commit_mutex_);
-  commit_changed_.notify_all();
+  std::lock_guard lock(*handing_over_);
+  if (commit_thread_ != nullptr) commit_thread_->RequestStop();
+  handing_over_->NotifyAll();
 }
 
 WorkerStatus PipelineWorker::status() const {
@@ -80,10 +84,7 @@ Result<RunResult> PipelineWorker::Run(std::stop_token stop, bool until_caught_up
     if (opened.error().code() == ErrorCode::kCancelled) return RunResult{};
     return std::unexpected<Error>(std::move(opened.error()));
   }
-  commit_thread_ = std::jthread([this](std::stop_token token) {
-    pthread_setname_np(pthread_self(), "firn-commit");
-    CommitThread(token);
-  });
+  commit_thread_ = deps_.threads.Start("firn-commit", [this](std::stop_token token) { CommitThread(token); });
   poller_.Start();
   lag_.Start();
   batch_started_ms_ = last_checkpoint_ms_ = deps_.clock.BootMs();
@@ -316,9 +317,9 @@ void PipelineWorker::MaybeFreeze() {
   batch_started_ms_ = now_ms;
   commit_in_flight_ = true;
   flushed_everything_ = false;
-  std::lock_guard lock(commit_mutex_);
+  std::lock_guard lock(*handing_over_);
   batch_in_ = std::move(batch);
-  commit_changed_.notify_all();
+  handing_over_->NotifyAll();
 }
 
 Batch PipelineWorker::Freeze(bool checkpoint) {
@@ -399,17 +400,17 @@ void PipelineWorker::CommitThread(std::stop_token stop) {
   while (!stop.stop_requested()) {
     std::optional<Batch> batch;
     {
-      std::unique_lock lock(commit_mutex_);
-      commit_changed_.wait_for(lock, std::chrono::milliseconds(200),
-                               [&] { return batch_in_.has_value() || stop.stop_requested(); });
+      std::unique_lock lock(*handing_over_);
+      if (!batch_in_.has_value() && !stop.stop_requested()) handing_over_->WaitMs(kHandOverWaitMs);
       batch = std::exchange(batch_in_, std::nullopt);
     }
     if (!batch.has_value()) continue;
     BatchResult result = batch_committer_.Commit(std::move(*batch), commit_stop_.get_token());
     batch.reset();
-    malloc_trim(0);  // what one batch has freed is not kept beside what the next one takes
+    // What one batch has freed is not kept beside what the next one takes.
+    if (result.file_bytes >= kTrimFileBytesMin) malloc_trim(0);
     {
-      std::lock_guard lock(commit_mutex_);
+      std::lock_guard lock(*handing_over_);
       batch_out_ = std::move(result);
     }
     poller_.Wake();
@@ -420,7 +421,7 @@ Status PipelineWorker::TakeCommitResult() {
   if (!commit_in_flight_) return {};
   std::optional<BatchResult> result;
   {
-    std::lock_guard lock(commit_mutex_);
+    std::lock_guard lock(*handing_over_);
     result = std::exchange(batch_out_, std::nullopt);
   }
   if (!result.has_value()) return {};

@@ -6,11 +6,10 @@
 // Everything without a mutex belongs to the ingest thread.
 #pragma once
 
-#include <condition_variable>
+#include <memory>
 #include <mutex>
 #include <optional>
 #include <set>
-#include <thread>
 #include <vector>
 
 #include "firn/ingest/batch_commit.h"
@@ -154,12 +153,11 @@ class PipelineWorker : public Worker {
 
   // Hand-over to the commit thread: one batch at a time.
   bool commit_in_flight_ = false;
-  std::mutex commit_mutex_;
-  std::condition_variable commit_changed_;
+  const std::unique_ptr<env::Monitor> handing_over_;  // guards the slot
   std::optional<Batch> batch_in_;
   std::optional<BatchResult> batch_out_;
   std::stop_source commit_stop_;
-  std::jthread commit_thread_;
+  std::unique_ptr<env::Thread> commit_thread_;
 
   mutable std::mutex status_mutex_;
   WorkerStatus status_;    // guarded by status_mutex_

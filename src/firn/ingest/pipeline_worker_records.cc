@@ -59,11 +59,11 @@ void PipelineWorker::HandleRecord(const stream::Record& record, Partition& parti
   Sink* sink = SinkFor(record, partition, reject);
   if (fatal_.has_value()) return;
   if (sink == nullptr) {
-    // Below the home's mark only a table that catches up takes part; the rest was judged when main passed by.
-    if (record.offset < partition.home_offset) {
-      ++counters_.skipped;
-    } else {
+    // What main passed by was judged then; its reject is still owed where the rejects table itself catches up.
+    if (record.offset >= partition.home_offset || RejectStillOwed(record, partition)) {
       RejectRecord(record, partition, reject, route_.table, false);
+    } else {
+      ++counters_.skipped;
     }
     return;
   }

@@ -6,22 +6,24 @@
 #pragma once
 
 #include <atomic>
-#include <condition_variable>
 #include <cstdint>
 #include <deque>
 #include <functional>
+#include <memory>
 #include <mutex>
 #include <optional>
-#include <thread>
 #include <vector>
 
+#include "firn/env/clock.h"
+#include "firn/env/threads.h"
 #include "firn/stream/record_source.h"
 
 namespace firn::ingest {
 
 class Poller {
  public:
-  Poller(stream::RecordSource& source, size_t queue_bytes_max);
+  Poller(stream::RecordSource& source, size_t queue_bytes_max, env::Clock& clock = env::SystemClock(),
+         env::Threads& threads = env::SystemThreads());
   ~Poller();  // stops the thread
 
   void Start();
@@ -47,15 +49,16 @@ class Poller {
 
  private:
   void Run(std::stop_token stop);
-  void CarryOut(std::unique_lock<std::mutex>& lock);
+  void CarryOut(std::unique_lock<env::Monitor>& lock);
   void Deliver(stream::SourceEvent event);
 
   using Order = std::function<Status(stream::RecordSource&)>;
 
   stream::RecordSource& source_;
   const size_t queue_bytes_max_;
-  mutable std::mutex mutex_;
-  std::condition_variable changed_;
+  env::Clock& clock_;
+  env::Threads& threads_;
+  const std::unique_ptr<env::Monitor> monitor_;  // guards what follows
   std::deque<stream::SourceEvent> control_;
   struct QueuedChunk {
     std::unique_ptr<stream::RecordChunk> chunk;
@@ -71,7 +74,7 @@ class Poller {
   bool carrying_out_ = false;
   bool woken_ = false;
   std::atomic<double> cpu_seconds_{0};
-  std::jthread thread_;
+  std::unique_ptr<env::Thread> thread_;
 };
 
 }  // namespace firn::ingest

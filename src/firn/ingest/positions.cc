@@ -199,18 +199,6 @@ std::string SourcesProperty(std::string_view pipeline) {
   return fmt::format("firn.sources.{}", pipeline);
 }
 
-ClaimVerdict CompareClaims(const Marks& marks, const Claims& claims) {
-  bool all_done = !claims.empty();
-  bool all_believed = true;
-  for (const auto& [key, claim] : claims) {
-    int64_t stands = OffsetOf(marks, key).value_or(0);
-    all_done = all_done && stands == claim.to.offset;
-    all_believed = all_believed && stands == claim.from;
-  }
-  if (all_done) return ClaimVerdict::kAlreadyDone;
-  return all_believed ? ClaimVerdict::kGo : ClaimVerdict::kMismatch;
-}
-
 Marks ApplyClaims(Marks marks, const Claims& claims) {
   for (const auto& [key, claim] : claims) marks[key] = Mark{claim.topic, claim.to};
   return marks;

@@ -13,6 +13,7 @@
 #include "firn/base/error.h"
 #include "firn/env/clock.h"
 #include "firn/env/object_store.h"
+#include "firn/env/threads.h"
 #include "firn/iceberg/catalog/catalog.h"
 #include "firn/ingest/pipeline_options.h"
 #include "firn/metrics/metrics.h"
@@ -27,6 +28,7 @@ struct WorkerDependencies {
   env::Clock& clock;
   env::Random& random;
   metrics::Registry& metrics;
+  env::Threads& threads = env::SystemThreads();
 };
 
 struct DetachedTable {

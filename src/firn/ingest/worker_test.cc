@@ -242,6 +242,33 @@ TEST_F(WorkerTest, DeathBetweenTheTablesCommitAndTheRejectsLosesNoReject) {
   EXPECT_EQ(rejects, 4);
 }
 
+// Found by simulation: H passed rejects of a detached rejects table; those without a table were not written afterwards.
+TEST_F(WorkerTest, ADetachedRejectsTableCatchesUpWithRecordsThatHaveNoTableToo) {
+  PipelineOptions options = MakeOptions();
+  RouteMatch match;
+  match.field_path = {"kind"};
+  match.field_regex = "k.*";
+  options.tables[0].match.push_back(match);
+  options.detach_after_ms = 50;
+  Produce(0, 40);
+  for (int32_t p = 0; p < 4; ++p) log_->Append(p, R"({"id":1000,"kind":"nowhere"})");
+  Produce(40, 40);
+  // The rejects table is attached, and loses its permission when the main table has its rows.
+  std::atomic<int> commits_of_events{0};
+  catalog_.SetFaults([&](CatalogCall call, const TableIdentifier& table) {
+    if (call == CatalogCall::kCommit && table.name == "events") ++commits_of_events;
+    return commits_of_events > 1 && table.name == "p__rejects" ? CatalogFault::kUnauthorized : CatalogFault::kNone;
+  });
+  ExpectCaughtUp(RunOnce(options));
+  catalog_.SetFaults(nullptr);
+  EXPECT_TRUE(CountValues("lake.p__rejects", "offset").empty());
+  ExpectCaughtUp(RunOnce(options));
+  ExpectExactly(80);
+  int rejects = 0;
+  for (const auto& [offset, times] : CountValues("lake.p__rejects", "offset")) rejects += times;
+  EXPECT_EQ(rejects, 4);
+}
+
 TEST_F(WorkerTest, TwoWorkersWithARebalanceInBetween) {
   Produce(0, 400);
   stream::MemorySource first_source(log_);
