@@ -19,6 +19,7 @@ examples:
 
 import argparse
 import json
+import logging
 import os
 import pathlib
 import random
@@ -265,6 +266,7 @@ class Rig:
 def main() -> int:
     plan = parse()
     from torture_attack import say
+    logging.disable(logging.WARNING)  # PyIceberg tells of each conflict of the foreign hands
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(2))
     folder = plan.work or pathlib.Path(tempfile.mkdtemp(prefix="firn-torture-"))
     folder.mkdir(parents=True, exist_ok=True)
