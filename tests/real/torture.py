@@ -48,6 +48,8 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--catalogs", nargs="+", default=["fixture", "nessie"], choices=["fixture", "nessie"],
                         help="a pipeline on each (fixture nessie)")
     parser.add_argument("--interval", default="3s", metavar="D", help="commit.interval (3s)")
+    parser.add_argument("--detach-after", default="30s", metavar="D",
+                        help="commit.detach_after (30s; Firn's default is 2m)")
     parser.add_argument("--report", type=pathlib.Path, metavar="FILE", help="write the report there")
     parser.add_argument("--work", type=pathlib.Path, metavar="FOLDER",
                         help="keep logs and data there; else they are kept only when something was wrong")
@@ -132,7 +134,7 @@ class Rig:
                         "match": [{"field": "t", "equals": first}]},
                        {"name": f"{plan.namespace}.{{field:t}}", "columns": COLUMNS,
                         "match": [{"field": "t", "regex": "t[0-9]+"}]}],
-            "commit": {"interval": plan.interval, "detach_after": "30s"},
+            "commit": {"interval": plan.interval, "detach_after": plan.detach_after},
             "positions": {"checkpoint": "5s"},
             "memory": {"limit": "128MiB"},
         }

@@ -1,9 +1,14 @@
-"""The torture's count must find what is wrong: tables with known faults, made by PyIceberg."""
+"""The torture as a measuring instrument: its count must find what is wrong in tables with known faults, made by
+PyIceberg; and half a minute of it must come to its end with a report."""
 
 import argparse
+import json
+import pathlib
+import subprocess
+import sys
 
 import pyarrow as pa
-
+import pytest
 from pyiceberg import types as t
 from pyiceberg.schema import Schema
 
@@ -78,3 +83,21 @@ def test_it_finds_nothing_where_all_is_right(lake, name):
     count = Count(lake, "here", plan, ledger, f"{name}.rejects").all()
     assert is_right(count), count.examples
     assert count.rows + count.rejected == 3000
+
+
+@pytest.mark.slow
+def test_half_a_minute_of_it(work, name):
+    report = work / name / "report.json"
+    report.parent.mkdir()
+    done = subprocess.run(
+        [sys.executable, pathlib.Path(__file__).parent / "torture.py", "--minutes", "0.5", "--seed", "11", "--gap", "1",
+         "4", "--workers", "2", "--partitions", "4", "--tables", "6", "--catalogs", "fixture", "--report", report,
+         "--work", work / name / "torture"], capture_output=True, text=True, timeout=1200, check=False)
+    assert done.returncode == 0, done.stderr[-4000:]
+    found = json.loads(report.read_text())
+    pipeline = found["pipelines"]["fixture"]
+    assert found["verdict"] == "passed" and sum(found["attacks"].values()) > 3
+    assert pipeline["rows"] > 1000 and pipeline["rejects"] > 10
+    refused = subprocess.run([sys.executable, pathlib.Path(__file__).parent / "torture.py", "--minutes", "0"],
+                             capture_output=True, text=True, timeout=60, check=False)
+    assert refused.returncode == 2 and "--minutes" in refused.stderr
