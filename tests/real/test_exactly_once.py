@@ -369,6 +369,26 @@ def test_records_for_a_missing_table_are_kept(lake, topics, pipelines, name):
     assert_accounted(lake, pipeline, [f"{name}.{table}" for table in ("k0", "k1", "rest")], 600)
 
 
+def test_rejects_wait_while_their_table_is_away(attacked, topics, pipelines, name):
+    """Found by torture (seed 7): the rejects table is detached after a while of trouble, and the home's mark goes on.
+    Records that no table takes, which only the rejects table is owed, are in it when it is back."""
+    topics.create(name, 2)
+    pipeline = pipelines(attacked.lake, [events_table(name, match=[{"field": "kind", "regex": "k.*"}])],
+                         changes=attacked.changes({"commit": {"detach_after": "2s"}}))
+    topics.send(name, with_bad(0, 90), 2)
+    pipeline.catch_up()
+    run = pipeline.start()
+    wait_assigned(run, 2)
+    with attacked.catalog.rule(commit_to(pipeline.rejects), "answer", status=503):
+        topics.send(name, with_bad(90, 360), 2)
+        run.wait_for(lambda status: pipeline.rejects in {one["table"] for one in status["detached"]}, 120,
+                     "the rejects table is detached")
+        run.stop()
+    pipeline.catch_up()
+    assert_rows(attacked.lake, f"{name}.events", range(450))
+    assert_accounted(attacked.lake, pipeline, [f"{name}.events"], 500)
+
+
 def make_events(lake: firn.Lake, table: str):
     """The table of small_events(), made by somebody else."""
     from pyiceberg import types as t
