@@ -51,6 +51,7 @@ class CatalogServer final : public iceberg::Catalog {
   std::string MakeUuid();
   bool without_history() const { return without_history_; }
   int64_t commits() const { return commits_; }
+  int64_t conflicts() const { return conflicts_; }
   const std::map<std::string, int64_t>& commits_by_table() const { return commits_by_table_; }
 
  private:
@@ -67,6 +68,7 @@ class CatalogServer final : public iceberg::Catalog {
   std::map<iceberg::TableIdentifier, Entry> tables_;
   std::set<std::vector<std::string>> namespaces_;
   int64_t commits_ = 0;
+  int64_t conflicts_ = 0;
   std::map<std::string, int64_t> commits_by_table_;
 };
 
