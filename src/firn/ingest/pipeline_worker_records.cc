@@ -3,6 +3,7 @@
 
 #include "firn/base/log.h"
 #include "firn/ingest/pipeline_worker.h"
+#include "firn/ingest/table_intake.h"
 
 namespace firn::ingest {
 namespace {
@@ -61,7 +62,7 @@ void PipelineWorker::HandleChunk(const stream::RecordChunk& chunk, uint64_t orde
   metrics_.CountRecords(count, bytes);
   for (auto& sink : sinks_.all()) {
     if (sink->rows == nullptr) continue;
-    if (sink->rows->row_count() >= kSlabRowsMax || sink->rows->bytes() >= kSlabBytesMax) sink->CutSlab();
+    if (SlabIsFull(*sink)) sink->CutSlab();
     if (sink->decoder != nullptr) {
       metrics_.CountUnknownFields(sink->state.name(), sink->decoder->TakeUnknownFieldCounts());
     }
@@ -74,18 +75,17 @@ void PipelineWorker::HandleRecord(const stream::Record& record, Partition& parti
   Sink* sink = SinkFor(record, partition, reject);
   if (fatal_.has_value()) return;
   if (sink == nullptr) {
-    // What main passed by was judged then; its reject is still owed where the rejects table itself catches up.
-    if (record.offset >= partition.home_offset || RejectStillOwed(record, partition)) {
-      RejectRecord(record, partition, reject, route_.table, false);
-    } else {
+    if (WasJudged(record, partition)) {
       ++counters_.skipped;
+    } else {
+      RejectRecord(record, partition, reject, route_.table, false);
     }
     return;
   }
   const int64_t skip_below = sink->skip_below(record.partition);
   if (record.offset < skip_below) {
     bool detached = skip_below == INT64_MAX;
-    if (!detached && record.offset < partition.in_doubt_below) {
+    if (!detached && record.offset < partition.in_doubt_below && !WasJudged(record, partition)) {
       reject.code = decode::RejectCode::kRulesChanged;
       reject.message =
           "the routing rules were changed across a restart; under the old rules this record may have gone to "
@@ -95,47 +95,35 @@ void PipelineWorker::HandleRecord(const stream::Record& record, Partition& parti
     }
     ++counters_.skipped;
     // The table has its row; but the worker that gave it may have died before the rejects of that batch were committed.
-    bool owed = !detached && RejectStillOwed(record, partition);
-    if (owed && !DecodeRow(record, partition, *sink, sink->ScratchRows(), reject)) {
+    // Not so a table that was taken in: its lane has looked that far.
+    bool owed = !detached && RejectStillOwed(record, partition) &&
+                (record.partition >= sink->at.size() || record.offset >= sink->at[record.partition].rejected_below);
+    if (owed && !DecodeRow(record, partition.name, *sink, sink->ScratchRows(), reject)) {
       RejectRecord(record, partition, reject, sink->state.name(), false);
     }
     return;
   }
-  if (DecodeRow(record, partition, *sink, *sink->rows, reject)) {
-    if (++rows_decoded_since_check_ % kSlabCheckRows == 0 &&
-        (sink->rows->row_count() >= kSlabRowsMax || sink->rows->bytes() >= kSlabBytesMax)) {
-      sink->CutSlab();
-    }
+  if (DecodeRow(record, partition.name, *sink, *sink->rows, reject)) {
+    if (++rows_decoded_since_check_ % kSlabCheckRows == 0 && SlabIsFull(*sink)) sink->CutSlab();
     return;
   }
-  // Catching up: what was decoded before the table was detached has its reject; main passed by the rest.
-  bool catching_up = record.offset < partition.home_offset;
-  if (catching_up && record.offset < sink->at[record.partition].rejected_below &&
-      !RejectStillOwed(record, partition)) {
+  const Sink::AtPartition& at = sink->at[record.partition];
+  const bool catching_up = record.offset < at.owed_below;
+  if (catching_up && record.offset < at.rejected_below) {
     ++counters_.skipped;
     return;
   }
   RejectRecord(record, partition, reject, sink->state.name(), catching_up);
 }
 
-bool PipelineWorker::DecodeRow(const stream::Record& record, const Partition& partition, Sink& sink,
-                               columnar::RowBuilder& rows, decode::Reject& reject) {
-  if (!record.value.has_value()) {
-    reject.code = decode::RejectCode::kTombstone;
-    reject.message = "a tombstone has no row to make; upserts are not built";
-    return false;
-  }
-  if (record.value->empty()) {
-    reject.code = decode::RejectCode::kEmptyValue;
-    reject.message = "the value has no bytes";
-    return false;
-  }
-  return sink.decoder->Decode(record, partition.name, rows, reject);
+// Main has been here before, and has counted what it did not write.
+bool PipelineWorker::WasJudged(const stream::Record& record, const Partition& partition) const {
+  return options_.reject_policy != RejectPolicy::kTable && record.offset < partition.home_offset;
 }
 
 // Of a record whose table is ahead: would its reject, if it is one, still have to be written or counted?
 bool PipelineWorker::RejectStillOwed(const stream::Record& record, const Partition& partition) {
-  if (options_.reject_policy != RejectPolicy::kTable) return record.offset >= partition.home_offset;
+  if (options_.reject_policy != RejectPolicy::kTable) return !WasJudged(record, partition);
   Sink* rejects = sinks_.Find(options_.rejects_table);
   return rejects != nullptr && record.offset >= rejects->skip_below(record.partition);
 }
@@ -145,10 +133,8 @@ Sink* PipelineWorker::SinkFor(const stream::Record& record, Partition& partition
     if (route_by_partition_.size() <= record.partition) route_by_partition_.resize(record.partition + 1, nullptr);
     if (Sink* known = route_by_partition_[record.partition]) return known;
   }
-  route_.table.clear();
-  if (!router_->RouteRecord(record, partition.name.topic, route_, reject)) return nullptr;
+  if (!RouteToTable(*router_, options_.tables, record, partition.name.topic, route_, reject)) return nullptr;
   const TableRule& rule = options_.tables[route_.rule];
-  if (!rule.is_template()) route_.table = rule.name;
   Sink* sink = OpenedSink(route_.table, &rule, partition, reject);
   if (sink != nullptr && router_->by_topic_only()) route_by_partition_[record.partition] = sink;
   return sink;
@@ -195,16 +181,9 @@ Status PipelineWorker::OpenMetTable(Sink& sink, decode::Reject& reject) {
     reject.message = sink.closed_reason;
     return {};
   }
-  // New to this worker: it takes part from its own positions on; one that has to catch up needs an earlier start.
+  // New to this worker: it takes part from its own positions on; one that has to catch up has a lane.
   const PositionsMap home_map = home_.map();
-  for (size_t i = 0; i < partitions_.size(); ++i) {
-    const auto index = static_cast<stream::PartitionIndex>(i);
-    SetSkip(sink, index, home_map);
-    if (sink.open && partitions_[i].started && sink.detached_for(index) && sink.skip_below(index) != INT64_MAX) {
-      reset_wanted_ = true;
-      reset_reason_ = fmt::format("table '{}' catches up", table);
-    }
-  }
+  for (size_t i = 0; i < partitions_.size(); ++i) SetSkip(sink, static_cast<stream::PartitionIndex>(i), home_map);
   return {};
 }
 
@@ -217,13 +196,18 @@ void PipelineWorker::RejectRecord(const stream::Record& record, const Partition&
     return;
   }
   if (options_.reject_policy == RejectPolicy::kStop) {
-    fatal_ = Error(ErrorCode::kInvalidInput, fmt::format("stopped by 'rejects.policy: stop' at {}/{} offset {}: {}: {}",
-                                                         partition.name.topic, partition.name.partition, record.offset,
-                                                         decode::RejectCodeName(reject.code), reject.message));
+    fatal_ = StoppedByReject(record, partition.name, reject);
     return;
   }
   Sink* sink = sinks_.Find(options_.rejects_table);
-  if (sink == nullptr || !sink->open) {
+  const bool takes_part = sink != nullptr && sink->skip_below(record.partition) != INT64_MAX;
+  // What its lane will find by itself waits for it; but a lane knows nothing of changed rules, nor of other lanes.
+  if (!takes_part && sink != nullptr && sink->detached_for(record.partition) && !catching_up &&
+      reject.code != decode::RejectCode::kRulesChanged) {
+    ++counters_.skipped;
+    return;
+  }
+  if (!takes_part) {
     fatal_ = Error(ErrorCode::kUnavailable,
                    fmt::format("a record has to be rejected, but the rejects table is detached; mend it, then 'firn "
                                "positions resume': {}/{} offset {}: table '{}'",
@@ -236,7 +220,7 @@ void PipelineWorker::RejectRecord(const stream::Record& record, const Partition&
   }
   sink->rejects->Append(*sink->rows, record, partition.name, reject, intended_table, deps_.clock.WallMs());
   metrics_.CountReject(reject.code, false);
-  if (sink->rows->row_count() >= kSlabRowsMax || sink->rows->bytes() >= kSlabBytesMax) sink->CutSlab();
+  if (SlabIsFull(*sink)) sink->CutSlab();
 }
 
 }  // namespace firn::ingest

@@ -52,8 +52,11 @@ struct Sink {
   struct AtPartition {
     int64_t believed = 0;        // T[p], moved by own commits alone; what a commit claims from
     int64_t skip_below = 0;      // records below are in the table, or none of its; INT64_MAX: it takes nothing of p
-    int64_t rejected_below = 0;  // catching up: rejects below are in the rejects table
     bool detached = false;       // the home lists it so
+    bool hold = false;           // and a person has to decide
+    int64_t rejected_below = 0;  // detached: its rejects below are in the rejects table,
+    int64_t owed_below = 0;      // and those from there to here are not, wherever that table's own positions stand
+    int64_t rejected = 0;        // what the rejects table's map says of its rejects (PositionsMap::rejected)
   };
   std::vector<AtPartition> at;  // by PartitionIndex
 
@@ -65,6 +68,8 @@ struct Sink {
     return index < at.size() ? at[index].skip_below : 0;
   }
   bool detached_for(stream::PartitionIndex index) const { return index < at.size() && at[index].detached; }
+  // Detached in the home still, but main reads for it again: the next checkpoint can take the entry off.
+  bool taken_in(stream::PartitionIndex index) const { return detached_for(index) && skip_below(index) != INT64_MAX; }
   // Forgets its rows and takes nothing any more. `hold`: until a person decides.
   void Close(std::string reason, bool hold_it);
   // Moves the decoded rows into `slabs`.
@@ -90,6 +95,7 @@ class Sinks {
   Sink* Find(const std::string& table);
 
   std::vector<std::unique_ptr<Sink>>& all() { return sinks_; }  // rejects last
+  const std::vector<std::unique_ptr<Sink>>& all() const { return sinks_; }
   int64_t buffered_bytes() const;
   int64_t buffered_rows() const;
   void DiscardAll();

@@ -35,6 +35,11 @@ struct DetachedTable {
   std::string table;
   std::string partition;  // "topic/3"
   std::string reason;
+  bool hold = false;             // a person has to decide
+  bool lane = false;             // it is catching up now
+  int64_t position = -1;         // T: what it has committed; -1: not known
+  int64_t home_position = -1;    // H: what the pipeline has
+  int64_t retained_records = -1; // from the log's start to T: what retention may still remove; -1: not known
 };
 
 // A look at a running worker, cheap enough to take ten times a second.
@@ -56,6 +61,7 @@ struct WorkerStatus {
   int32_t assigned_partitions = 0;
   int64_t commit_interval_effective_ms = 0;  // commit.interval, longer where several workers' commits would collide
   int64_t workers = 1;                       // of this pipeline, as their commits show them
+  int32_t lanes = 0;  // detached tables that catch up at the moment
   std::vector<DetachedTable> detached;
 };
 

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <map>
+#include <set>
 #include <string>
 
 #include "firn/decode/json/json_decoder.h"
@@ -26,7 +27,9 @@ class WorkerMetrics {
   void CountMismatch();
   // Offsets that are read again, and those whose rows are gone for good, as far as they are known.
   void CountHistoryChange(const std::string& table, HistoryPolicy policy, int64_t read_again, int64_t given_up);
+  void CountLaneRecords(uint64_t records);
   // Gauges; `lag_seconds` and `freshness_seconds` negative: not known yet.
+  void SetDetachedGauges(const WorkerStatus& status);
   void SetGauges(const WorkerStatus& status, double lag_seconds, double freshness_seconds, size_t queued_bytes);
 
  private:
@@ -39,9 +42,11 @@ class WorkerMetrics {
   metrics::Counter& commits_;
   metrics::Counter& conflicts_;
   metrics::Counter& mismatches_;
+  metrics::Counter& lane_records_;
   metrics::Counter& files_;
   metrics::Counter& file_bytes_;
   metrics::Histogram& commit_seconds_;
+  std::set<std::string> detached_tables_;  // that have had gauges; for SetGauges, which one thread calls
 };
 
 }  // namespace firn::ingest

@@ -66,6 +66,28 @@ std::unique_ptr<SimSource> SimSource::MakeLane() const {
   return std::make_unique<SimSource>(broker_, clock_, random_, faults_, life_, std::move(options));
 }
 
+namespace {
+
+class SimLane final : public stream::LaneSource {
+ public:
+  explicit SimLane(std::unique_ptr<SimSource> source) : source_(std::move(source)) {}
+  Result<stream::SourceEvent> Poll(int64_t timeout_ms) override { return source_->Poll(timeout_ms, true); }
+
+ private:
+  const std::unique_ptr<SimSource> source_;
+};
+
+}  // namespace
+
+Result<std::unique_ptr<stream::LaneSource>> SimSource::OpenLane(std::span<const stream::PartitionPosition> start,
+                                                                int64_t /*queue_bytes_max*/) {
+  std::unique_ptr<SimSource> lane = MakeLane();
+  lane->names_ = names_;
+  lane->indexes_ = indexes_;
+  FIRN_TRY(lane->Assign(start));
+  return std::unique_ptr<stream::LaneSource>(new SimLane(std::move(lane)));
+}
+
 void SimSource::Kill() {
   life_->Kill(broker_.now_ms());
 }

@@ -63,6 +63,8 @@ class SimSource final : public stream::RecordSource {
                                      int64_t timeout_ms) override;
   Result<std::vector<stream::TopicDescription>> DescribeTopics(int64_t timeout_ms) override;
   std::string cluster_id() const override { return broker_.cluster_id(); }
+  Result<std::unique_ptr<stream::LaneSource>> OpenLane(std::span<const stream::PartitionPosition> start,
+                                                       int64_t queue_bytes_max) override;
   stream::SourcePartition partition(stream::PartitionIndex index) const override;
   stream::PartitionIndex IndexOf(const stream::SourcePartition& partition) override;
 
