@@ -79,7 +79,9 @@ void World::ResumeHeldTables() {
     std::optional<ingest::PositionsMap> map;
     if (metadata != nullptr) map = ingest::MapOf(*metadata, plan_.pipeline.pipeline).value_or(std::nullopt);
     const int64_t stands = map.has_value() ? ingest::OffsetOf(map->marks, entry.partition).value_or(0) : 0;
-    if (log != history_.partitions().end() && stands < log->second.start) {
+    // What was changed by somebody comes first; retention can be seen to afterwards.
+    const bool by_retention = entry.reason.starts_with("retention");
+    if (by_retention && map.has_value() && log != history_.partitions().end() && stands < log->second.start) {
       overtaken.push_back(entry);
     } else {
       held.insert(entry.table);
