@@ -1,7 +1,7 @@
 // ByteBuffer: bytes that grow at their end and are not zeroed first, as std::string and std::vector would do.
 //
-// Owned by one encoder or page, and its thread. Clear keeps the memory for the next page, Release gives it back. Growing
-// throws std::bad_alloc, which FileLayout turns into an error.
+// Owned by one encoder or page, and its thread. Clear keeps the memory for the next page, Release gives it back.
+// Growing throws std::bad_alloc, which FileLayout turns into an error.
 #pragma once
 
 #include <algorithm>
@@ -25,7 +25,8 @@ class ByteBuffer {
 
   // The end of the buffer, with room for `count` bytes behind it; Advance says how many were written.
   uint8_t* Room(size_t count) {
-    if (count > capacity_ - size_) [[unlikely]] Grow(count);
+    if (count > capacity_ - size_) [[unlikely]]
+      Grow(count);
     return data_.get() + size_;
   }
   void Advance(size_t count) { size_ += count; }

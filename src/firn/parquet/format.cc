@@ -24,7 +24,9 @@ void EmptyStruct(ThriftWriter& thrift, int16_t id) {
 
 void AppendTimeUnit(ThriftWriter& thrift, int16_t id, pq::LogicalType::TimeUnit::unit unit) {
   thrift.BeginStruct(id);
-  EmptyStruct(thrift, unit == pq::LogicalType::TimeUnit::MILLIS ? 1 : unit == pq::LogicalType::TimeUnit::MICROS ? 2 : 3);
+  EmptyStruct(thrift, unit == pq::LogicalType::TimeUnit::MILLIS   ? 1
+                      : unit == pq::LogicalType::TimeUnit::MICROS ? 2
+                                                                  : 3);
   thrift.EndStruct();
 }
 

@@ -15,7 +15,9 @@ constexpr std::string_view kMagic = "PAR1";
 constexpr std::string_view kEncryptedMagic = "PARE";
 constexpr size_t kTailBytes = 8;  // length of the footer, magic
 
-std::unexpected<Error> Corrupt(std::string message) { return Fail(ErrorCode::kCorruption, std::move(message)); }
+std::unexpected<Error> Corrupt(std::string message) {
+  return Fail(ErrorCode::kCorruption, std::move(message));
+}
 
 // Walks the fields of one struct. `take` gets each field and says whether it has read it; the others are passed over.
 template <typename Take>
@@ -498,8 +500,8 @@ Status CheckPage(const HeaderParts& parts) {
     return Corrupt("a page header that contradicts itself");
   }
   if (parts.uncompressed > kPageBytesMax) {
-    return Fail(ErrorCode::kUnsupported, fmt::format("a page of more than {} bytes: {}", kPageBytesMax,
-                                                     parts.uncompressed));
+    return Fail(ErrorCode::kUnsupported,
+                fmt::format("a page of more than {} bytes: {}", kPageBytesMax, parts.uncompressed));
   }
   if (parts.crc.has_value()) {
     const auto* bytes = reinterpret_cast<const Bytef*>(page.body.data());
@@ -570,7 +572,8 @@ Result<ChunkPages> ReadPages(std::string_view file, const FileChunk& chunk) {
     FIRN_TRY(CheckPage(parts));
     at += parts.page.whole.size();
     if (parts.page.type == 2) {
-      if (pages.dictionary.has_value() || !pages.data.empty()) return Corrupt("a dictionary page that is not the first");
+      if (pages.dictionary.has_value() || !pages.data.empty())
+        return Corrupt("a dictionary page that is not the first");
       pages.dictionary = parts.page;
       continue;
     }
@@ -579,8 +582,8 @@ Result<ChunkPages> ReadPages(std::string_view file, const FileChunk& chunk) {
     pages.data.push_back(parts.page);
   }
   if (pages.num_values != chunk.num_values) {
-    return Corrupt(fmt::format("pages of a column chunk hold {} values, the footer says: {}", pages.num_values,
-                               chunk.num_values));
+    return Corrupt(
+        fmt::format("pages of a column chunk hold {} values, the footer says: {}", pages.num_values, chunk.num_values));
   }
   return pages;
 }

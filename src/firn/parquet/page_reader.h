@@ -1,7 +1,7 @@
 // Reading a Parquet file that somebody wrote, down to its pages: footer, page index, page headers, compressed bodies.
 //
 // Pure, over the bytes of the whole file; results are views into them. Every byte is taken for hostile: lengths are
-// checked, counts believed only as far as bytes can hold them, and what is wrong is kCorruption. Nothing is decompressed.
+// checked, counts believed only as far as bytes can hold them, what is wrong is kCorruption. Nothing is decompressed.
 #pragma once
 
 #include <cstdint>
@@ -20,7 +20,16 @@ inline constexpr int kFileSchemaDepthMax = 64;
 inline constexpr int64_t kPageBytesMax = int64_t{1} << 28;
 
 enum class Annotation : uint8_t {
-  kNone, kText, kDecimal, kDate, kTimeMicros, kTimestampMicros, kTimestampNanos, kSignedInteger, kUuid, kOther,
+  kNone,
+  kText,
+  kDecimal,
+  kDate,
+  kTimeMicros,
+  kTimestampMicros,
+  kTimestampNanos,
+  kSignedInteger,
+  kUuid,
+  kOther,
 };
 enum class Repetition : uint8_t { kRequired = 0, kOptional = 1, kRepeated = 2 };
 
@@ -34,7 +43,7 @@ struct FileNode {
   int16_t definition_level = 0;  // the highest, at this node
   int16_t repetition_level = 0;
   // leaves only
-  int32_t physical_type = -1;    // the format's number
+  int32_t physical_type = -1;  // the format's number
   int32_t type_length = 0;
   Annotation annotation = Annotation::kNone;
   int32_t precision = 0;

@@ -22,7 +22,9 @@ ParquetFileForTest RandomFile(uint64_t seed, const FileLayoutOptions& options, i
   return *std::move(file);
 }
 
-std::string_view Text(const std::string& text) { return text; }
+std::string_view Text(const std::string& text) {
+  return text;
+}
 
 void ExpectSameSchema(const FileFooter& footer, const pq::FileMetaData& metadata) {
   ASSERT_EQ(footer.leaves.size(), static_cast<size_t>(metadata.num_columns()));

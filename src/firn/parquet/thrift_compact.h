@@ -1,8 +1,8 @@
 // ThriftWriter and ThriftReader: Thrift's compact protocol, as far as Parquet's headers and footers need it.
 //
 // Pure, over bytes in memory. The writer cannot fail but for memory; structs close in the order in which they were
-// opened. The reader is for bytes from outside: it never reads past the end, follows no more than kThriftDepthMax levels
-// and believes no count that the bytes left could not hold; whatever is wrong is kCorruption.
+// opened. The reader is for bytes from outside: it never reads past the end, follows no more than kThriftDepthMax
+// levels and believes no count that the bytes left could not hold; whatever is wrong is kCorruption.
 #pragma once
 
 #include <cstdint>
@@ -16,8 +16,19 @@
 namespace firn::parquet {
 
 enum class ThriftType : uint8_t {
-  kStop = 0, kTrue = 1, kFalse = 2, kByte = 3, kI16 = 4, kI32 = 5, kI64 = 6, kDouble = 7, kBinary = 8, kList = 9,
-  kSet = 10, kMap = 11, kStruct = 12,
+  kStop = 0,
+  kTrue = 1,
+  kFalse = 2,
+  kByte = 3,
+  kI16 = 4,
+  kI32 = 5,
+  kI64 = 6,
+  kDouble = 7,
+  kBinary = 8,
+  kList = 9,
+  kSet = 10,
+  kMap = 11,
+  kStruct = 12,
 };
 
 inline constexpr int kThriftDepthMax = 64;
@@ -48,7 +59,9 @@ class ThriftWriter {
     outer_ids_.push_back(last_id_);
     last_id_ = 0;
   }
-  void BoolElement(bool value) { out_.AppendByte(static_cast<uint8_t>(value ? ThriftType::kTrue : ThriftType::kFalse)); }
+  void BoolElement(bool value) {
+    out_.AppendByte(static_cast<uint8_t>(value ? ThriftType::kTrue : ThriftType::kFalse));
+  }
   void NumberElement(int64_t value) { out_.AppendZigZag(value); }
   void Bytes(std::string_view value) {
     out_.AppendVarint(value.size());
@@ -82,7 +95,7 @@ class ThriftReader {
 
   // The next field of the open struct. A bool has its value in the type.
   Result<FieldHeader> NextField();
-  Status BeginStruct();  // after NextField or in a list; ends with the field kStop
+  Status BeginStruct();      // after NextField or in a list; ends with the field kStop
   Result<int64_t> Number();  // kI16, kI32, kI64
   Result<int8_t> Byte();
   Result<std::string_view> Binary();
