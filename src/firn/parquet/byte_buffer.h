@@ -25,8 +25,7 @@ class ByteBuffer {
 
   // The end of the buffer, with room for `count` bytes behind it; Advance says how many were written.
   uint8_t* Room(size_t count) {
-    if (count > capacity_ - size_) [[unlikely]]
-      Grow(count);
+    if (count > capacity_ - size_) [[unlikely]] Grow(count);
     return data_.get() + size_;
   }
   void Advance(size_t count) { size_ += count; }

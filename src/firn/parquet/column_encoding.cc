@@ -18,7 +18,7 @@ using schema::TypeKind;
 
 constexpr int64_t kSampleValuesMax = 2048;
 // More distinct values than this share of the rows: a dictionary would hold nearly all values once more.
-constexpr double kDistinctShareMax = 0.6;
+constexpr double kDistinctShareMax = 0.5;
 // Delta blocks looked at, and values in each (a miniblock of DELTA_BINARY_PACKED).
 constexpr int64_t kDeltaBlocks = 32;
 constexpr int64_t kDeltaBlockValues = 32;
@@ -221,10 +221,10 @@ std::vector<LeafValues> CollectLeaves(const schema::Schema& schema,
 
 EncodingChoice ChooseEncoding(const schema::Type& type, const LeafValues& values, const EncodingRules& rules) {
   if (type.kind() == TypeKind::kBoolean) {
-    return {rules.run_length_booleans && rules.modern_encodings ? Encoding::kRunLength : Encoding::kPlain, 0};
+    bool run_length = rules.run_length_booleans && rules.modern_encodings;
+    return {run_length ? Encoding::kRunLength : Encoding::kPlain, Encoding::kPlain, 0};
   }
   Sample sample = TakeSample(values);
-  if (sample.values == 0) return {Encoding::kDictionary, 0};  // nothing but nulls: it costs nothing, and may yet pay
   bool is_bytes = type.kind() == TypeKind::kString || type.kind() == TypeKind::kBinary;
   if (type.kind() == TypeKind::kDecimal && type.precision() <= 18) sample.value_bytes = type.precision() <= 9 ? 4 : 8;
   double entry_bytes = sample.value_bytes + (is_bytes ? 4 : 0);
@@ -244,10 +244,12 @@ EncodingChoice ChooseEncoding(const schema::Type& type, const LeafValues& values
     otherwise = Encoding::kPlain;
     otherwise_bytes = entry_bytes;
   }
+  // Nothing but nulls: a dictionary costs nothing, and may yet pay.
+  if (sample.values == 0) return {Encoding::kDictionary, otherwise, 0};
   bool small = sample.distinct * entry_bytes <= static_cast<double>(rules.dictionary_bytes_max) / 2;
   bool repeated = sample.distinct <= kDistinctShareMax * static_cast<double>(sample.rows);
   bool cheaper = DictionaryBytesPerValue(sample, entry_bytes) <= otherwise_bytes;
-  return {small && repeated && cheaper ? Encoding::kDictionary : otherwise, sample.value_bytes};
+  return {small && repeated && cheaper ? Encoding::kDictionary : otherwise, otherwise, sample.value_bytes};
 }
 
 }  // namespace firn::parquet

@@ -9,14 +9,15 @@
 #include <map>
 #include <new>
 
+#include "firn/parquet/column_chunk_writer.h"
+#include "firn/parquet/file_footer.h"
+#include "firn/parquet/file_output.h"
 #include "firn/parquet/format.h"
 #include "firn/parquet/merge_bloom_filter.h"
 #include "firn/parquet/parquet_schema.h"
 
 namespace firn::parquet {
 namespace {
-
-constexpr std::string_view kCreatedBy = "firn version 0.1.0";
 
 std::optional<CodecId> CodecNamed(const std::string& name) {
   if (name == "uncompressed") return CodecId::kNone;
@@ -30,7 +31,7 @@ std::optional<CodecId> CodecNamed(const std::string& name) {
 
 struct Input {
   std::shared_ptr<const std::string> bytes;
-  FileFooter footer;
+  InputFooter footer;
   std::vector<ColumnPlan> columns;
   size_t number = 0;
 };
@@ -48,7 +49,7 @@ std::unexpected<Refusal> Refuse(std::string_view reason, std::string detail) {
 }
 
 // What the columns that are read demand of their chunks.
-std::expected<void, Refusal> CheckChunks(const FileFooter& footer, const std::vector<ColumnPlan>& columns) {
+std::expected<void, Refusal> CheckChunks(const InputFooter& footer, const std::vector<ColumnPlan>& columns) {
   for (const FileRowGroup& group : footer.row_groups) {
     for (const ColumnPlan& plan : columns) {
       if (plan.leaf < 0) continue;
@@ -68,8 +69,8 @@ class PageFileMerge final : public FileMerge {
   PageFileMerge(const schema::Schema& schema, const FileLayoutOptions& options, std::string schema_json, ByteSink sink)
       : schema_(schema),
         options_(options),
+        output_([this, sink = std::move(sink)](std::string_view bytes) { return Send(sink, bytes); }),
         schema_json_(std::move(schema_json)),
-        sink_(std::move(sink)),
         opener_(options.compression_level) {}
 
   Status Prepare() {
@@ -82,6 +83,8 @@ class PageFileMerge final : public FileMerge {
     table_codec_ = *codec;
     FIRN_ASSIGN(parquet_schema_, ToParquetSchema(schema_));
     leaves_ = OutputLeaves(schema_, parquet_schema_);
+    footer_.emplace(parquet_schema_, schema_json_);
+    FIRN_TRY(output_.Append(format::kMagic));
     memories_.resize(leaves_.size());
     column_bytes_.resize(leaves_.size());
     column_values_.resize(leaves_.size());
@@ -120,13 +123,13 @@ class PageFileMerge final : public FileMerge {
     FIRN_TRY(Usable());
     closed_ = true;
     if (!waiting_.empty()) FIRN_TRY(Remember(WriteRowGroup()));
-    FIRN_TRY(Remember(WriteFooter()));
+    FIRN_TRY(Remember(footer_->Write(output_)));
     return Metrics();
   }
 
-  int64_t bytes_written() const override { return offset_; }
+  int64_t bytes_written() const override { return output_.position(); }
   const MergeCounts& counts() const override { return counts_; }
-  std::optional<size_t> failed_input() const override { return failed_input_; }
+  std::optional<size_t> failed_input() const override { return sink_failed_ ? std::nullopt : failed_input_; }
 
  private:
   Status Usable() const {
@@ -163,13 +166,10 @@ class PageFileMerge final : public FileMerge {
     return bytes;
   }
 
-  Status Send(std::string_view bytes) {
-    if (auto sent = sink_(bytes); !sent.has_value()) {
-      failed_input_.reset();
-      return sent;
-    }
-    offset_ += static_cast<int64_t>(bytes.size());
-    return {};
+  Status Send(const ByteSink& sink, std::string_view bytes) {
+    Status sent = sink(bytes);
+    sink_failed_ = sink_failed_ || !sent.has_value();
+    return sent;
   }
 
   SourceChunk SourceOf(const Waiting& waiting, size_t column) const {
@@ -205,29 +205,27 @@ class PageFileMerge final : public FileMerge {
   }
 
   Status WriteRowGroup() {
-    if (offset_ == 0) FIRN_TRY(Send(format::kMagic));
-    format::RowGroup group;
-    group.num_rows = waiting_rows_;
-    std::vector<FinishedChunk> finished;
+    std::vector<ColumnChunkWriter::Finished> finished;
     try {
       for (size_t column = 0; column < leaves_.size(); ++column) {
-        FIRN_ASSIGN(FinishedChunk chunk, MergeColumn(column));
+        FIRN_ASSIGN(FinishedChunk merged, MergeColumn(column));
+        ColumnChunkWriter::Finished chunk;
+        chunk.chunk = std::move(merged.chunk);
+        chunk.offset_index = std::move(merged.offset_index);
+        if (!merged.column_index.null_pages.empty()) chunk.column_index = std::move(merged.column_index);
         finished.push_back(std::move(chunk));
+      }
+      for (size_t column = 0; column < leaves_.size(); ++column) {
+        FIRN_TRY(WriteBloomFilter(column, finished[column].chunk));
       }
     } catch (const std::bad_alloc&) {
       return Fail(ErrorCode::kResourceExhausted, "no memory for a row group");
     } catch (const std::exception& e) {
       return Fail(ErrorCode::kInternal, e.what());
     }
-    for (size_t column = 0; column < leaves_.size(); ++column) {
-      FIRN_TRY(WriteBloomFilter(column, finished[column].chunk));
-    }
-    for (FinishedChunk& chunk : finished) {
-      group.columns.push_back(std::move(chunk.chunk));
-      indexes_.push_back({std::move(chunk.offset_index), std::move(chunk.column_index)});
-    }
+    split_offsets_.push_back(finished.front().chunk.start());
+    footer_->AddRowGroup(waiting_rows_, std::move(finished));
     rows_ += waiting_rows_;
-    row_groups_.push_back(std::move(group));
     waiting_.clear();
     waiting_rows_ = waiting_bytes_ = 0;
     return {};
@@ -248,9 +246,8 @@ class PageFileMerge final : public FileMerge {
     }
     failed_input_ = waiting_.size() == 1 ? std::optional(waiting_[0].input->number) : std::nullopt;
     ChunkMerger merger(leaf, options_, opener_, memories_[column], counts_);
-    const int64_t begin = offset_;
-    auto merged =
-        merger.Merge(sources, CodecOf(sources), [this](std::string_view bytes) { return Send(bytes); }, begin);
+    const ByteSink append = [this](std::string_view bytes) { return output_.Append(bytes); };
+    auto merged = merger.Merge(sources, CodecOf(sources), append, output_.position());
     if (!merged.has_value()) {
       if (auto failed = merger.failed_source(sources); failed.has_value()) {
         failed_input_ = waiting_[*failed].input->number;
@@ -281,79 +278,31 @@ class PageFileMerge final : public FileMerge {
     }
     failed_input_.reset();
     FIRN_ASSIGN(const std::string bytes, filter.Bytes());
-    chunk.bloom_filter_offset = offset_;
+    chunk.bloom_filter_offset = output_.position();
     chunk.bloom_filter_bytes = static_cast<int32_t>(bytes.size());
     ++counts_.bloom_filters_made;
-    return Send(bytes);
-  }
-
-  Status WriteIndexes() {
-    size_t next = 0;
-    for (format::RowGroup& group : row_groups_) {
-      for (format::ColumnChunk& chunk : group.columns) {
-        const Indexes& indexes = indexes_[next++];
-        if (indexes.column.null_pages.empty()) continue;
-        ByteBuffer bytes;
-        format::Append(indexes.column, bytes);
-        chunk.column_index_offset = offset_;
-        chunk.column_index_bytes = static_cast<int32_t>(bytes.size());
-        FIRN_TRY(Send(bytes.view()));
-      }
-    }
-    next = 0;
-    for (format::RowGroup& group : row_groups_) {
-      for (format::ColumnChunk& chunk : group.columns) {
-        ByteBuffer bytes;
-        format::Append(indexes_[next++].offset, bytes);
-        chunk.offset_index_offset = offset_;
-        chunk.offset_index_bytes = static_cast<int32_t>(bytes.size());
-        FIRN_TRY(Send(bytes.view()));
-      }
-    }
-    return {};
-  }
-
-  Status WriteFooter() {
-    if (offset_ == 0) FIRN_TRY(Send(format::kMagic));
-    FIRN_TRY(WriteIndexes());
-    format::FileMetaData metadata;
-    metadata.schema = parquet_schema_;
-    metadata.num_rows = rows_;
-    metadata.row_groups = std::move(row_groups_);
-    metadata.key_values = {{"iceberg.schema", schema_json_}};
-    metadata.created_by = kCreatedBy;
-    ByteBuffer footer;
-    format::Append(metadata, footer);
-    footer.AppendValue(static_cast<uint32_t>(footer.size()));
-    footer.Append(format::kMagic);
-    FIRN_TRY(Send(footer.view()));
-    row_groups_ = std::move(metadata.row_groups);
-    return {};
+    return output_.Append(bytes);
   }
 
   FileMetrics Metrics() const {
     FileMetrics metrics;
     metrics.record_count = rows_;
-    metrics.file_size_in_bytes = offset_;
+    metrics.file_size_in_bytes = output_.position();
+    metrics.split_offsets = split_offsets_;
     for (size_t i = 0; i < leaves_.size(); ++i) {
       const int32_t id = leaves_[i].field_id;
       metrics.column_sizes[id] = column_bytes_[i];
       metrics.value_counts[id] = column_values_[i];
       metrics.null_value_counts[id] = column_nulls_[i];
     }
-    for (const format::RowGroup& group : row_groups_) metrics.split_offsets.push_back(group.columns.front().start());
     return metrics;
   }
 
-  struct Indexes {
-    format::OffsetIndex offset;
-    format::ColumnIndex column;
-  };
-
   const schema::Schema schema_;
   const FileLayoutOptions options_;
+  FileOutput output_;
+  bool sink_failed_ = false;
   const std::string schema_json_;
-  const ByteSink sink_;
   CodecId table_codec_ = CodecId::kZstd;
   std::shared_ptr<::parquet::schema::GroupNode> parquet_schema_;
   std::vector<OutputLeaf> leaves_;
@@ -364,10 +313,9 @@ class PageFileMerge final : public FileMerge {
   int64_t waiting_rows_ = 0;
   int64_t waiting_bytes_ = 0;
   size_t inputs_ = 0;
-  int64_t offset_ = 0;
   int64_t rows_ = 0;
-  std::vector<format::RowGroup> row_groups_;
-  std::vector<Indexes> indexes_;  // of all column chunks, in order
+  std::optional<FileFooter> footer_;
+  std::vector<int64_t> split_offsets_;
   std::vector<int64_t> column_bytes_;
   std::vector<int64_t> column_values_;
   std::vector<int64_t> column_nulls_;

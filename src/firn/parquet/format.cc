@@ -24,9 +24,8 @@ void EmptyStruct(ThriftWriter& thrift, int16_t id) {
 
 void AppendTimeUnit(ThriftWriter& thrift, int16_t id, pq::LogicalType::TimeUnit::unit unit) {
   thrift.BeginStruct(id);
-  EmptyStruct(thrift, unit == pq::LogicalType::TimeUnit::MILLIS   ? 1
-                      : unit == pq::LogicalType::TimeUnit::MICROS ? 2
-                                                                  : 3);
+  using Unit = pq::LogicalType::TimeUnit;
+  EmptyStruct(thrift, unit == Unit::MILLIS ? 1 : unit == Unit::MICROS ? 2 : 3);
   thrift.EndStruct();
 }
 

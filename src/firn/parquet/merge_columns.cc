@@ -98,7 +98,7 @@ std::optional<Conversion> ConversionOf(const FileNode& file, const OutputLeaf& l
 }
 
 // Nodes from below the root down to `node`.
-std::vector<const FileNode*> PathTo(const FileFooter& footer, int32_t node) {
+std::vector<const FileNode*> PathTo(const InputFooter& footer, int32_t node) {
   std::vector<const FileNode*> path;
   for (int32_t at = node; footer.nodes[static_cast<size_t>(at)].parent >= 0;) {
     path.push_back(&footer.nodes[static_cast<size_t>(at)]);
@@ -149,7 +149,7 @@ bool IsIdentity(const std::vector<uint8_t>& map) {
 
 class Planner {
  public:
-  explicit Planner(const FileFooter& footer) : footer_(footer) {
+  explicit Planner(const InputFooter& footer) : footer_(footer) {
     for (size_t i = 0; i < footer.nodes.size(); ++i) {
       const FileNode& node = footer.nodes[i];
       if (!node.field_id.has_value()) continue;
@@ -240,7 +240,7 @@ class Planner {
     return -1;
   }
 
-  const FileFooter& footer_;
+  const InputFooter& footer_;
   std::map<int32_t, int32_t> by_id_;    // field id -> node
   std::map<int32_t, int32_t> leaf_of_;  // node -> leaf
   std::optional<int32_t> repeated_id_;
@@ -271,7 +271,7 @@ std::vector<OutputLeaf> OutputLeaves(const schema::Schema& schema,
   return leaves;
 }
 
-std::expected<std::vector<ColumnPlan>, Refusal> PlanColumns(const FileFooter& footer,
+std::expected<std::vector<ColumnPlan>, Refusal> PlanColumns(const InputFooter& footer,
                                                             const std::vector<OutputLeaf>& leaves) {
   return Planner(footer).Plan(leaves);
 }

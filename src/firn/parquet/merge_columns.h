@@ -66,7 +66,7 @@ struct Refusal {
 };
 
 // One plan an output leaf.
-std::expected<std::vector<ColumnPlan>, Refusal> PlanColumns(const FileFooter& footer,
+std::expected<std::vector<ColumnPlan>, Refusal> PlanColumns(const InputFooter& footer,
                                                             const std::vector<OutputLeaf>& leaves);
 
 }  // namespace firn::parquet

@@ -54,7 +54,7 @@ struct SourceChunk {
   const ColumnPlan* plan = nullptr;
   bool has_type_order = false;
 
-  ChunkPages pages;
+  InputPages pages;
   std::vector<PageFacts> facts;     // of pages.data
   std::vector<uint8_t> starts_row;  // does the page begin with a row?
   ValueBounds bounds;               // of the chunk, in the output's type

@@ -234,7 +234,7 @@ Result<SchemaElement> ReadSchemaElement(ThriftReader& reader) {
 // Parents, levels and leaves from the depth-first list with its counts of children.
 class SchemaTree {
  public:
-  explicit SchemaTree(FileFooter& footer) : footer_(footer) {}
+  explicit SchemaTree(InputFooter& footer) : footer_(footer) {}
 
   Status Add(SchemaElement element) {
     FileNode& node = element.node;
@@ -271,7 +271,7 @@ class SchemaTree {
     int32_t node;
     int32_t left;
   };
-  FileFooter& footer_;
+  InputFooter& footer_;
   std::vector<Open> open_;
 };
 
@@ -374,7 +374,7 @@ Result<FileRowGroup> ReadRowGroup(ThriftReader& reader) {
 }
 
 // Every column has to say TYPE_ORDER, the first and so far only member of the union.
-Result<bool> ReadColumnOrders(ThriftReader& reader, ThriftReader::FieldHeader field, FileFooter& footer) {
+Result<bool> ReadColumnOrders(ThriftReader& reader, ThriftReader::FieldHeader field, InputFooter& footer) {
   size_t typed = 0;
   FIRN_ASSIGN(const bool taken, TakeList(reader, field, [&](ThriftType type) -> Status {
                 if (type != ThriftType::kStruct) return Corrupt("a list of column orders holds something else");
@@ -387,7 +387,7 @@ Result<bool> ReadColumnOrders(ThriftReader& reader, ThriftReader::FieldHeader fi
   return taken;
 }
 
-Status CheckFooter(const FileFooter& footer) {
+Status CheckFooter(const InputFooter& footer) {
   if (footer.leaves.empty()) return Corrupt("the file has no column");
   int64_t rows = 0;
   for (const FileRowGroup& group : footer.row_groups) {
@@ -521,10 +521,10 @@ Result<std::string_view> Slice(std::string_view file, int64_t offset, int64_t le
 
 }  // namespace
 
-Result<FileFooter> ReadFooter(std::string_view file) {
+Result<InputFooter> ReadFooter(std::string_view file) {
   FIRN_ASSIGN(const std::string_view bytes, FooterBytes(file));
   ThriftReader reader(bytes);
-  FileFooter footer;
+  InputFooter footer;
   SchemaTree tree(footer);
   FIRN_TRY(ReadFields(reader, [&](ThriftReader::FieldHeader field) -> Result<bool> {
     switch (field.id) {
@@ -552,8 +552,8 @@ Result<FileFooter> ReadFooter(std::string_view file) {
   return footer;
 }
 
-Result<ChunkPages> ReadPages(std::string_view file, const FileChunk& chunk) {
-  ChunkPages pages;
+Result<InputPages> ReadPages(std::string_view file, const FileChunk& chunk) {
+  InputPages pages;
   int64_t start = chunk.data_page_offset;
   // Some writers state a dictionary at 0, or behind the data pages, where there is none.
   if (chunk.dictionary_page_offset.has_value() && *chunk.dictionary_page_offset > 0) {

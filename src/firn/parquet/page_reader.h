@@ -91,7 +91,7 @@ struct FileRowGroup {
   std::vector<FileChunk> chunks;  // one a leaf
 };
 
-struct FileFooter {
+struct InputFooter {
   std::vector<FileNode> nodes;
   std::vector<int32_t> leaves;  // indices of nodes
   std::vector<FileRowGroup> row_groups;
@@ -101,7 +101,7 @@ struct FileFooter {
 };
 
 // kUnsupported: the footer is encrypted. Rows, chunks and leaves agree in what comes back.
-Result<FileFooter> ReadFooter(std::string_view file);
+Result<InputFooter> ReadFooter(std::string_view file);
 
 struct PageView {
   int32_t type = 0;  // the format's numbers: 0 data, 2 dictionary, 3 data v2
@@ -124,7 +124,7 @@ struct PageView {
   int64_t offset = 0;  // in the file
 };
 
-struct ChunkPages {
+struct InputPages {
   std::optional<PageView> dictionary;
   std::vector<PageView> data;  // with at least one value each; empty ones are passed over
   int64_t num_values = 0;
@@ -132,7 +132,7 @@ struct ChunkPages {
 
 // The pages of one chunk. kCorruption also when a page's checksum is wrong, or its values are not as many as the footer
 // says. kUnsupported: a page of unknown type or beyond kPageBytesMax.
-Result<ChunkPages> ReadPages(std::string_view file, const FileChunk& chunk);
+Result<InputPages> ReadPages(std::string_view file, const FileChunk& chunk);
 
 struct FileColumnIndex {
   std::vector<bool> null_pages;

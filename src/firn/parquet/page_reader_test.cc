@@ -26,7 +26,7 @@ std::string_view Text(const std::string& text) {
   return text;
 }
 
-void ExpectSameSchema(const FileFooter& footer, const pq::FileMetaData& metadata) {
+void ExpectSameSchema(const InputFooter& footer, const pq::FileMetaData& metadata) {
   ASSERT_EQ(footer.leaves.size(), static_cast<size_t>(metadata.num_columns()));
   for (int i = 0; i < metadata.num_columns(); ++i) {
     const pq::ColumnDescriptor& column = *metadata.schema()->Column(i);

@@ -16,19 +16,8 @@
 namespace firn::parquet {
 
 enum class ThriftType : uint8_t {
-  kStop = 0,
-  kTrue = 1,
-  kFalse = 2,
-  kByte = 3,
-  kI16 = 4,
-  kI32 = 5,
-  kI64 = 6,
-  kDouble = 7,
-  kBinary = 8,
-  kList = 9,
-  kSet = 10,
-  kMap = 11,
-  kStruct = 12,
+  kStop = 0, kTrue = 1, kFalse = 2, kByte = 3, kI16 = 4, kI32 = 5, kI64 = 6, kDouble = 7, kBinary = 8, kList = 9,
+  kSet = 10, kMap = 11, kStruct = 12,
 };
 
 inline constexpr int kThriftDepthMax = 64;
@@ -95,7 +84,7 @@ class ThriftReader {
 
   // The next field of the open struct. A bool has its value in the type.
   Result<FieldHeader> NextField();
-  Status BeginStruct();      // after NextField or in a list; ends with the field kStop
+  Status BeginStruct();  // after NextField or in a list; ends with the field kStop
   Result<int64_t> Number();  // kI16, kI32, kI64
   Result<int8_t> Byte();
   Result<std::string_view> Binary();
