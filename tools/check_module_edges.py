@@ -21,12 +21,14 @@ ALLOWED = {
     "iceberg/manifest": {"schema", "iceberg/spec"},
     "iceberg/catalog": {"env", "schema", "iceberg/spec"},
     "iceberg/commit": {"env", "schema", "iceberg/spec", "iceberg/manifest", "iceberg/catalog"},
+    "compaction": {"env", "schema", "columnar", "parquet", "iceberg/spec", "iceberg/manifest", "iceberg/catalog",
+                   "iceberg/commit"},
     "kafka": {"env", "metrics", "stream"},
     "ingest": {"env", "metrics", "stream", "schema", "columnar", "decode", "parquet", "iceberg/spec",
                "iceberg/manifest", "iceberg/catalog", "iceberg/commit"},
     "config": {"env", "schema", "decode", "iceberg/spec", "iceberg/catalog", "ingest"},
     "cli": {"env", "metrics", "stream", "schema", "columnar", "decode", "parquet", "iceberg/spec", "iceberg/manifest",
-            "iceberg/catalog", "iceberg/commit", "kafka", "ingest", "config"},
+            "iceberg/catalog", "iceberg/commit", "compaction", "kafka", "ingest", "config"},
 }
 INCLUDE = re.compile(r'^\s*#include "firn/([^"]+)"', re.M)
 
