@@ -8,6 +8,7 @@
 #include <exception>
 #include <map>
 #include <new>
+#include <set>
 
 #include "firn/parquet/column_chunk_writer.h"
 #include "firn/parquet/file_footer.h"
@@ -50,13 +51,17 @@ std::unexpected<Refusal> Refuse(std::string_view reason, std::string detail) {
 
 // What the columns that are read demand of their chunks.
 std::expected<void, Refusal> CheckChunks(const InputFooter& footer, const std::vector<ColumnPlan>& columns) {
+  std::set<int32_t> known_codecs;
   for (const FileRowGroup& group : footer.row_groups) {
     for (const ColumnPlan& plan : columns) {
       if (plan.leaf < 0) continue;
       const FileChunk& chunk = group.chunks[static_cast<size_t>(plan.leaf)];
       if (chunk.is_encrypted) return Refuse("encrypted", "a column is encrypted");
       if (chunk.is_elsewhere) return Refuse("other_file", "a column chunk lies in another file");
-      if (!PageCodec::Create(static_cast<CodecId>(chunk.codec), -1).has_value()) {
+      const bool known =
+          known_codecs.contains(chunk.codec) || PageCodec::Create(static_cast<CodecId>(chunk.codec), -1).has_value();
+      if (known) known_codecs.insert(chunk.codec);
+      if (!known) {
         return Refuse("codec", fmt::format("a column is compressed by a codec that is not read here: {}", chunk.codec));
       }
     }

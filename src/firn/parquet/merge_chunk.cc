@@ -204,9 +204,7 @@ Result<bool> ChunkMerger::DictionaryAsValues(const SourceChunk& source) {
   for (uint32_t i = 0; i < indices.size(); ++i) {
     if (indices[i] != i) return false;
   }
-  FIRN_TRY(LoadDictionary(source));
-  const int32_t value_bytes = leaf_.physical_type == ::parquet::Type::BYTE_ARRAY ? 0 : leaf_.value_bytes;
-  FIRN_TRY(PlainOffsets(dictionary_.plain.view(), page.num_values, value_bytes));
+  // As any page that is carried, it is not opened: what its checksum does not tell, its readers will.
   FIRN_TRY(Flush());
   const PageFacts facts{source.rows, levels.count, levels.count - page.num_values, source.bounds};
   FIRN_TRY(output_->AppendAround(levels, kEncodingPlain, page.body, page.uncompressed_bytes, codec_ != CodecId::kNone,

@@ -127,6 +127,21 @@ uint32_t UnionDictionary::Find(std::string_view value, uint32_t hash) {
   return index;
 }
 
+// The way from a slot to the bytes of its value is a chain of loads far apart: each link is asked for in advance, for
+// the whole batch.
+void UnionDictionary::Prefetch(std::span<const uint32_t> hashes) const {
+  std::array<uint32_t, kBatch> likely;
+  const size_t mask = slots_.size() - 1;
+  for (size_t i = 0; i < hashes.size(); ++i) {
+    const Slot& slot = slots_[hashes[i] & mask];
+    likely[i] = slot.hash == hashes[i] ? slot.index : kEmpty;
+    if (likely[i] != kEmpty) __builtin_prefetch(&entries_[likely[i]]);
+  }
+  for (size_t i = 0; i < hashes.size(); ++i) {
+    if (likely[i] != kEmpty) __builtin_prefetch(body_.data() + entries_[likely[i]].offset);
+  }
+}
+
 Result<std::vector<uint32_t>> UnionDictionary::Add(std::string_view body, int64_t count) {
   FIRN_ASSIGN(const std::vector<uint32_t> offsets, PlainOffsets(body, count, value_bytes_));
   if (body.size() + body_.size() > UINT32_MAX) {
@@ -146,6 +161,7 @@ Result<std::vector<uint32_t>> UnionDictionary::Add(std::string_view body, int64_
       hashes[i] = HashOf(values[i]);
       __builtin_prefetch(&slots_[hashes[i] & (slots_.size() - 1)]);
     }
+    Prefetch(std::span(hashes).first(batch));
     for (size_t i = 0; i < batch; ++i) map[begin + i] = Find(values[i], hashes[i]);
   }
   return map;

@@ -46,6 +46,7 @@ class UnionDictionary {
 
   uint32_t Find(std::string_view value, uint32_t hash);
   bool Equal(uint32_t index, std::string_view value) const;
+  void Prefetch(std::span<const uint32_t> hashes) const;
   void Insert(uint32_t hash, uint32_t index);
   void Grow();
 
