@@ -26,6 +26,7 @@ namespace firn::ingest {
 struct TableBatch {
   TableState* table = nullptr;
   bool is_rejects = false;
+  HistoryPolicy history_policy = HistoryPolicy::kHold;
   std::shared_ptr<const iceberg::LoadedTable> plan_table;
   int32_t schema_id = 0;
   std::vector<std::shared_ptr<arrow::RecordBatch>> slabs;
@@ -72,6 +73,7 @@ struct BatchResult {
     TableState* table;
     std::string reason;
     bool hold;
+    bool try_at_once = false;  // opening it again follows its history policy
   };
   std::vector<Detached> detached;
 };
@@ -100,6 +102,9 @@ class BatchCommitter {
                 std::stop_token stop);
   void Succeeded();
   bool TooOld() const;
+  Status CheckStoreClock();
+  // Stops the batch when the store has another time.
+  void NoteUpload(const WrittenFiles& written, BatchResult& result);
   Result<MapCommitResult> CommitRows(TableBatch& table, const Batch& batch, const WrittenFiles& written,
                                      std::stop_token stop);
   static void Forget(BatchResult& result, const std::string& table, const MapCommitResult& outcome);
@@ -111,6 +116,8 @@ class BatchCommitter {
   bool Wait(Patience& patience, const Error& error, BatchResult& result, std::stop_token stop);
 
   Age first_upload_;
+  bool store_clock_checked_ = false;
+  std::map<std::string, int64_t> committed_;  // sequence numbers since the last checkpoint, by table
   mutable std::mutex trouble_mutex_;
   std::string trouble_;  // guarded by trouble_mutex_
 };

@@ -26,6 +26,8 @@ constexpr int64_t kMismatchBackoffMs = 30'000;
 // Two batches are in memory, one filled and one written, each with its encoder's or builders' slack.
 constexpr int64_t kBatchShareOfMemory = 8;
 constexpr int64_t kQueueShareOfMemory = 16;
+constexpr int64_t kIntervalsInMaxAge = 5;  // DESIGN 4: an interval that runs late must not age its files out
+constexpr int64_t kPaceToldFraction = 5;   // a change of the interval by less than a fifth is not told
 
 template <typename... Handlers>
 struct Overloaded : Handlers... {
@@ -35,7 +37,7 @@ struct Overloaded : Handlers... {
 }  // namespace
 
 Result<std::unique_ptr<Worker>> Worker::Create(PipelineOptions options, WorkerDependencies dependencies) {
-  if (5 * options.commit_interval_ms > options.commit_max_age_ms) {
+  if (kIntervalsInMaxAge * options.commit_interval_ms > options.commit_max_age_ms) {
     return Fail(ErrorCode::kInvalidInput,
                 fmt::format("commit.max_age must be at least five times commit.interval: {} ms and {} ms",
                             options.commit_max_age_ms, options.commit_interval_ms));
@@ -56,7 +58,7 @@ PipelineWorker::PipelineWorker(PipelineOptions options, WorkerDependencies depen
                  CommitterIdentity{options_.pipeline, options_.worker, options_.group_id}),
       home_(committer_, iceberg::TableIdentifier::Parse(options_.home_table).value(), rules_hash_,
             dependencies.threads),
-      sinks_(options_, home_, committer_),
+      sinks_(options_, home_, committer_, metrics_),
       batch_committer_(options_, home_, committer_),
       poller_(deps_.source, static_cast<size_t>(options_.memory_limit_bytes / kQueueShareOfMemory), deps_.clock,
               deps_.threads),
@@ -88,6 +90,7 @@ Result<RunResult> PipelineWorker::Run(std::stop_token stop, bool until_caught_up
   poller_.Start();
   lag_.Start();
   batch_started_ms_ = last_checkpoint_ms_ = deps_.clock.BootMs();
+  UpdatePace();
   Status ended = Loop();
   PublishStatus();
   RunResult result;
@@ -126,7 +129,8 @@ Status PipelineWorker::Loop() {
       last_status_ms_ = now_ms;
       PublishStatus();
     }
-    if (FlushWanted() && !commit_in_flight_ && releasing_.empty() && flushed_everything_ && NothingToFlush()) {
+    if (FlushWanted() && !commit_in_flight_ && !reset_wanted_ && releasing_.empty() && flushed_everything_ &&
+        NothingToFlush()) {
       if (fatal_.has_value()) return std::unexpected<Error>(*fatal_);
       if (stopping_ || CaughtUp()) return {};
     }
@@ -279,7 +283,7 @@ Status PipelineWorker::WatchPartitionsOfOthers() {
     if (stands > partition.home_seen) others_moved_ms_ = now_ms;
     partition.home_seen = std::max(partition.home_seen, stands);
   }
-  const int64_t patience_ms = options_.give_up_after_ms + 2 * options_.checkpoint_interval_ms;
+  const int64_t patience_ms = options_.give_up_after_ms + 2 * checkpoint_interval_ms_;
   if (now_ms - others_moved_ms_ <= patience_ms) return {};
   return Fail(ErrorCode::kTimeout,
               fmt::format("partitions went to another member of group '{}', which has not committed any of them for "
@@ -303,11 +307,11 @@ void PipelineWorker::MaybeFreeze() {
   const int64_t now_ms = deps_.clock.BootMs();
   bool flush = FlushWanted() && (!flushed_everything_ || !NothingToFlush());
   if (!releasing_.empty() && !release_flush_started_) flush = true;
-  bool by_time = now_ms - batch_started_ms_ >= options_.commit_interval_ms;
+  bool by_time = now_ms - batch_started_ms_ >= commit_interval_ms_;
   bool by_size =
       sinks_.buffered_bytes() >= options_.commit_bytes_max || sinks_.buffered_rows() >= options_.commit_rows_max;
   if (!flush && !by_time && !by_size) return;
-  bool checkpoint = flush || now_ms - last_checkpoint_ms_ >= options_.checkpoint_interval_ms;
+  bool checkpoint = flush || now_ms - last_checkpoint_ms_ >= checkpoint_interval_ms_;
   if (!flush && sinks_.buffered_rows() == 0 && (!checkpoint || NothingToFlush())) {
     batch_started_ms_ = now_ms;
     return;
@@ -371,6 +375,7 @@ Batch PipelineWorker::Freeze(bool checkpoint) {
     TableBatch table;
     table.table = &sink->state;
     table.is_rejects = sink->is_rejects();
+    table.history_policy = HistoryPolicyOf(options_, sink->rule);
     table.plan_table = sink->plan_table;
     table.schema_id = sink->schema_id;
     table.rows = sink->slab_rows;
@@ -429,6 +434,21 @@ Status PipelineWorker::TakeCommitResult() {
   return AfterCommit(std::move(*result));
 }
 
+void PipelineWorker::CloseDetached(const BatchResult& result) {
+  for (const BatchResult::Detached& detached : result.detached) {
+    if (detached.try_at_once) last_detached_retry_ms_ = -kDetachedRetryMs;
+    if (detached.hold) metrics_.CountHistoryChange(detached.table->name(), HistoryPolicy::kHold, 0, 0);
+    for (auto& sink : sinks_.all()) {
+      if (&sink->state != detached.table) continue;
+      sink->Close(detached.reason, detached.hold);
+      for (stream::PartitionIndex index : Owned()) {
+        if (index < sink->at.size()) sink->at[index].detached = true;
+        rejected_until_.push_back({sink->state.name(), partitions_[index].key, partitions_[index].read.offset});
+      }
+    }
+  }
+}
+
 Status PipelineWorker::AfterCommit(BatchResult result) {
   metrics_.CountBatch(result);
   counters_.rows_committed += static_cast<uint64_t>(result.rows);
@@ -441,16 +461,7 @@ Status PipelineWorker::AfterCommit(BatchResult result) {
   stages_.encode += result.times.encode_cpu_s;
   stages_.upload += result.times.upload_cpu_s;
   stages_.commit += result.commit_cpu_s;
-  for (const BatchResult::Detached& detached : result.detached) {
-    for (auto& sink : sinks_.all()) {
-      if (&sink->state != detached.table) continue;
-      sink->Close(detached.reason, detached.hold);
-      for (stream::PartitionIndex index : Owned()) {
-        if (index < sink->at.size()) sink->at[index].detached = true;
-        rejected_until_.push_back({sink->state.name(), partitions_[index].key, partitions_[index].read.offset});
-      }
-    }
-  }
+  CloseDetached(result);
   if (result.kind == BatchResult::Kind::kStop) return std::unexpected<Error>(std::move(*result.error));
   if (result.kind == BatchResult::Kind::kForget) {
     metrics_.CountMismatch();
@@ -489,6 +500,7 @@ Status PipelineWorker::AfterCommit(BatchResult result) {
     flushed_everything_ = true;
   }
   RefreshPlans();
+  UpdatePace();
   if (result.rows + result.rejects > 0) {
     LogInfo("committed", {{"rows", result.rows},
                           {"rejects", result.rejects},
@@ -498,6 +510,30 @@ Status PipelineWorker::AfterCommit(BatchResult result) {
                           {"seconds", result.commit_wall_s}});
   }
   return {};
+}
+
+// The home is one table for all workers, so checkpoints step back as commits do.
+void PipelineWorker::UpdatePace() {
+  const CommitPace& pace = committer_.pace();
+  const int64_t now_ms = deps_.clock.WallMs();
+  const int64_t longest_ms = options_.commit_max_age_ms / kIntervalsInMaxAge;
+  const int64_t before_ms = commit_interval_ms_;
+  commit_interval_ms_ = pace.Stretch(options_.commit_interval_ms, longest_ms, now_ms);
+  checkpoint_interval_ms_ = pace.Stretch(options_.checkpoint_interval_ms, longest_ms, now_ms);
+  counters_.commit_interval_effective_ms = commit_interval_ms_;
+  counters_.workers = pace.Workers(now_ms);
+  const int64_t difference_ms = std::abs(commit_interval_ms_ - before_ms);
+  if (before_ms == 0 || difference_ms < before_ms / kPaceToldFraction || difference_ms == 0) return;
+  LogInfo("commit interval follows the number of workers and the time that a commit takes",
+          {{"effective_ms", commit_interval_ms_},
+           {"configured_ms", options_.commit_interval_ms},
+           {"workers", counters_.workers},
+           {"commit_p95_ms", pace.P95Ms()}});
+  if (commit_interval_ms_ == longest_ms) {
+    LogWarning("the commit interval is as long as commit.max_age allows; raise that, use fewer workers, or a faster "
+               "catalog",
+               {{"effective_ms", commit_interval_ms_}});
+  }
 }
 
 Status PipelineWorker::ReleaseWhenFlushed() {

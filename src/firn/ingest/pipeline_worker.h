@@ -71,6 +71,7 @@ class PipelineWorker : public Worker {
   Status OnLost(const stream::PartitionsLost& event);
   Status TakeCommitResult();
   Status AfterCommit(BatchResult result);
+  void CloseDetached(const BatchResult& result);
   bool FlushWanted() const;
   bool NothingToFlush() const;
   void MaybeFreeze();
@@ -79,6 +80,7 @@ class PipelineWorker : public Worker {
   bool CaughtUp() const;
   Status WatchPartitionsOfOthers();
   void RefreshPlans();
+  void UpdatePace();
   void LetGo(stream::PartitionIndex index);
   Status CheckDeadlines();
   void RetryDetached();
@@ -89,6 +91,7 @@ class PipelineWorker : public Worker {
   // Records (pipeline_worker_records.cc)
   void HandleChunk(const stream::RecordChunk& chunk, uint64_t orders_done);
   bool Takes(const Partition& partition, uint64_t orders_done) const;
+  static bool EpochWentBack(const stream::Record& record, Partition& partition);
   void HandleRecord(const stream::Record& record, Partition& partition);
   Sink* SinkFor(const stream::Record& record, Partition& partition, decode::Reject& reject);
   bool DecodeRow(const stream::Record& record, const Partition& partition, Sink& sink, columnar::RowBuilder& rows,
@@ -130,6 +133,8 @@ class PipelineWorker : public Worker {
   std::string reset_reason_;
   std::optional<Error> fatal_;               // stop after what is decoded is committed (rejects: stop)
   std::map<std::string, uint64_t> dropped_;  // since the last checkpoint
+  int64_t commit_interval_ms_ = 0;      // effective: see CommitPace
+  int64_t checkpoint_interval_ms_ = 0;  // likewise
   int64_t batch_started_ms_ = 0;
   int64_t last_checkpoint_ms_ = 0;
   int64_t last_detached_retry_ms_ = 0;

@@ -54,6 +54,8 @@ struct WorkerStatus {
   int64_t lag_records = -1;  // over the assigned partitions, against what is readable now; -1: not known yet
   int64_t buffered_bytes = 0;
   int32_t assigned_partitions = 0;
+  int64_t commit_interval_effective_ms = 0;  // commit.interval, longer where several workers' commits would collide
+  int64_t workers = 1;                       // of this pipeline, as their commits show them
   std::vector<DetachedTable> detached;
 };
 

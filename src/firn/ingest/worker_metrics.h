@@ -7,6 +7,7 @@
 
 #include "firn/decode/json/json_decoder.h"
 #include "firn/decode/reject.h"
+#include "firn/ingest/pipeline_options.h"
 #include "firn/metrics/metrics.h"
 
 namespace firn::ingest {
@@ -23,6 +24,8 @@ class WorkerMetrics {
   void CountUnknownFields(const std::string& table, const decode::json::UnknownFieldCounts& counts);
   void CountBatch(const BatchResult& result);
   void CountMismatch();
+  // Offsets that are read again, and those whose rows are gone for good, as far as they are known.
+  void CountHistoryChange(const std::string& table, HistoryPolicy policy, int64_t read_again, int64_t given_up);
   // Gauges; `lag_seconds` and `freshness_seconds` negative: not known yet.
   void SetGauges(const WorkerStatus& status, double lag_seconds, double freshness_seconds, size_t queued_bytes);
 

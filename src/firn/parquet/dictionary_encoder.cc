@@ -1,5 +1,6 @@
 #include "firn/parquet/dictionary_encoder.h"
 
+#include <bit>
 #include <cstring>
 #include <random>
 #include <span>
@@ -11,6 +12,10 @@ namespace firn::parquet {
 namespace {
 
 constexpr size_t kFirstSlots = 256;
+// A table of no more slots is taken to be in the cache.
+constexpr size_t kSlotsInCache = 4096;
+// Values looked up at a time in a larger one.
+constexpr int64_t kAhead = 32;
 
 uint64_t Mix(uint64_t a, uint64_t b) {
   auto product = static_cast<unsigned __int128>(a) * b;
@@ -43,30 +48,33 @@ uint64_t Load32(const uint8_t* bytes) {
   return word;
 }
 
-uint64_t HashBytes(const uint8_t* bytes, size_t length, const Seeds& seeds) {
+[[gnu::always_inline]] inline uint64_t HashBytes(const uint8_t* bytes, size_t length, const Seeds& seeds) {
   uint64_t hash = seeds.first ^ length;
-  const uint8_t* at = bytes;
-  for (size_t left = length; left > 16; left -= 16, at += 16) {
-    hash = Mix(Load64(at) ^ hash, Load64(at + 8) ^ seeds.second);
-  }
-  size_t left = length - static_cast<size_t>(at - bytes);
+  size_t left = length;
+  for (; left > 16; left -= 16, bytes += 16) hash = Mix(Load64(bytes) ^ hash, Load64(bytes + 8) ^ seeds.second);
   uint64_t head = 0, tail = 0;
   if (left >= 8) {
-    head = Load64(at);
-    tail = Load64(at + left - 8);
+    head = Load64(bytes);
+    tail = Load64(bytes + left - 8);
   } else if (left >= 4) {
-    head = Load32(at);
-    tail = Load32(at + left - 4);
+    head = Load32(bytes);
+    tail = Load32(bytes + left - 4);
   } else if (left > 0) {
-    head = static_cast<uint64_t>(at[0]) << 16 | static_cast<uint64_t>(at[left / 2]) << 8 | at[left - 1];
+    head = static_cast<uint64_t>(bytes[0]) << 16 | static_cast<uint64_t>(bytes[left / 2]) << 8 | bytes[left - 1];
   }
   return Mix(head ^ hash, tail ^ seeds.second);
 }
 
+uint64_t Differ(const uint8_t* a, const uint8_t* b) { return Load64(a) ^ Load64(b); }
+
 // memcmp of short values without the call.
-bool SameBytes(const uint8_t* a, const uint8_t* b, size_t length) {
-  if (length > 16) return std::memcmp(a, b, length) == 0;
-  if (length >= 8) return ((Load64(a) ^ Load64(b)) | (Load64(a + length - 8) ^ Load64(b + length - 8))) == 0;
+[[gnu::always_inline]] inline bool SameBytes(const uint8_t* a, const uint8_t* b, size_t length) {
+  if (length > 32) return std::memcmp(a, b, length) == 0;
+  if (length >= 16) {
+    size_t last = length - 16;
+    return (Differ(a, b) | Differ(a + 8, b + 8) | Differ(a + last, b + last) | Differ(a + last + 8, b + last + 8)) == 0;
+  }
+  if (length >= 8) return (Differ(a, b) | Differ(a + length - 8, b + length - 8)) == 0;
   if (length >= 4) return ((Load32(a) ^ Load32(b)) | (Load32(a + length - 4) ^ Load32(b + length - 4))) == 0;
   for (size_t i = 0; i < length; ++i) {
     if (a[i] != b[i]) return false;
@@ -74,23 +82,28 @@ bool SameBytes(const uint8_t* a, const uint8_t* b, size_t length) {
   return true;
 }
 
+// Is it likely that a value is the one before it again? Only then a look at that one is cheaper than a look-up, which
+// the processor does not have to guess.
+class RepeatGuess {
+ public:
+  bool likely() const { return likely_; }
+  void Learn(int64_t repeats, int64_t count) { likely_ = repeats * 8 >= count * 7; }
+
+ private:
+  bool likely_ = true;
+};
+
 // Integers and floats of 4 or 8 bytes, by their bits.
 template <typename T>
 class NumberDictionary final : public DictionaryEncoder {
  public:
-  NumberDictionary() : seeds_(ProcessSeeds()) { slots_.assign(kFirstSlots, 0); }
+  NumberDictionary() : seeds_(ProcessSeeds()) { MakeSlots(kFirstSlots); }
 
   void Put(const ValueSpan& span) override {
-    uint32_t* out = IndexRoom(span.count);
-    const uint8_t* in = span.bytes;
-    for (int64_t i = 0; i < span.count; ++i, in += sizeof(T)) {
-      T value;
-      std::memcpy(&value, in, sizeof(T));
-      if (value != last_ || entries_.empty()) {
-        last_ = value;
-        last_index_ = IndexOf(value);
-      }
-      out[i] = last_index_;
+    if (guess_.likely()) {
+      PutAll<true>(span);
+    } else {
+      PutAll<false>(span);
     }
   }
 
@@ -112,39 +125,66 @@ class NumberDictionary final : public DictionaryEncoder {
     indices_.Release();
     entries_ = {};
     slots_ = {};
-    slots_.assign(kFirstSlots, 0);
+    MakeSlots(kFirstSlots);
   }
 
  private:
-  size_t SlotOf(T value) const {
-    return static_cast<size_t>(Mix(static_cast<uint64_t>(value) ^ seeds_.first, seeds_.second)) & (slots_.size() - 1);
+  struct Slot {
+    T value = 0;
+    uint32_t entry = 0;  // index + 1; 0: free
+  };
+
+  template <bool kGuess>
+  void PutAll(const ValueSpan& span) {
+    uint32_t* out = IndexRoom(span.count);
+    const uint8_t* in = span.bytes;
+    int64_t repeats = 0;
+    T last = 0;
+    uint32_t last_index = 0;
+    for (int64_t i = 0; i < span.count; ++i, in += sizeof(T)) {
+      T value;
+      std::memcpy(&value, in, sizeof(T));
+      repeats += i > 0 && value == last;
+      if (!kGuess || i == 0 || value != last) last_index = IndexOf(value);
+      last = value;
+      out[i] = last_index;
+    }
+    guess_.Learn(repeats, span.count);
+  }
+
+  // Multiply and shift: the multiplier is odd and drawn at random.
+  size_t SlotOf(T value) const { return static_cast<size_t>(value * seeds_.first >> shift_); }
+
+  void MakeSlots(size_t count) {
+    slots_.assign(count, Slot{});
+    shift_ = 64 - std::countr_zero(count);
   }
 
   uint32_t IndexOf(T value) {
     size_t slot = SlotOf(value);
-    for (; slots_[slot] != 0; slot = (slot + 1) & (slots_.size() - 1)) {
-      if (entries_[slots_[slot] - 1] == value) return slots_[slot] - 1;
+    for (; slots_[slot].entry != 0; slot = (slot + 1) & (slots_.size() - 1)) {
+      if (slots_[slot].value == value) return slots_[slot].entry - 1;
     }
     entries_.push_back(value);
-    slots_[slot] = static_cast<uint32_t>(entries_.size());
+    slots_[slot] = {value, static_cast<uint32_t>(entries_.size())};
     if (entries_.size() * 2 > slots_.size()) Grow();
     return static_cast<uint32_t>(entries_.size() - 1);
   }
 
   void Grow() {
-    slots_.assign(slots_.size() * 4, 0);
+    MakeSlots(slots_.size() * 4);
     for (size_t i = 0; i < entries_.size(); ++i) {
       size_t slot = SlotOf(entries_[i]);
-      while (slots_[slot] != 0) slot = (slot + 1) & (slots_.size() - 1);
-      slots_[slot] = static_cast<uint32_t>(i + 1);
+      while (slots_[slot].entry != 0) slot = (slot + 1) & (slots_.size() - 1);
+      slots_[slot] = {entries_[i], static_cast<uint32_t>(i + 1)};
     }
   }
 
   Seeds seeds_;
   std::vector<T> entries_;
-  std::vector<uint32_t> slots_;  // index + 1; 0: free
-  T last_ = 0;
-  uint32_t last_index_ = 0;
+  std::vector<Slot> slots_;
+  int shift_ = 0;
+  RepeatGuess guess_;
 };
 
 // Byte arrays, and fixed-width bytes.
@@ -153,15 +193,8 @@ class BytesDictionary final : public DictionaryEncoder {
   explicit BytesDictionary(int32_t width) : width_(width), seeds_(ProcessSeeds()) { Reset(); }
 
   void Put(const ValueSpan& span) override {
-    uint32_t* out = IndexRoom(span.count);
-    if (span.offsets == nullptr) {
-      const uint8_t* value = span.bytes;
-      for (int64_t i = 0; i < span.count; ++i, value += width_) out[i] = IndexOf(value, static_cast<size_t>(width_));
-      return;
-    }
-    for (int64_t i = 0; i < span.count; ++i) {
-      out[i] = IndexOf(span.bytes + span.offsets[i], static_cast<size_t>(span.offsets[i + 1] - span.offsets[i]));
-    }
+    if (guess_.likely()) return PutGuessing(span);
+    return slots_.size() > kSlotsInCache ? PutAhead(span) : PutEach(span);
   }
 
   ValueSpan Entries() const override { return Slice(0, static_cast<int64_t>(hashes_.size())); }
@@ -186,14 +219,84 @@ class BytesDictionary final : public DictionaryEncoder {
     seen_ = {};
     slots_ = {};
     slots_.assign(kFirstSlots, Slot{});
-    last_index_ = 0;
   }
 
  private:
   struct Slot {
     uint32_t hash = 0;
-    uint32_t entry = 0;  // index + 1; 0: free
+    uint32_t entry = 0;   // index + 1; 0: free
+    uint32_t begin = 0;   // of its bytes
+    uint32_t length = 0;
   };
+
+  struct Wanted {
+    const uint8_t* value = nullptr;
+    size_t length = 0;
+    uint32_t hash = 0;
+  };
+
+  // Into a large dictionary: memory is asked for some values ahead, so that its answers come while others are compared.
+  void PutAhead(const ValueSpan& span) {
+    uint32_t* out = IndexRoom(span.count);
+    Wanted wanted[kAhead];
+    int64_t repeats = 0;
+    for (int64_t begin = 0; begin < span.count; begin += kAhead, out += kAhead) {
+      auto count = static_cast<size_t>(std::min<int64_t>(kAhead, span.count - begin));
+      for (size_t i = 0; i < count; ++i) {
+        Wanted& next = wanted[i];
+        next = ValueAt(span, begin + static_cast<int64_t>(i));
+        next.hash = static_cast<uint32_t>(HashBytes(next.value, next.length, seeds_));
+        __builtin_prefetch(&slots_[next.hash & (slots_.size() - 1)]);
+      }
+      for (size_t i = 0; i < count; ++i) {
+        __builtin_prefetch(bytes_.data() + slots_[wanted[i].hash & (slots_.size() - 1)].begin);
+      }
+      for (size_t i = 0; i < count; ++i) {
+        out[i] = IndexOf(wanted[i]);
+        repeats += i > 0 && out[i] == out[i - 1];
+      }
+    }
+    guess_.Learn(repeats, span.count);
+  }
+
+  Wanted ValueAt(const ValueSpan& span, int64_t index) const {
+    if (width_ > 0) return {span.bytes + index * width_, static_cast<size_t>(width_), 0};
+    int32_t begin = span.offsets[index];
+    return {span.bytes + begin, static_cast<size_t>(span.offsets[index + 1] - begin), 0};
+  }
+
+  void PutGuessing(const ValueSpan& span) {
+    uint32_t* out = IndexRoom(span.count);
+    Wanted last;
+    uint32_t last_index = 0;
+    int64_t repeats = 0;
+    for (int64_t i = 0; i < span.count; ++i) {
+      Wanted next = ValueAt(span, i);
+      if (i > 0 && next.length == last.length && SameBytes(next.value, last.value, next.length)) {
+        ++repeats;
+      } else {
+        next.hash = static_cast<uint32_t>(HashBytes(next.value, next.length, seeds_));
+        last_index = IndexOf(next);
+      }
+      out[i] = last_index;
+      last = next;
+    }
+    guess_.Learn(repeats, span.count);
+  }
+
+  void PutEach(const ValueSpan& span) {
+    uint32_t* out = IndexRoom(span.count);
+    uint32_t last_index = 0;
+    int64_t repeats = 0;
+    for (int64_t i = 0; i < span.count; ++i) {
+      Wanted next = ValueAt(span, i);
+      next.hash = static_cast<uint32_t>(HashBytes(next.value, next.length, seeds_));
+      out[i] = IndexOf(next);
+      repeats += i > 0 && out[i] == last_index;
+      last_index = out[i];
+    }
+    guess_.Learn(repeats, span.count);
+  }
 
   void ClearPage() override {
     DictionaryEncoder::ClearPage();
@@ -205,34 +308,25 @@ class BytesDictionary final : public DictionaryEncoder {
     return {bytes_.data(), offsets_.data() + begin, count};
   }
 
-  bool IsEntry(uint32_t index, const uint8_t* value, size_t length) const {
-    auto begin = static_cast<size_t>(offsets_[index]);
-    auto end = static_cast<size_t>(offsets_[index + 1]);
-    return end - begin == length && SameBytes(bytes_.data() + begin, value, length);
-  }
-
-  uint32_t IndexOf(const uint8_t* value, size_t length) {
-    if (!hashes_.empty() && IsEntry(last_index_, value, length)) {
-      seen_[last_index_] = 1;
-      return last_index_;
-    }
-    auto hash = static_cast<uint32_t>(HashBytes(value, length, seeds_));
-    size_t slot = hash & (slots_.size() - 1);
+  uint32_t IndexOf(const Wanted& wanted) {
+    size_t slot = wanted.hash & (slots_.size() - 1);
     for (; slots_[slot].entry != 0; slot = (slot + 1) & (slots_.size() - 1)) {
-      uint32_t index = slots_[slot].entry - 1;
-      if (slots_[slot].hash != hash || !IsEntry(index, value, length)) continue;
-      seen_[index] = 1;
-      return last_index_ = index;
+      const Slot& taken = slots_[slot];
+      if (taken.hash != wanted.hash || taken.length != wanted.length) continue;
+      if (!SameBytes(bytes_.data() + taken.begin, wanted.value, wanted.length)) continue;
+      seen_[taken.entry - 1] = 1;
+      return taken.entry - 1;
     }
-    return last_index_ = Add(slot, hash, value, length);
+    return Add(slot, wanted);
   }
 
-  uint32_t Add(size_t slot, uint32_t hash, const uint8_t* value, size_t length) {
-    bytes_.Append(value, length);
+  uint32_t Add(size_t slot, const Wanted& wanted) {
+    slots_[slot] = {wanted.hash, static_cast<uint32_t>(hashes_.size() + 1), static_cast<uint32_t>(bytes_.size()),
+                    static_cast<uint32_t>(wanted.length)};
+    bytes_.Append(wanted.value, wanted.length);
     offsets_.push_back(static_cast<int32_t>(bytes_.size()));
-    hashes_.push_back(hash);
+    hashes_.push_back(wanted.hash);
     seen_.push_back(1);
-    slots_[slot] = {hash, static_cast<uint32_t>(hashes_.size())};
     if (hashes_.size() * 2 > slots_.size()) Grow();
     return static_cast<uint32_t>(hashes_.size() - 1);
   }
@@ -242,7 +336,8 @@ class BytesDictionary final : public DictionaryEncoder {
     for (size_t i = 0; i < hashes_.size(); ++i) {
       size_t slot = hashes_[i] & (slots_.size() - 1);
       while (slots_[slot].entry != 0) slot = (slot + 1) & (slots_.size() - 1);
-      slots_[slot] = {hashes_[i], static_cast<uint32_t>(i + 1)};
+      slots_[slot] = {hashes_[i], static_cast<uint32_t>(i + 1), static_cast<uint32_t>(offsets_[i]),
+                      static_cast<uint32_t>(offsets_[i + 1] - offsets_[i])};
     }
   }
 
@@ -253,7 +348,7 @@ class BytesDictionary final : public DictionaryEncoder {
   std::vector<uint32_t> hashes_;
   std::vector<uint8_t> seen_;  // in the open page, one byte an entry
   std::vector<Slot> slots_;
-  uint32_t last_index_ = 0;
+  RepeatGuess guess_;
 };
 
 }  // namespace

@@ -149,21 +149,21 @@ void LeafRows::TakeNested(int64_t begin, int64_t end, LeafScratch& scratch) cons
   scratch.position.resize(rows);
   for (size_t i = 0; i < rows; ++i) scratch.position[i] = begin + static_cast<int64_t>(i);
   uint8_t repetition_level = 0;
+  bool all_live = true;
   for (const Node& node : nodes_) {
-    if (node.optional) {
-      for (size_t i = 0; i < scratch.position.size(); ++i) {
-        int64_t& position = scratch.position[i];
-        if (position < 0) continue;
-        if (node.validity == nullptr || BitAt(node.validity, node.offset + position)) {
-          ++scratch.definition[i];
-        } else {
-          position = -1;
-        }
-      }
+    if (node.optional && all_live && node.validity == nullptr) {
+      for (uint8_t& level : scratch.definition) ++level;
+    } else if (node.optional) {
+      all_live = Thin(node, scratch) && all_live;
     }
-    if (node.kind == Kind::kList) Descend(node, ++repetition_level, scratch);
+    if (node.kind == Kind::kList) all_live = Descend(node, ++repetition_level, scratch) && all_live;
   }
-  for (int64_t position : scratch.position) {
+  const auto& positions = scratch.position;
+  if (all_live && positions.back() - positions.front() + 1 == static_cast<int64_t>(positions.size())) {
+    scratch.runs.push_back({positions.front(), static_cast<int64_t>(positions.size())});
+    return;
+  }
+  for (int64_t position : positions) {
     if (position < 0) continue;
     if (!scratch.runs.empty() && scratch.runs.back().begin + scratch.runs.back().count == position) {
       ++scratch.runs.back().count;
@@ -173,8 +173,25 @@ void LeafRows::TakeNested(int64_t begin, int64_t end, LeafScratch& scratch) cons
   }
 }
 
-// From the entries of a list's array to those of its elements; a null or empty list stays one entry.
-void LeafRows::Descend(const Node& list, uint8_t repetition_level, LeafScratch& scratch) const {
+// One definition level more for what is there; false when something is not.
+bool LeafRows::Thin(const Node& node, LeafScratch& scratch) {
+  bool all = true;
+  for (size_t i = 0; i < scratch.position.size(); ++i) {
+    int64_t& position = scratch.position[i];
+    if (position < 0) continue;
+    if (node.validity == nullptr || BitAt(node.validity, node.offset + position)) {
+      ++scratch.definition[i];
+    } else {
+      position = -1;
+      all = false;
+    }
+  }
+  return all;
+}
+
+// From the entries of a list's array to those of its elements; a null or empty list stays one entry, and the answer is
+// false then.
+bool LeafRows::Descend(const Node& list, uint8_t repetition_level, LeafScratch& scratch) {
   size_t entries = 0;
   for (int64_t position : scratch.position) {
     int64_t length = position < 0 ? 0 : list.offsets[position + 1] - list.offsets[position];
@@ -184,6 +201,7 @@ void LeafRows::Descend(const Node& list, uint8_t repetition_level, LeafScratch& 
   scratch.next_repetition.resize(entries);
   scratch.next_position.resize(entries);
   size_t out = 0;
+  bool all = true;
   for (size_t i = 0; i < scratch.position.size(); ++i) {
     int64_t position = scratch.position[i];
     int64_t begin = position < 0 ? 0 : list.offsets[position];
@@ -193,6 +211,7 @@ void LeafRows::Descend(const Node& list, uint8_t repetition_level, LeafScratch& 
     if (begin == end) {
       scratch.next_definition[out] = level;
       scratch.next_position[out++] = -1;
+      all = false;
       continue;
     }
     for (int64_t element = begin; element < end; ++element, ++out) {
@@ -204,6 +223,7 @@ void LeafRows::Descend(const Node& list, uint8_t repetition_level, LeafScratch& 
   scratch.definition.swap(scratch.next_definition);
   scratch.repetition.swap(scratch.next_repetition);
   scratch.position.swap(scratch.next_position);
+  return all;
 }
 
 void LeafRows::GatherSpans(LeafScratch& scratch) const {

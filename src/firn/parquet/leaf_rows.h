@@ -80,7 +80,8 @@ class LeafRows {
 
   void TakeFlat(int64_t begin, int64_t end, LevelBuffer& definition, LeafScratch& scratch) const;
   void TakeNested(int64_t begin, int64_t end, LeafScratch& scratch) const;
-  void Descend(const Node& list, uint8_t repetition_level, LeafScratch& scratch) const;
+  static bool Thin(const Node& node, LeafScratch& scratch);
+  static bool Descend(const Node& list, uint8_t repetition_level, LeafScratch& scratch);
   void GatherSpans(LeafScratch& scratch) const;
   void GatherFixed(LeafScratch& scratch) const;
   void GatherBooleans(LeafScratch& scratch) const;

@@ -1,5 +1,6 @@
 #include "firn/parquet/level_buffer.h"
 
+#include <algorithm>
 #include <cstring>
 
 #include "firn/parquet/run_length.h"
@@ -50,7 +51,11 @@ void LevelBuffer::CountInto(std::vector<int64_t>& histogram) const {
     histogram[level_] += count_;
     return;
   }
-  for (uint8_t level : std::span(levels_.data(), levels_.size())) ++histogram[level];
+  // One pass a level, but each over many levels at a time.
+  const uint8_t* end = levels_.data() + levels_.size();
+  for (int level = 0; level <= max_level_; ++level) {
+    histogram[static_cast<size_t>(level)] += std::count(levels_.data(), end, static_cast<uint8_t>(level));
+  }
 }
 
 void LevelBuffer::Clear() {
