@@ -132,6 +132,15 @@ void PipelineWorker::LookAtHeld() {
   if (!home_.Reload().has_value()) return;
   const PositionsMap home_map = home_.map();
   SeeDetachedByOthers(home_map);
+  for (stream::PartitionIndex index : Owned()) {
+    const Partition& partition = partitions_[index];
+    if (partition.trouble.empty() || !partition.started) continue;
+    if (OffsetOf(home_map.marks, partition.key).value_or(0) == partition.home_believed) continue;
+    // Whoever had it before us has moved it on, or a person has: perhaps over what cannot be read.
+    reset_wanted_ = true;
+    reset_reason_ = fmt::format("positions of {}/{}, which is paused, were moved by somebody else",
+                                partition.name.topic, partition.name.partition);
+  }
   for (const auto& [sink, index] : held) {
     SetSkip(*sink, index, home_map);
     if (sink->detached_for(index)) continue;

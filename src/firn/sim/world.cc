@@ -50,7 +50,8 @@ World::World(const WorldOptions& options)
       catalog_([this] { return world_process_.clock().WallMs(); }, lake_random_, plan_.without_history),
       broker_(world_process_.clock(), broker_random_, faults_, history_, BrokerOptions(plan_)),
       checker_(catalog_, store_, plan_.pipeline, history_),
-      hands_(catalog_, store_, world_process_.clock(), trouble_random_, faults_, expectation_,
+      hands_(plan_.pipeline.pipeline, catalog_, store_, world_process_.clock(), trouble_random_, faults_, history_,
+             expectation_,
              [this](const std::string& table) { checker_.ForgetSeen(table); }) {
   result_.seed = options.seed;
   // A table of a template that cannot be made when it is first met: its records are rejects, and that is documented.
