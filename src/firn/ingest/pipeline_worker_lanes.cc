@@ -205,7 +205,14 @@ int64_t PipelineWorker::SurelyRejectedBelow(stream::PartitionIndex index, const 
   int64_t below = partition.started ? std::max(partition.home_believed, partition.home_offset)
                                     : OffsetOf(home_map.marks, partition.key).value_or(0);
   Sink* rejects = sinks_.Find(options_.rejects_table);
-  if (rejects == nullptr || !rejects->open) return below;
+  if (rejects == nullptr) return below;
+  if (rejects->detached_for(index)) {
+    // H has gone on without it: only its own lane, or main behind it, has written anything above where it stands.
+    const std::optional<PositionsMap> map = rejects->state.map();
+    const int64_t stands = map.has_value() ? OffsetOf(map->marks, partition.key).value_or(0) : 0;
+    return std::min(below, std::max(stands, rejects->at[index].believed));
+  }
+  if (!rejects->open) return below;
   const bool known = partition.started && index < rejects->at.size();
   const int64_t stands =
       known ? rejects->at[index].believed : OffsetOf(rejects->state.map()->marks, partition.key).value_or(0);
@@ -299,8 +306,9 @@ void PipelineWorker::FreezeDetached(Batch& batch, const PositionsMap& home_map) 
   const bool has_rejects = rejects != nullptr && rejects->buffered_rows() > 0;
   for (stream::PartitionIndex index : Owned()) {
     const Partition& partition = partitions_[index];
-    batch.rejected_below[partition.key] = has_rejects ? SurelyRejectedBelow(index, home_map)
-                                                      : std::max(partition.read.offset, partition.home_offset);
+    const bool unsure = has_rejects || (rejects != nullptr && rejects->detached_for(index));
+    batch.rejected_below[partition.key] =
+        unsure ? SurelyRejectedBelow(index, home_map) : std::max(partition.read.offset, partition.home_offset);
     for (const auto& sink : sinks_.all()) {
       if (sink->detached_for(index) && !sink->taken_in(index)) {
         batch.skipped.emplace_back(sink->state.name(), partition.key);

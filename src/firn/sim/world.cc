@@ -194,7 +194,12 @@ bool World::HasSettled(std::string& why_not) {
     if (partition.overtaken || partition.deleted || expectation_.may_lag.contains(key)) continue;
     const int64_t reached = ingest::OffsetOf(home->marks, key).value_or(0);
     if (reached >= partition.readable_end) continue;
-    if (reached < partition.start) {
+    // Likewise a log that was cut below the position and has grown again.
+    const SimLog* log = broker_.log(kTopic, key.partition);
+    const auto mark = home->marks.find(key);
+    const bool cut = log != nullptr && mark != home->marks.end() && mark->second.position.leader_epoch >= 0 &&
+                     log->EndOfEpoch(mark->second.position.leader_epoch) < reached;
+    if (reached < partition.start || cut) {
       // Retention took what nobody has read: it stands still until a person decides, and that is right.
       expectation_.may_lag.insert(key);
       continue;
