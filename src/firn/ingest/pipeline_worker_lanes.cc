@@ -94,12 +94,18 @@ void PipelineWorker::StartLanes() {
   lanes_.SetGoals([&](stream::PartitionIndex index) { return partitions_[index].read.offset; });
   lanes_settled_ = true;
   const std::vector<stream::PartitionIndex> owned = Owned();
+  const Sink* rejects = sinks_.Find(options_.rejects_table);
   for (const auto& sink : sinks_.all()) {
     LaneRequest request{sink->state.name(), sink->rule, {}};
     for (stream::PartitionIndex index : owned) {
       const Partition& partition = partitions_[index];
       if (!sink->detached_for(index) || sink->taken_in(index) || sink->at[index].hold) continue;
       if (!partition.started || partition.releasing || !partition.trouble.empty()) continue;
+      // The rejects table comes back first: of two that catch up at once, each would leave a reject to the other.
+      if (rejects != nullptr && sink.get() != rejects && rejects->detached_for(index)) {
+        lanes_settled_ = lanes_settled_ && rejects->at[index].hold;
+        continue;
+      }
       if (lanes_.Has(request.table, index)) {
         lanes_settled_ = false;
         continue;
@@ -111,7 +117,6 @@ void PipelineWorker::StartLanes() {
     lanes_settled_ = false;
     // What main has decoded of its rejects comes first: the lane must see how far they reach.
     auto is_of_sink = [&](const auto& pending) { return pending.sink == sink.get(); };
-    const Sink* rejects = sinks_.Find(options_.rejects_table);
     if (rejects == nullptr || rejects->buffered_rows() == 0) std::erase_if(rejects_pending_, is_of_sink);
     if (std::ranges::any_of(rejects_pending_, is_of_sink)) continue;
     auto marks_sink = [&](const auto& marked) { return marked.first == sink.get(); };

@@ -2,7 +2,6 @@
 #include <CLI/CLI.hpp>
 #include <fmt/format.h>
 
-#include <algorithm>
 #include <chrono>
 #include <cstdio>
 #include <map>
@@ -40,7 +39,6 @@ struct Arguments {
   bool json = false;
   bool require_all_kinds = false;
   bool expect_failure = false;
-  std::vector<uint64_t> open_seeds;
 };
 
 void SetWithout(Arguments& arguments) {
@@ -122,10 +120,7 @@ int RunManySeeds(const Arguments& arguments) {
                         records += outcome.records;
                         cpu_s += outcome.cpu_s;
                         for (const auto& [kind, times] : outcome.faults) faults[kind] += times;
-                        if (!outcome.ok() && std::ranges::find(arguments.open_seeds, outcome.seed) !=
-                                                 arguments.open_seeds.end()) {
-                          fmt::print("seed {} fails as it is known to\n", outcome.seed);
-                        } else if (!outcome.ok()) {
+                        if (!outcome.ok()) {
                           failed.push_back(outcome.seed);
                           PrintFailure(outcome);
                           std::fflush(stdout);
@@ -213,8 +208,6 @@ int main(int argc, char** argv) {
   app.add_flag("--shrink", arguments.shrink, "look for the fewest kinds that still fail (with --seed)")->needs(seed);
   app.add_flag("--json", arguments.json, "the report of --runs as JSON");
   app.add_flag("--expect-failure", arguments.expect_failure, "succeed when a run fails, and end there (canaries)");
-  app.add_option("--open-seeds", arguments.open_seeds, "seeds of --runs that are known to fail (docs/simulation.md)")
-      ->delimiter(',');
   app.add_flag("--require-all-kinds", arguments.require_all_kinds, "fail when a kind of trouble never happened");
   try {
     app.parse(argc, argv);
