@@ -36,6 +36,37 @@ ClaimVerdict CompareAll(const PositionsMap& stands, const TableBatch& table) {
   return ClaimVerdict::kMismatch;
 }
 
+// The rejects table's own positions may move only over rejects that nobody else has written meanwhile: a mark that the
+// batch did not know of, of a table whose rejects it holds, is a lane's.
+bool WroteElsewhere(const PositionsMap& stands, const PositionsMap& believed, const TableBatch& batch) {
+  auto has = [](const auto& by_table, const std::string& table, const PartitionKey& key) {
+    auto of_table = by_table.find(table);
+    return of_table != by_table.end() && of_table->second.contains(key);
+  };
+  for (const auto& [table, marks] : stands.rejected) {
+    for (const auto& [key, mark] : marks) {
+      if (!batch.claims.contains(key) || has(batch.rejected, table, key)) continue;
+      if (has(batch.rejected_elsewhere, table, key)) continue;
+      const int64_t known = has(batch.rejected_known, table, key) ? batch.rejected_known.at(table).at(key)
+                                                                  : RejectedMark(believed.rejected, table, key);
+      if (known != mark.position.offset) return true;
+    }
+  }
+  return false;
+}
+
+// Tables whose rejects are not in what the commit moves the rejects table over get a mark that says where they end.
+void MarkElsewhere(const TableBatch& batch, PositionsMap& next) {
+  for (const auto& [table, of_table] : batch.rejected_elsewhere) {
+    for (const auto& [key, below] : of_table) {
+      auto claim = batch.claims.find(key);
+      if (claim == batch.claims.end() || RejectedMark(next.rejected, table, key) != kNoMark) continue;
+      next.rejected[table][key] =
+          Mark{claim->second.topic, stream::Position{std::max(below, claim->second.from), -1, -1}};
+    }
+  }
+}
+
 // H moves only over what is committed, or what the home lists as detached at that moment.
 Status RequireStillDetached(const HomeRecord& home, const Batch& batch, const BatchResult& result) {
   auto require = [&](const std::string& table, const PartitionKey& partition) -> Status {
@@ -188,6 +219,11 @@ Result<MapDecision> BatchCommitter::Decide(const TableBatch& table, const iceber
       return decision;
     case ClaimVerdict::kGo: break;
   }
+  if (table.is_rejects && WroteElsewhere(*stands, *believed, table)) {
+    decision.outcome = CommitOutcome::kMismatch;
+    decision.reason = "somebody else has written rejects of a table that this worker took for its own";
+    return decision;
+  }
   if (TooOld()) {
     decision.outcome = CommitOutcome::kTooOld;
     decision.reason = fmt::format("the batch is older than commit.max_age ({} ms)", options_.commit_max_age_ms);
@@ -196,6 +232,7 @@ Result<MapDecision> BatchCommitter::Decide(const TableBatch& table, const iceber
   decision.next = *stands;
   decision.next.marks = ApplyClaims(std::move(decision.next.marks), table.claims);
   decision.next.rejected = ApplyRejected(std::move(decision.next.rejected), table.rejected);
+  if (table.is_rejects) MarkElsewhere(table, decision.next);
   decision.next.rules_hash = home_.rules_hash();
   return decision;
 }

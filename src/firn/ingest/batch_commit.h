@@ -36,7 +36,11 @@ struct TableBatch {
   iceberg::Properties properties;  // sources that are not remembered yet
   // Partitions of `home_claims` that a lane reads for the table: its rows end before the batch does.
   std::set<PartitionKey> behind;
-  RejectedClaims rejected;      // of the rejects table: what it says of detached tables
+  // Of the rejects table: what it says of detached tables; the marks that the batch knows of tables that take part; and
+  // the tables whose rejects its range does not hold, with where they are known to end (0: where the range begins).
+  RejectedClaims rejected;
+  std::map<std::string, std::map<PartitionKey, int64_t>> rejected_known;
+  std::map<std::string, std::map<PartitionKey, int64_t>> rejected_elsewhere;
   Claims rejected_if_detached;  // of another table: what the rejects of this batch claim of it, once it is detached
 };
 

@@ -88,15 +88,24 @@ PositionsMap Home::map() const {
   return table_.map().value_or(PositionsMap());
 }
 
-Status Home::AdoptRules(const Marks& cut, std::stop_token stop) {
+Status Home::AdoptRules(const Marks& cut, const std::set<std::string>& gone, std::stop_token stop) {
+  auto adopt = [&](PositionsMap& map) -> Result<bool> {
+    if (map.rules_hash == rules_hash_) return false;
+    std::erase_if(map.home->detached, [&](const DetachedEntry& entry) { return gone.contains(entry.table); });
+    if (!map.home->detached.empty()) {
+      const DetachedEntry& entry = map.home->detached.front();
+      return Fail(ErrorCode::kInvalidInput,
+                  fmt::format("the routing rules have changed while a table is detached, and the records it misses "
+                              "were routed by the old ones. Start with the old rules until it has caught up ('firn "
+                              "positions show'), or give up what it misses with 'firn positions set --table': table "
+                              "'{}', partition {} of '{}', detached because: {}",
+                              entry.table, entry.partition.partition, entry.topic, entry.reason));
+    }
+    for (const auto& [key, mark] : cut) map.home->cut[key] = mark;
+    return true;
+  };
   std::lock_guard lock(*editing_);
-  FIRN_ASSIGN(MapCommitResult adopted, EditLocked(
-                                           [&](PositionsMap& map) -> Result<bool> {
-                                             if (map.rules_hash == rules_hash_) return false;
-                                             for (const auto& [key, mark] : cut) map.home->cut[key] = mark;
-                                             return true;
-                                           },
-                                           {}, true, stop));
+  FIRN_ASSIGN(MapCommitResult adopted, EditLocked(adopt, {}, true, stop));
   return RequireDone(adopted, table_.name());
 }
 

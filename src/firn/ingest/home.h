@@ -6,6 +6,7 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <set>
 #include <stop_token>
 #include <string>
 #include <vector>
@@ -39,9 +40,10 @@ class Home {
   using EditFn = std::function<Result<bool>(PositionsMap& map)>;
   Result<MapCommitResult> Edit(const EditFn& edit, const std::map<std::string, std::string>& summary,
                                std::stop_token stop);
-  // From now on the home carries this worker's hash, and `cut` beside it until H has passed it. Who is second finds it
-  // done. kInvalidInput: the home was changed by somebody else.
-  Status AdoptRules(const Marks& cut, std::stop_token stop);
+  // From now on the home carries this worker's hash, and `cut` beside it until H has passed it; what it lists as
+  // detached of `gone` tables is forgotten. Who is second finds it done. kInvalidInput: the home was changed by
+  // somebody else, or other tables are detached: what they miss went by the old rules.
+  Status AdoptRules(const Marks& cut, const std::set<std::string>& gone, std::stop_token stop);
   // Puts the entries on the list of what is detached; one that stands there already may only become held.
   Result<MapCommitResult> Detach(const std::vector<DetachedEntry>& entries, std::stop_token stop);
 

@@ -130,6 +130,38 @@ TEST_F(LanesTest, TableCatchesUpWhileMainGoesOn) {
   ExpectBothExact(300);
 }
 
+// What a detached table misses was routed by the rules of that time.
+TEST_F(LanesTest, NewRulesAreRefusedUntilADetachedTableIsBack) {
+  Produce(0, 90);
+  ExpectCaughtUp(RunOnce(TwoTables()));
+  DetachEvents(90, 90, TwoTables());
+  PassBy();
+  PipelineOptions changed = TwoTables();
+  changed.tables[0].match[0].field_equals = "k1";
+  auto refused = RunOnce(changed);
+  ASSERT_FALSE(refused.has_value());
+  EXPECT_EQ(refused.error().code(), ErrorCode::kInvalidInput);
+  const std::string& told = refused.error().message();
+  EXPECT_NE(told.find("while a table is detached"), std::string::npos) << told;
+  EXPECT_NE(told.find("lake.events"), std::string::npos) << told;
+  // The old ones bring it back, and the new ones are welcome.
+  ExpectCaughtUp(RunOnce(TwoTables()));
+  ExpectBothExact(180);
+  ExpectCaughtUp(RunOnce(changed));
+}
+
+TEST_F(LanesTest, ATableThatIsDroppedWithItsRuleIsGivenUp) {
+  Produce(0, 90);
+  ExpectCaughtUp(RunOnce(TwoTables()));
+  DetachEvents(90, 90, TwoTables());
+  ASSERT_TRUE(catalog_.DropTable(TableIdentifier::Parse("lake.events").value()).has_value());
+  PipelineOptions without = TwoTables();
+  without.tables.erase(without.tables.begin());
+  auto result = RunOnce(without);
+  ASSERT_TRUE(result.has_value()) << result.error().ToString();
+  EXPECT_TRUE(result->status.detached.empty());
+}
+
 TEST_F(LanesTest, HandOverIsExactWhileRecordsKeepComing) {
   Produce(0, 90);
   ExpectCaughtUp(RunOnce(TwoTables()));

@@ -183,6 +183,7 @@ Status PipelineWorker::HandleEvent(Poller::Polled polled) {
           [&](stream::PartitionsLost& lost) { return OnLost(lost); },
           [&](stream::PartitionTrouble& trouble) -> Status {
             Partition& partition = Of(trouble.partition);
+            if (partition.started && polled.orders_done < partition.start_order) return {};  // of the reading before
             partition.trouble = trouble.error.ToString();
             LogError(
                 "partition is paused for all tables; the rest goes on",

@@ -159,7 +159,7 @@ Status PipelineWorker::OpenSinks() {
   }
   for (Sink* sink : wanted) {
     bool was_closed = !sink->open;
-    FIRN_TRY(OpenWanted(*sink));
+    FIRN_TRY(sink->rule != nullptr && sink->rule->is_template() ? OpenOrClose(*sink) : OpenWanted(*sink));
     if (was_closed && sink->open) TakePartAgain(*sink);
   }
   return {};
@@ -177,6 +177,26 @@ void PipelineWorker::TakePartAgain(Sink& sink) {
     reset_wanted_ = true;
     reset_reason_ = fmt::format("table '{}' can be reached again", sink.state.name());
   }
+}
+
+// Detached tables that no rule names any more and that do not exist: whoever has dropped a table and then its rule does
+// not want its records.
+Result<std::set<std::string>> PipelineWorker::TablesGivenUp(const PositionsMap& home_map) {
+  std::set<std::string> gone;
+  for (const DetachedEntry& entry : home_map.home->detached) {
+    if (gone.contains(entry.table) || entry.table == options_.rejects_table) continue;
+    const bool is_named = std::ranges::any_of(options_.tables, [&](const TableRule& rule) {
+      return rule.is_template() ? CouldHaveMade(rule.name, entry.table) : rule.name == entry.table;
+    });
+    if (is_named) continue;
+    FIRN_ASSIGN(iceberg::TableIdentifier identifier, iceberg::TableIdentifier::Parse(entry.table));
+    Result<iceberg::LoadedTable> loaded = deps_.catalog.LoadTable(identifier);
+    if (loaded.has_value()) continue;
+    if (loaded.error().code() != ErrorCode::kNotFound) return std::unexpected<Error>(std::move(loaded.error()));
+    LogWarning("a detached table is given up: it does not exist and no rule names it", {{"table", entry.table}});
+    gone.insert(entry.table);
+  }
+  return gone;
 }
 
 // The routing rules are others than those of the last run: below the largest T[p] of any listed table the old ones were
@@ -207,7 +227,8 @@ Status PipelineWorker::AdoptRules() {
                {{"previous_rules_hash", home_map.rules_hash},
                 {"rules_hash", home_.rules_hash()},
                 {"partitions_in_doubt", cut.size()}});
-    FIRN_TRY(home_.AdoptRules(cut, stop_));
+    FIRN_ASSIGN(const std::set<std::string> gone, TablesGivenUp(home_map));
+    FIRN_TRY(home_.AdoptRules(cut, gone, stop_));
   }
   rules_adopted_ = true;
   return {};
@@ -218,18 +239,17 @@ void PipelineWorker::SetSkip(Sink& sink, stream::PartitionIndex index, const Pos
   const PartitionKey& key = partitions_[index].key;
   const DetachedEntry* detached =
       home_map.home.has_value() ? home_map.home->FindDetached(sink.state.name(), key) : nullptr;
-  std::optional<PositionsMap> map = sink.state.map();
   Sink::AtPartition at;
   at.detached = detached != nullptr;
   at.hold = detached != nullptr && detached->hold;
-  at.believed = map.has_value() ? OffsetOf(map->marks, key).value_or(0) : 0;
+  at.believed = sink.state.OffsetAt(key).value_or(0);
   at.rejected_below = detached != nullptr ? detached->rejected_below : 0;
   if (Sink* rejects = sinks_.Find(options_.rejects_table); rejects != nullptr && rejects->open && !sink.is_rejects()) {
     at.rejected = rejects->state.RejectedOf(sink.state.name(), key);
   }
   // Below H a table that is not detached has all its rows, also where it got none.
   at.skip_below = std::max(at.believed, OffsetOf(home_map.marks, key).value_or(0));
-  if (!sink.open || !map.has_value() || at.detached) at.skip_below = INT64_MAX;
+  if (!sink.open || !sink.state.attached() || at.detached) at.skip_below = INT64_MAX;
   sink.at[index] = at;
 }
 
@@ -259,6 +279,7 @@ Status PipelineWorker::StartPartitions(const std::vector<stream::PartitionIndex>
     partition.home_believed = partition.home_offset;
     partition.in_doubt_below = OffsetOf(home_map.home->cut, partition.key).value_or(0);
     partition.read = StartOf(index, home_map);
+    partition.epoch_seen = partition.read.leader_epoch;
     start.push_back({index, partition.read});
     if (until_caught_up_ && partition.target_end < 0) {
       FIRN_TRY(RetryTransient("asking how far a partition reaches", [&]() -> Status {

@@ -51,7 +51,8 @@ void PipelineWorker::TakeLaneProgress() {
     for (const LaneEnd::Partition& done : progress.committed) {
       int64_t& until = rejected_until_[{table, done.index}];
       until = std::max(until, done.rejected_below);
-      if (sink != nullptr && done.index < sink->at.size() && !sink->taken_in(done.index)) {
+      // Of a lane that was cancelled, main may have the partition again since, from positions that it has read itself.
+      if (sink != nullptr && sink->detached_for(done.index) && !sink->taken_in(done.index)) {
         sink->at[done.index].believed = done.believed;
         sink->at[done.index].rejected_below = std::max(sink->at[done.index].rejected_below, done.rejected_below);
       }
@@ -211,16 +212,17 @@ int64_t PipelineWorker::SurelyRejectedBelow(stream::PartitionIndex index, const 
                                     : OffsetOf(home_map.marks, partition.key).value_or(0);
   Sink* rejects = sinks_.Find(options_.rejects_table);
   if (rejects == nullptr) return below;
-  if (rejects->detached_for(index)) {
+  const bool listed = home_map.home.has_value() && home_map.home->FindDetached(options_.rejects_table, partition.key);
+  if (listed || rejects->detached_for(index)) {
     // H has gone on without it: only its own lane, or main behind it, has written anything above where it stands.
-    const std::optional<PositionsMap> map = rejects->state.map();
-    const int64_t stands = map.has_value() ? OffsetOf(map->marks, partition.key).value_or(0) : 0;
-    return std::min(below, std::max(stands, rejects->at[index].believed));
+    const int64_t stands = rejects->state.OffsetAt(partition.key).value_or(0);
+    const int64_t believed = index < rejects->at.size() ? rejects->at[index].believed : 0;
+    return std::min(below, std::max(stands, believed));
   }
   if (!rejects->open) return below;
   const bool known = partition.started && index < rejects->at.size();
   const int64_t stands =
-      known ? rejects->at[index].believed : OffsetOf(rejects->state.map()->marks, partition.key).value_or(0);
+      known ? rejects->at[index].believed : rejects->state.OffsetAt(partition.key).value_or(0);
   return std::max(below, stands);
 }
 
@@ -273,6 +275,7 @@ void PipelineWorker::TakeIn() {
       at.skip_below = std::max(done.believed, done.read.offset);
       at.rejected_below = done.rejected_below;
       at.rejected = done.rejected;
+      if (rejects != nullptr) at.rejected = std::max(at.rejected, rejects->state.RejectedOf(lane.table, partition.key));
       // Neither main nor whoever moved the rejects table's own positions has looked at what comes now.
       at.owed_below = std::max(partition.read.offset, at.skip_below);
       if (rejects_part) at.owed_below = std::max(at.owed_below, rejects->skip_below(done.index));
@@ -302,6 +305,7 @@ void PipelineWorker::SendBack(stream::PartitionIndex index, stream::Position to,
   }
   partition.home_offset = std::max(partition.home_offset, partition.read.offset);
   partition.read = to;
+  partition.epoch_seen = to.leader_epoch;
   partition.start_order = poller_.Seek({{index, to}});
 }
 
@@ -337,7 +341,10 @@ void PipelineWorker::FreezeRejected(TableBatch& rejects) {
       const Sink::AtPartition& at = sink->at[index];
       const stream::Position& read = partitions_[index].read;
       if (sink->taken_in(index) && read.offset > at.rejected) claim(*sink, index, read);
-      if (sink->open && !at.detached && at.rejected > 0) claim(*sink, index, stream::Position{});
+      if (sink->open && !at.detached && at.rejected != kNoMark) claim(*sink, index, {kNoMark, -1, -1});
+      const bool elsewhere = at.detached && !sink->taken_in(index);
+      auto& marks = elsewhere ? rejects.rejected_elsewhere : rejects.rejected_known;
+      marks[sink->state.name()][partitions_[index].key] = elsewhere ? 0 : at.rejected;
     }
   }
   for (const InFlight& pending : std::exchange(rejects_pending_, {})) {
@@ -351,6 +358,10 @@ void PipelineWorker::DescribeDetached(const PositionsMap& home_map, WorkerStatus
   if (!home_map.home.has_value()) return;
   const int64_t now_ms = deps_.clock.BootMs();
   std::set<stream::PartitionIndex> watched;
+  std::map<PartitionKey, stream::PartitionIndex> owned;
+  if (!home_map.home->detached.empty()) {
+    for (stream::PartitionIndex index : Owned()) owned.emplace(partitions_[index].key, index);
+  }
   for (const DetachedEntry& entry : home_map.home->detached) {
     DetachedTable told;
     told.table = entry.table;
@@ -358,11 +369,10 @@ void PipelineWorker::DescribeDetached(const PositionsMap& home_map, WorkerStatus
     told.reason = entry.reason;
     told.hold = entry.hold;
     told.home_position = OffsetOf(home_map.marks, entry.partition).value_or(-1);
-    auto of_entry = [&](const Partition& each) { return each.owned && each.key == entry.partition; };
-    auto partition = std::ranges::find_if(partitions_, of_entry);
+    auto of_entry = owned.find(entry.partition);
     Sink* sink = sinks_.Find(entry.table);
-    if (partition != partitions_.end() && sink != nullptr) {
-      const auto index = static_cast<stream::PartitionIndex>(partition - partitions_.begin());
+    if (of_entry != owned.end() && sink != nullptr) {
+      const stream::PartitionIndex index = of_entry->second;
       watched.insert(index);
       told.lane = lanes_.Has(entry.table, index);
       std::optional<stream::Watermarks> extent = lag_.ExtentOf(index);

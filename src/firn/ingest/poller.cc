@@ -33,7 +33,7 @@ Result<std::optional<Poller::Polled>> Poller::Next(int64_t timeout_ms, bool want
   while (!something() && clock_.BootMs() < until_ms) monitor_->WaitMs(until_ms - clock_.BootMs());
   woken_ = false;
   if (!control_.empty()) {
-    Polled polled{std::move(control_.front()), orders_done_};
+    Polled polled = std::move(control_.front());
     control_.pop_front();
     return polled;
   }
@@ -108,7 +108,7 @@ void Poller::Deliver(stream::SourceEvent event) {
     queued_bytes_ += (*chunk)->bytes();
     chunks_.push_back({std::move(*chunk), orders_done_});
   } else {
-    control_.push_back(std::move(event));
+    control_.push_back({std::move(event), orders_done_});
   }
   monitor_->NotifyAll();
 }

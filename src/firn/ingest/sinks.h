@@ -56,7 +56,7 @@ struct Sink {
     bool hold = false;           // and a person has to decide
     int64_t rejected_below = 0;  // detached: its rejects below are in the rejects table,
     int64_t owed_below = 0;      // and those from there to here are not, wherever that table's own positions stand
-    int64_t rejected = 0;        // what the rejects table's map says of its rejects (PositionsMap::rejected)
+    int64_t rejected = kNoMark;  // what the rejects table's map says of its rejects (PositionsMap::rejected)
   };
   std::vector<AtPartition> at;  // by PartitionIndex
 

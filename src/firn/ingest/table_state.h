@@ -42,12 +42,15 @@ class TableState {
     std::lock_guard lock(mutex_);
     map_ = std::move(map);
   }
-  // What the map says of the rejects of another table; 0: nothing. Without a copy of the map.
+  // What the map says of the rejects of another table, or kNoMark. Without a copy of the map.
   int64_t RejectedOf(const std::string& table, const PartitionKey& partition) const {
     std::lock_guard lock(mutex_);
-    if (!map_.has_value()) return 0;
-    auto of_table = map_->rejected.find(table);
-    return of_table == map_->rejected.end() ? 0 : OffsetOf(of_table->second, partition).value_or(0);
+    return map_.has_value() ? RejectedMark(map_->rejected, table, partition) : kNoMark;
+  }
+  // T of a partition, or nullopt. Without a copy of the map.
+  std::optional<int64_t> OffsetAt(const PartitionKey& partition) const {
+    std::lock_guard lock(mutex_);
+    return map_.has_value() ? OffsetOf(map_->marks, partition) : std::nullopt;
   }
   bool attached() const {
     std::lock_guard lock(mutex_);

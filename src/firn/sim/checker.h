@@ -86,9 +86,7 @@ struct Expectation {
   std::set<ingest::PartitionKey> may_lag;
   // Tables that may be behind at the end (held).
   std::set<std::string> tables_may_lag;
-  // docs/simulation.md, "What is open": while the rejects table and another one catch up a reject can be there twice.
-  bool catch_up_rejects_may_double = false;
-  // The same page: counts of dropped records may be lost by a crash while a table is detached.
+  // docs/simulation.md, "What is open": counts of dropped records may be lost by a crash while a table is detached.
   bool drops_may_be_lost = false;
   // Good records may be rejects under rules_changed, beside their row or instead, and rows may be in another table.
   bool rules_changed = false;

@@ -212,7 +212,7 @@ TEST_F(CheckerTest, AFileThatIsListedTwiceIsFound) {
   ExpectCodes(Check(), {ViolationCode::kFileListedTwice, ViolationCode::kDoubledRow});
 }
 
-TEST_F(CheckerTest, ADoubledRejectIsFoundUnlessACatchUpMayHaveDoneIt) {
+TEST_F(CheckerTest, ADoubledRejectIsFound) {
   ProduceSome();
   ProduceRejects();
   Run();
@@ -221,9 +221,6 @@ TEST_F(CheckerTest, ADoubledRejectIsFoundUnlessACatchUpMayHaveDoneIt) {
   file.file_path += ".copy";
   AppendFile(kRejects, file);
   ExpectCodes(Check(), {ViolationCode::kDoubledReject});
-  Expectation expectation;
-  expectation.catch_up_rejects_may_double = true;
-  EXPECT_TRUE(Check(expectation).ok());
 }
 
 TEST_F(CheckerTest, ARowOfAbortedDataIsFound) {

@@ -170,16 +170,12 @@ const ingest::PositionsMap* World::HomeMap() {
   return home_map_.has_value() ? &*home_map_ : nullptr;
 }
 
-// While the rejects table and another one are detached together, rejects of that one may come twice (docs/adr/0005).
 void World::NoteDetached() {
   const ingest::PositionsMap* home = HomeMap();
   if (home == nullptr || !home->home.has_value() || home->home->detached.empty()) return;
-  bool rejects = false;
-  bool others = false;
-  for (const ingest::DetachedEntry& entry : home->home->detached) {
-    (entry.table == plan_.pipeline.rejects_table ? rejects : others) = true;
-  }
-  if (rejects && others) expectation_.catch_up_rejects_may_double = true;
+  const bool others = std::ranges::any_of(home->home->detached, [&](const ingest::DetachedEntry& entry) {
+    return entry.table != plan_.pipeline.rejects_table;
+  });
   // Drops that a lane has counted reach the home with the next checkpoint, or never where the worker dies before it.
   if (others) expectation_.drops_may_be_lost = true;
 }

@@ -57,11 +57,12 @@ class World {
   // world_workers.cc
   void RunSlot(Slot& slot);
   void RunWorker(Slot& slot);
+  void TakeRulesBack(const Error& refused);
   void StopWorkers();
   void ResumeHeldTables();
   void NoteRowsAbove(const std::string& table, const ingest::Marks& marks);
   void NoteDetached();
-  void GiveUpWhatRetentionTook(ingest::PositionsAdmin& admin, const ingest::DetachedEntry& entry);
+  bool GiveUpWhatRetentionTook(ingest::PositionsAdmin& admin, const ingest::DetachedEntry& entry);
 
   // world_trouble.cc
   void Produce();
@@ -96,6 +97,7 @@ class World {
   std::optional<ingest::PositionsMap> home_map_;
   WorldResult result_;
   int32_t rules_version_ = 0;
+  std::map<std::string, std::vector<ingest::TableRule>> rules_by_hash_;  // that were in force once
   bool trouble_over_ = false;
   bool ending_ = false;
 };

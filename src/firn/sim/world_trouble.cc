@@ -3,6 +3,7 @@
 
 #include <algorithm>
 
+#include "firn/ingest/rules.h"
 #include "firn/sim/world_state.h"
 
 namespace firn::sim {
@@ -249,6 +250,7 @@ void World::ChangeRules() {
   faults_.Note(FaultKind::kRulesChanged, "");
   ingest::RouteMatch never;
   never.topic = fmt::format("never{}", ++rules_version_);
+  rules_by_hash_[ingest::RulesHash(plan_.pipeline.tables)] = plan_.pipeline.tables;
   plan_.pipeline.tables[0].match.push_back(std::move(never));
   expectation_.rules_changed = true;
   for (auto& slot : slots_) {
