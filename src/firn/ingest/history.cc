@@ -150,6 +150,12 @@ ChainVerdict JudgeChain(const iceberg::TableMetadata& metadata, std::string_view
   return map.rows_snapshot_id.has_value() ? ChainVerdict{Kind::kAskRows, ""} : ChainVerdict{};
 }
 
+std::string SwappedReason(const iceberg::TableMetadata& metadata, const ListedTable& listed) {
+  if (listed.table_uuid.empty() || listed.table_uuid == metadata.table_uuid) return "";
+  return fmt::format("another table has the name: its uuid is {}, the pipeline has fed the one with {}",
+                     metadata.table_uuid, listed.table_uuid);
+}
+
 Result<HistoryVerdict> JudgeHistory(const iceberg::TableMetadata& metadata, std::string_view table,
                                     std::string_view pipeline, const PositionsMap& map, env::ObjectStore& store,
                                     int64_t known_sequence_number) {
@@ -181,7 +187,9 @@ Result<PositionsMap> MapToRewindTo(const iceberg::TableMetadata& metadata, std::
   bool complete = false;
   const iceberg::Snapshot* newest = WalkChain(metadata, complete, [&](const iceberg::Snapshot& snapshot) {
     if (IsCommitOf(snapshot, pipeline)) return true;
-    if (picked.empty() && MayBringRowsOf(metadata, snapshot, pipeline)) picked = fmt::format("{}", snapshot.snapshot_id);
+    if (picked.empty() && MayBringRowsOf(metadata, snapshot, pipeline)) {
+      picked = fmt::format("{}", snapshot.snapshot_id);
+    }
     return false;
   });
   if (newest == nullptr) {

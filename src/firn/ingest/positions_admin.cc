@@ -86,6 +86,8 @@ Result<std::vector<TablePositions>> PositionsAdmin::FindFedTables(const std::opt
         table.problem = verdict.error().ToString();
       } else if (!verdict->unchanged) {
         table.problem = verdict->reason;
+      } else if (listed != nullptr) {
+        table.problem = SwappedReason(loaded->metadata, *listed);
       }
     } else if (table.listed) {
       table.problem = "listed by the home, but without positions";
@@ -205,7 +207,18 @@ Result<std::vector<AdminChange>> PositionsAdmin::SetTable(const std::string& nam
   FIRN_ASSIGN(iceberg::TableIdentifier home_identifier, iceberg::TableIdentifier::Parse(options_.home_table));
   Home home(committer_, std::move(home_identifier), shown.home->rules_hash);
   FIRN_TRY(home.Open(stop));
-  FIRN_TRY(RequireCommitted(home.Detach(held, stop), home.name()));
+  auto hold = [&](PositionsMap& map) -> Result<bool> {
+    for (const DetachedEntry& each : held) {
+      if (DetachedEntry* entry = map.home->FindDetached(name, each.partition)) {
+        MakeAnew(*entry, clock_.WallMs());
+        entry->hold = true;
+      } else {
+        map.home->detached.push_back(each);
+      }
+    }
+    return !held.empty();
+  };
+  FIRN_TRY(RequireCommitted(home.Edit(hold, {}, stop), home.name()));
   FIRN_ASSIGN(iceberg::TableIdentifier identifier, iceberg::TableIdentifier::Parse(name));
   TableState state(std::move(identifier));
   Status moved = ReplaceMap(committer_, state, {.planned = table->map, .marks = wanted}, rules_hash_, stop);

@@ -158,12 +158,6 @@ void AddSteps(ResumePlan& plan, const PositionsMap& home, ResumeMode mode, const
   }
 }
 
-// An entry that a worker has seen must not be taken for one that was caught up with meanwhile.
-void MakeAnew(DetachedEntry& entry, const std::string& reason, int64_t now_ms) {
-  entry.reason = reason;
-  entry.since_ms = std::max(now_ms, entry.since_ms + 1);
-}
-
 // One edit of the home before the table's map is replaced, so that nobody takes the table for caught up in between.
 class Listing {
  public:
@@ -195,7 +189,8 @@ class Listing {
       return true;
     }
     if (!by_hand_ && entry->reason == reason_) return false;  // tried before
-    MakeAnew(*entry, reason_, now_ms_);
+    MakeAnew(*entry, now_ms_);
+    if (!by_hand_) entry->reason = reason_;
     entry->hold |= by_hand_;
     return true;
   }
@@ -211,7 +206,7 @@ class Listing {
     }
     if (entry->rejected_below <= below) return false;
     entry->rejected_below = below;
-    MakeAnew(*entry, reason_, now_ms_);
+    MakeAnew(*entry, now_ms_);
     return true;
   }
 
@@ -228,6 +223,10 @@ bool WasHeld(const PositionsMap& map, const DetachedEntry& entry) {
 }
 
 }  // namespace
+
+void MakeAnew(DetachedEntry& entry, int64_t now_ms) {
+  entry.since_ms = std::max(now_ms, entry.since_ms + 1);
+}
 
 int64_t RejectedBelowOf(const PositionsMap& home, const std::string& rejects_table, const PartitionKey& partition) {
   if (home.home.has_value() && home.home->FindDetached(rejects_table, partition) != nullptr) return 0;
@@ -325,7 +324,9 @@ Status CarryOutResume(const ResumePlan& plan, Home& home, MapCommitter& committe
     for (DetachedEntry& entry : map.home->detached) {
       const bool is_own = entry.table == table.name();
       if (!is_own && !plan.rejects_back.contains(entry.table)) continue;
-      if ((is_own && replaced.has_value()) || (by_hand && !WasHeld(before, entry))) entry.hold = false;
+      // An earlier attempt may have put it there and ended.
+      const bool was_held = WasHeld(before, entry) && (is_own || entry.reason != reason);
+      if ((is_own && replaced.has_value()) || (by_hand && !was_held)) entry.hold = false;
     }
     return true;
   };

@@ -1,6 +1,6 @@
 // Resume: how a table whose history was changed gets positions again. `firn positions resume` and the history policy of
-// a running worker do the same thing: plan, then the home lists what may be missing, then an empty snapshot with the new
-// map, then the home lets the table catch up (positions.md, section 5.7).
+// a running worker do the same thing: plan, then the home lists what may be missing, then an empty snapshot with the
+// new map, then the home lets the table catch up (positions.md, section 5.7).
 //
 // Free functions; any thread, as long as two do not commit to one TableState at once.
 #pragma once
@@ -39,6 +39,9 @@ Status RequireCommitted(const Result<MapCommitResult>& result, const std::string
 // rejects table. Then it is the rejects table's own map that tells.
 int64_t RejectedBelowOf(const PositionsMap& home, const std::string& rejects_table, const PartitionKey& partition);
 
+// What a worker knows of an entry, and what its lane has caught up with, does not hold for it any more.
+void MakeAnew(DetachedEntry& entry, int64_t now_ms);
+
 enum class ResumeMode : uint8_t { kContinue, kRewind };
 
 struct ResumeStep {
@@ -67,8 +70,8 @@ Result<ResumePlan> PlanResume(const iceberg::LoadedTable& loaded, const Position
                               const PipelineOptions& options, ResumeMode mode, env::ObjectStore& store);
 
 // `table` is loaded. Afterwards nothing of the table is on hold; partitions of which rows may be missing are detached
-// for `reason` until they have caught up. Whatever ends it in between, no worker takes the table for caught up: the same
-// again completes it. `by_hand`: what is detached is on hold meanwhile.
+// for `reason` until they have caught up. Whatever ends it in between, no worker takes the table for caught up: the
+// same again completes it. `by_hand`: what is detached is on hold meanwhile.
 Status CarryOutResume(const ResumePlan& plan, Home& home, MapCommitter& committer, TableState& table,
                       const std::string& reason, bool by_hand, std::stop_token stop);
 
