@@ -37,11 +37,15 @@ Result<iceberg::LoadedTable> LoadOrCreate(iceberg::Catalog& catalog, const icebe
     LogInfo("table created", {{"table", identifier.ToString()}, {"location", created->metadata.location}});
     return created;
   }
-  ErrorCode code = created.error().code();
-  if (code == ErrorCode::kAlreadyExists || code == ErrorCode::kConflict || code == ErrorCode::kCommitStateUnknown) {
-    return catalog.LoadTable(identifier);
+  const ErrorCode code = created.error().code();
+  if (code != ErrorCode::kAlreadyExists && code != ErrorCode::kConflict && code != ErrorCode::kCommitStateUnknown) {
+    return created;
   }
-  return created;
+  loaded = catalog.LoadTable(identifier);
+  const bool missing = !loaded.has_value() && loaded.error().code() == ErrorCode::kNotFound;
+  // It was not made after all: trying again mends that, and a table that is not there does not say so.
+  if (missing && code != ErrorCode::kAlreadyExists) return created;
+  return loaded;
 }
 
 Home::Home(MapCommitter& committer, iceberg::TableIdentifier identifier, std::string rules_hash, env::Threads& threads)

@@ -378,7 +378,9 @@ Batch PipelineWorker::Freeze(bool checkpoint) {
   for (const auto& [of, below] : std::exchange(rejected_until_, {})) {
     if (!checkpoint) rejected_until_[of] = below;
     if (checkpoint && partitions_[of.second].owned) {
-      batch.rejected.push_back({of.first, partitions_[of.second].key, below});
+      const Sink* sink = sinks_.Find(of.first);
+      const int64_t since_ms = sink != nullptr && of.second < sink->at.size() ? sink->at[of.second].since_ms : 0;
+      batch.rejected.push_back({of.first, partitions_[of.second].key, since_ms, below});
     }
   }
 
@@ -405,7 +407,7 @@ Batch PipelineWorker::Freeze(bool checkpoint) {
         rejected_if_detached[partition.key] = Claim{at.rejected, partition.read, partition.name.topic};
       }
       if (at.detached && partition.read.offset >= std::max(partition.home_believed, at.owed_below)) {
-        batch.caught_up.emplace_back(sink->state.name(), partition.key);
+        batch.caught_up.push_back({sink->state.name(), partition.key, at.since_ms});
       }
     }
     sink->CutSlab();

@@ -242,6 +242,7 @@ void PipelineWorker::SetSkip(Sink& sink, stream::PartitionIndex index, const Pos
   Sink::AtPartition at;
   at.detached = detached != nullptr;
   at.hold = detached != nullptr && detached->hold;
+  at.since_ms = detached != nullptr ? detached->since_ms : 0;
   at.believed = sink.state.OffsetAt(key).value_or(0);
   at.rejected_below = detached != nullptr ? detached->rejected_below : 0;
   if (Sink* rejects = sinks_.Find(options_.rejects_table); rejects != nullptr && rejects->open && !sink.is_rejects()) {
