@@ -89,7 +89,8 @@ Result<MapCommitResult> MapCommitter::Commit(TableState& table, const MapCommitR
   const int64_t started_ms = clock_.BootMs();
   for (;; ++result.attempts) {
     const int64_t attempt_started_ms = clock_.BootMs();
-    const bool reload = table.stale() || IsWorthReloadingToExpire(table.loaded()->metadata, clock_.WallMs());
+    const bool reload = table.stale() || table.others_at_work() ||
+                        IsWorthReloadingToExpire(table.loaded()->metadata, clock_.WallMs());
     if (reload) FIRN_TRY(WithContext(Reload(table), context));
     std::shared_ptr<const iceberg::LoadedTable> base = table.loaded();
     FIRN_ASSIGN(std::optional<PositionsMap> stands, WithContext(MapOf(base->metadata, identity_.pipeline), context));
@@ -106,7 +107,7 @@ Result<MapCommitResult> MapCommitter::Commit(TableState& table, const MapCommitR
     if (committed.has_value()) {
       pace_.CommitTook(clock_.BootMs() - attempt_started_ms);
       pace_.Look(committed->metadata, identity_.pipeline, clock_.WallMs());
-      table.set_loaded(std::move(committed).value());
+      table.set_committed(base->metadata, std::move(committed).value());
       table.set_map(std::move(decision.next));
       result.outcome = CommitOutcome::kCommitted;
       ++result.attempts;

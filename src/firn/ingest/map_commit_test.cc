@@ -32,13 +32,14 @@ class MapCommitTest : public testing::Test {
     ASSERT_TRUE(catalog_.CreateTable(kEvents, request).has_value());
   }
 
-  Result<MapCommitResult> Commit() {
+  Result<MapCommitResult> CommitBy(MapCommitter& committer, TableState& table) {
     MapCommitRequest request;
     request.decide = [](const iceberg::LoadedTable&, const std::optional<PositionsMap>&) -> Result<MapDecision> {
       return MapDecision{};
     };
-    return committer_.Commit(table_, request, {});
+    return committer.Commit(table, request, {});
   }
+  Result<MapCommitResult> Commit() { return CommitBy(committer_, table_); }
 
   // `count` snapshots, a minute apart.
   void CommitMany(size_t count) {
@@ -143,6 +144,44 @@ TEST_F(MapCommitTest, CommitsThatExpireNothingDoNotReload) {
   });
   CommitMany(20);
   EXPECT_EQ(loads, 0);
+}
+
+TEST_F(MapCommitTest, WhereOthersCommitTooTheTableIsLoadedFirst) {
+  Create();
+  MapCommitter other_committer{catalog_, store_, clock_, random_, {"p", "other", ""}};
+  TableState other_table{kEvents};
+  int32_t conflicts = 0;
+  for (int i = 0; i < 20; ++i) {
+    conflicts += Commit().value().conflicts;
+    conflicts += CommitBy(other_committer, other_table).value().conflicts;
+  }
+  // Each learns of the other by losing once.
+  EXPECT_LE(conflicts, 2);
+  EXPECT_EQ(Load().snapshots.size(), 40u);
+
+  // Alone again: one commit finds nobody else's snapshot, and from then on nothing is loaded.
+  CommitMany(2);
+  int loads = 0;
+  catalog_.SetFaults([&](CatalogCall call, const iceberg::TableIdentifier&) {
+    loads += call == CatalogCall::kLoad ? 1 : 0;
+    return CatalogFault::kNone;
+  });
+  CommitMany(10);
+  EXPECT_EQ(loads, 0);
+}
+
+TEST_F(MapCommitTest, ALookAtTheTableBetweenTwoCommitsDoesNotHideTheOthers) {
+  Create();
+  int32_t conflicts = 0;
+  for (int i = 0; i < 10; ++i) {
+    conflicts += Commit().value().conflicts;
+    MapCommitter other_committer{catalog_, store_, clock_, random_, {"p", "other", ""}};
+    TableState other_table{kEvents};
+    ASSERT_TRUE(CommitBy(other_committer, other_table).has_value());
+    ASSERT_TRUE(committer_.Reload(table_).has_value());
+    ASSERT_TRUE(CommitBy(other_committer, other_table).has_value());
+  }
+  EXPECT_LE(conflicts, 1);
 }
 
 TEST_F(MapCommitTest, TriesAsOftenAsTheTableSaysAndWaitsLonger) {

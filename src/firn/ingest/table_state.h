@@ -29,8 +29,24 @@ class TableState {
   void set_loaded(iceberg::LoadedTable loaded) {
     auto shared = std::make_shared<const iceberg::LoadedTable>(std::move(loaded));
     std::lock_guard lock(mutex_);
+    if (loaded_ == nullptr) left_at_ = shared->metadata.current_snapshot_id;
     loaded_ = std::move(shared);
     stale_ = false;
+  }
+  // What a commit of ours, prepared on `base`, has made of the table.
+  void set_committed(const iceberg::TableMetadata& base, iceberg::LoadedTable committed) {
+    auto shared = std::make_shared<const iceberg::LoadedTable>(std::move(committed));
+    std::lock_guard lock(mutex_);
+    others_at_work_ = base.current_snapshot_id != left_at_;
+    left_at_ = shared->metadata.current_snapshot_id;
+    loaded_ = std::move(shared);
+    stale_ = false;
+  }
+  // Somebody else had added a snapshot between our last two commits, so he may well have added another one since: what
+  // is loaded is probably behind, and an attempt that is prepared on it is lost.
+  bool others_at_work() const {
+    std::lock_guard lock(mutex_);
+    return others_at_work_;
   }
 
   // The map that the worker believes stands in the table; nullopt: not attached.
@@ -75,6 +91,8 @@ class TableState {
   std::shared_ptr<const iceberg::LoadedTable> loaded_;
   std::optional<PositionsMap> map_;
   bool stale_ = false;
+  std::optional<SnapshotId> left_at_;  // current when we last committed, or first looked
+  bool others_at_work_ = false;
 };
 
 // The map in a table's property; nullopt: the pipeline has none there.
