@@ -103,11 +103,28 @@ class ScaleRun {
     }
   }
 
+  // Commits and conflicts so far.
+  ScaleResult::Counts Count() const {
+    ScaleResult::Counts counts;
+    for (const auto& [table, commits] : catalog_.commits_by_table()) {
+      (table == pipeline_.home_table ? counts.home_commits : counts.table_commits) += commits;
+    }
+    counts.conflicts = catalog_.conflicts();
+    counts.at_ms = scheduler_.now_ms();
+    return counts;
+  }
+
   void Watch() {
+    const int64_t warm_ms = 2 * options_.commit_interval_ms + kStartSpreadMs;
     while (!Over()) {
       scheduler_.SleepMs(kSampleMs);
-      if (scheduler_.now_ms() > 2 * options_.commit_interval_ms + kStartSpreadMs) Sample();
+      if (scheduler_.now_ms() <= warm_ms) {
+        result_.start = Count();
+      } else {
+        Sample();
+      }
     }
+    result_.end = Count();
     for (auto& process : processes_) process->RequestStop();
   }
 
@@ -142,10 +159,6 @@ class ScaleRun {
 
   ScaleResult Finish() {
     result_.records = history_.record_count();
-    for (const auto& [table, commits] : catalog_.commits_by_table()) {
-      (table == pipeline_.home_table ? result_.home_commits : result_.table_commits) += commits;
-    }
-    result_.conflicts = catalog_.conflicts();
     std::ranges::sort(lags_ms_);
     if (!lags_ms_.empty()) {
       result_.lag_p50_ms = lags_ms_[lags_ms_.size() / 2];
