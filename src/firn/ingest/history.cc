@@ -165,7 +165,8 @@ Result<PositionsMap> MapToRewindTo(const iceberg::TableMetadata& metadata, std::
     int64_t source_id = 0;
     std::from_chars(source_text->data(), source_text->data() + source_text->size(), source_id);
     const iceberg::Snapshot* source = metadata.FindSnapshot(SnapshotId{source_id});
-    if (source == nullptr || IsCommitOf(*source, pipeline)) picked = *source_text;
+    // One that was itself cherry-picked may have its rows from us.
+    if (source == nullptr || IsCommitOf(*source, pipeline) || IsCherryPicked(*source)) picked = *source_text;
     return false;
   });
   if (newest == nullptr) {

@@ -249,6 +249,11 @@ TEST_F(ManifestHistoryTest, RewindGoesToTheNewestSurvivingSnapshot) {
   EXPECT_EQ(code(MakeTable({Ours(1, 0), Ours(2, 1), MakeSnapshot(3, 1, false, picked)}, 3)), ErrorCode::kNotFound);
   EXPECT_EQ(code(MakeTable({Ours(1, 0), MakeSnapshot(3, 1, false, picked)}, 3)), ErrorCode::kNotFound)
       << "nobody knows any more whose rows they are";
+  const std::map<std::string, std::string> again = {{"source-snapshot-id", "3"}};
+  const iceberg::TableMetadata twice =
+      MakeTable({Ours(1, 0), Ours(2, 1), MakeSnapshot(3, 1, false, picked), MakeSnapshot(4, 1, false, again)}, 4);
+  EXPECT_EQ(code(twice), ErrorCode::kNotFound)
+      << "the rows of 2, by way of 3";
   // Somebody else's rows are no matter.
   EXPECT_TRUE(MapToRewindTo(MakeTable({Ours(1, 0), Foreign(2, 1), MakeSnapshot(3, 1, false, picked)}, 3), "p", store_)
                   .has_value());
