@@ -154,8 +154,8 @@ Status BatchCommitter::CheckStoreClock() {
 Result<MapDecision> BatchCommitter::Decide(const TableBatch& table, const iceberg::LoadedTable& fresh,
                                            const std::optional<PositionsMap>& stands) const {
   MapDecision decision;
-  std::optional<PositionsMap> believed = table.table->map();
-  FIRN_CHECK(believed.has_value(), "rows for a table that is not attached");
+  const std::shared_ptr<const PositionsMap> believed = table.table->shared_map();
+  FIRN_CHECK(believed != nullptr, "rows for a table that is not attached");
   if (!stands.has_value()) {
     decision.outcome = CommitOutcome::kHistoryChanged;
     decision.reason = "the property with this pipeline's positions is gone";
@@ -209,7 +209,7 @@ Result<MapCommitResult> BatchCommitter::CommitRows(TableBatch& table, const Batc
   if (batch.watermark_ms >= 0) {
     // Partitions of other workers count with the time of their last record.
     int64_t watermark = batch.watermark_ms;
-    std::optional<PositionsMap> believed = table.table->map();
+    const std::shared_ptr<const PositionsMap> believed = table.table->shared_map();
     for (const auto& [key, mark] : believed->marks) {
       if (IsLeftBehind(key, mark, batch.home_claims)) continue;
       if (batch.home_claims.contains(key) && !table.behind.contains(key)) continue;
@@ -274,7 +274,7 @@ void BatchCommitter::CommitTable(TableBatch& table, Batch& batch, BatchResult& r
             result.files += static_cast<int64_t>(written->files.size());
             result.file_bytes += written->bytes;
             (table.is_rejects ? result.rejects : result.rows) += written->rows;
-            committed_[table.table->name()] = table.table->map()->sequence_number;
+            committed_[table.table->name()] = table.table->shared_map()->sequence_number;
             Succeeded();
             return;
           case CommitOutcome::kMismatch:

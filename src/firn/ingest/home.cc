@@ -84,6 +84,11 @@ PositionsMap Home::map() const {
   return table_.map().value_or(PositionsMap());
 }
 
+std::shared_ptr<const PositionsMap> Home::shared_map() const {
+  std::shared_ptr<const PositionsMap> map = table_.shared_map();
+  return map != nullptr ? map : std::make_shared<const PositionsMap>();
+}
+
 Status Home::AdoptRules(const Marks& cut, std::stop_token stop) {
   std::lock_guard lock(*editing_);
   FIRN_ASSIGN(MapCommitResult adopted, EditLocked(
@@ -134,7 +139,7 @@ Result<MapDecision> Home::Decide(const iceberg::LoadedTable& fresh, const std::o
       return decision;
     }
     decision.next = *stands;
-  } else if (table_.map().has_value()) {
+  } else if (table_.attached()) {
     decision.outcome = CommitOutcome::kHistoryChanged;
     decision.reason = "the property with the positions was removed";
     return decision;

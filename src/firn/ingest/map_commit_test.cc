@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include "firn/env/testing/faulty_store.h"
 #include "firn/env/testing/manual_clock.h"
 #include "firn/env/testing/memory_store.h"
 #include "firn/iceberg/catalog/testing/memory_catalog.h"
@@ -182,6 +183,38 @@ TEST_F(MapCommitTest, ALookAtTheTableBetweenTwoCommitsDoesNotHideTheOthers) {
     ASSERT_TRUE(CommitBy(other_committer, other_table).has_value());
   }
   EXPECT_LE(conflicts, 1);
+}
+
+TEST_F(MapCommitTest, WhatAnAttemptHasReadTheNextOneDoesNotReadAgain) {
+  Create({{"commit.manifest.min-count-to-merge", "10"}});
+  env::FaultyStore store(store_);
+  MapCommitter committer(catalog_, store, clock_, random_, {"p", "w", ""});
+  auto commit_file = [&](int number) {
+    MapCommitRequest request;
+    iceberg::DataFile file;
+    file.file_path = "memory:///lake/" + std::to_string(number) + ".parquet";
+    file.record_count = 1;
+    file.file_size_in_bytes = 10;
+    request.files = {{0, file}};
+    request.rows = 1;
+    request.decide = [](const iceberg::LoadedTable&, const std::optional<PositionsMap>&) -> Result<MapDecision> {
+      return MapDecision{};
+    };
+    return committer.Commit(table_, request, {});
+  };
+  for (int i = 0; i < 9; ++i) ASSERT_TRUE(commit_file(i).has_value());
+
+  const int64_t reads_before = store.calls(env::StoreCall::kRead);
+  catalog_.SetFaults([&](CatalogCall call, const iceberg::TableIdentifier&) {
+    if (call == CatalogCall::kCommit) return ++commits_asked_ <= 3 ? CatalogFault::kConflict : CatalogFault::kNone;
+    return CatalogFault::kNone;
+  });
+  auto committed = commit_file(9);
+  ASSERT_TRUE(committed.has_value()) << committed.error().ToString();
+  EXPECT_EQ(committed->conflicts, 3);
+  const int64_t reads = store.calls(env::StoreCall::kRead) - reads_before;
+  EXPECT_GE(reads, 9) << "ten manifests are merged";
+  EXPECT_LE(reads, 10);
 }
 
 TEST_F(MapCommitTest, TriesAsOftenAsTheTableSaysAndWaitsLonger) {

@@ -213,14 +213,14 @@ int64_t PipelineWorker::SurelyRejectedBelow(stream::PartitionIndex index, const 
   if (rejects == nullptr) return below;
   if (rejects->detached_for(index)) {
     // H has gone on without it: only its own lane, or main behind it, has written anything above where it stands.
-    const std::optional<PositionsMap> map = rejects->state.map();
-    const int64_t stands = map.has_value() ? OffsetOf(map->marks, partition.key).value_or(0) : 0;
+    const std::shared_ptr<const PositionsMap> map = rejects->state.shared_map();
+    const int64_t stands = map != nullptr ? OffsetOf(map->marks, partition.key).value_or(0) : 0;
     return std::min(below, std::max(stands, rejects->at[index].believed));
   }
   if (!rejects->open) return below;
   const bool known = partition.started && index < rejects->at.size();
   const int64_t stands =
-      known ? rejects->at[index].believed : OffsetOf(rejects->state.map()->marks, partition.key).value_or(0);
+      known ? rejects->at[index].believed : OffsetOf(rejects->state.shared_map()->marks, partition.key).value_or(0);
   return std::max(below, stands);
 }
 

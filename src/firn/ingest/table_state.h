@@ -51,23 +51,29 @@ class TableState {
 
   // The map that the worker believes stands in the table; nullopt: not attached.
   std::optional<PositionsMap> map() const {
+    const std::shared_ptr<const PositionsMap> map = shared_map();
+    return map == nullptr ? std::nullopt : std::optional<PositionsMap>(*map);
+  }
+  // The same without a copy, null when not attached: of thousands of partitions a copy takes milliseconds.
+  std::shared_ptr<const PositionsMap> shared_map() const {
     std::lock_guard lock(mutex_);
     return map_;
   }
   void set_map(PositionsMap map) {
+    auto shared = std::make_shared<const PositionsMap>(std::move(map));
     std::lock_guard lock(mutex_);
-    map_ = std::move(map);
+    map_ = std::move(shared);
   }
   // What the map says of the rejects of another table; 0: nothing. Without a copy of the map.
   int64_t RejectedOf(const std::string& table, const PartitionKey& partition) const {
     std::lock_guard lock(mutex_);
-    if (!map_.has_value()) return 0;
+    if (map_ == nullptr) return 0;
     auto of_table = map_->rejected.find(table);
     return of_table == map_->rejected.end() ? 0 : OffsetOf(of_table->second, partition).value_or(0);
   }
   bool attached() const {
     std::lock_guard lock(mutex_);
-    return map_.has_value();
+    return map_ != nullptr;
   }
   void clear_map() {
     std::lock_guard lock(mutex_);
@@ -89,7 +95,7 @@ class TableState {
   const std::string name_;
   mutable std::mutex mutex_;
   std::shared_ptr<const iceberg::LoadedTable> loaded_;
-  std::optional<PositionsMap> map_;
+  std::shared_ptr<const PositionsMap> map_;
   bool stale_ = false;
   std::optional<SnapshotId> left_at_;  // current when we last committed, or first looked
   bool others_at_work_ = false;
