@@ -25,7 +25,9 @@ constexpr int64_t kWallEpochMs = 1'790'000'000'000;
 constexpr int64_t kSampleMs = 5000;
 constexpr int64_t kProduceMs = 250;
 constexpr int64_t kStartSpreadMs = 20'000;
-constexpr uint64_t kSwitchesMax = 2'000'000'000;
+constexpr int64_t kPollStepMsMax = 100;  // a poll sees new records that late, and costs little when there are none
+constexpr int64_t kChunkRecordsMax = 1000;
+constexpr uint64_t kSwitchesMax = 100'000'000'000;
 
 class ScaleRun {
  public:
@@ -38,6 +40,7 @@ class ScaleRun {
         store_(world_.clock()),
         catalog_([this] { return world_.clock().WallMs(); }, random_, false),
         broker_(world_.clock(), random_, faults_, history_) {
+    catalog_.set_round_trip_one_in(0);
     weather_.latency_ms_max = options.store_ms_max;
     weather_.catalog_latency_ms_max = options.catalog_ms_max;
     weather_.fault_per_mille = 0;
@@ -69,6 +72,8 @@ class ScaleRun {
     SimSourceOptions source_options;
     source_options.name = process.name();
     source_options.topics = {kTopic};
+    source_options.poll_step_ms_max = kPollStepMsMax;
+    source_options.chunk_records_max = kChunkRecordsMax;
     auto life = std::make_shared<SimLife>();
     SimSource source(broker_, process.clock(), random_, faults_, life, source_options);
     metrics::Registry registry;
