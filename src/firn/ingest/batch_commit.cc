@@ -199,8 +199,8 @@ Status BatchCommitter::CheckStoreClock() {
 Result<MapDecision> BatchCommitter::Decide(const TableBatch& table, const iceberg::LoadedTable& fresh,
                                            const std::optional<PositionsMap>& stands) const {
   MapDecision decision;
-  std::optional<PositionsMap> believed = table.table->map();
-  FIRN_CHECK(believed.has_value(), "rows for a table that is not attached");
+  const std::shared_ptr<const PositionsMap> believed = table.table->shared_map();
+  FIRN_CHECK(believed != nullptr, "rows for a table that is not attached");
   if (!stands.has_value()) {
     decision.outcome = CommitOutcome::kHistoryChanged;
     decision.reason = "the property with this pipeline's positions is gone";
@@ -260,7 +260,7 @@ Result<MapCommitResult> BatchCommitter::CommitRows(TableBatch& table, const Batc
   if (batch.watermark_ms >= 0) {
     // Partitions of other workers count with the time of their last record.
     int64_t watermark = batch.watermark_ms;
-    std::optional<PositionsMap> believed = table.table->map();
+    const std::shared_ptr<const PositionsMap> believed = table.table->shared_map();
     for (const auto& [key, mark] : believed->marks) {
       if (IsLeftBehind(key, mark, batch.home_claims)) continue;
       if (batch.home_claims.contains(key) && !table.behind.contains(key)) continue;

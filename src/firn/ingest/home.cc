@@ -88,6 +88,11 @@ PositionsMap Home::map() const {
   return table_.map().value_or(PositionsMap());
 }
 
+std::shared_ptr<const PositionsMap> Home::shared_map() const {
+  std::shared_ptr<const PositionsMap> map = table_.shared_map();
+  return map != nullptr ? map : std::make_shared<const PositionsMap>();
+}
+
 Status Home::AdoptRules(const Marks& cut, const std::set<std::string>& gone, std::stop_token stop) {
   auto adopt = [&](PositionsMap& map) -> Result<bool> {
     if (map.rules_hash == rules_hash_) return false;
@@ -147,7 +152,7 @@ Result<MapDecision> Home::Decide(const iceberg::LoadedTable& fresh, const std::o
       return decision;
     }
     decision.next = *stands;
-  } else if (table_.map().has_value()) {
+  } else if (table_.attached()) {
     decision.outcome = CommitOutcome::kHistoryChanged;
     decision.reason = "the property with the positions was removed";
     return decision;

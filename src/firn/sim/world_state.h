@@ -79,7 +79,7 @@ class World {
   const WorldOptions options_;
   // Sequences of their own, so that a kind that is switched off moves the others as little as can be.
   env::SeededRandom plan_random_, schedule_random_, fault_random_, lake_random_, broker_random_, trouble_random_,
-      producer_random_, worker_random_;
+      producer_random_, worker_random_, clone_random_;
   WorldPlan plan_;
   Scheduler scheduler_;
   Process world_process_;  // the world's own clock
@@ -94,7 +94,8 @@ class World {
   Checker checker_;
   ForeignHands hands_;
   std::vector<std::unique_ptr<Slot>> slots_;
-  std::optional<ingest::PositionsMap> home_map_;
+  std::string home_map_text_;
+  std::optional<ingest::PositionsMap> home_map_;  // parsed from that
   WorldResult result_;
   int32_t rules_version_ = 0;
   std::map<std::string, std::vector<ingest::TableRule>> rules_by_hash_;  // that were in force once

@@ -12,6 +12,7 @@ namespace {
 constexpr int64_t kOutageMsMax = 45'000;
 constexpr int64_t kQuietOneIn = 150;
 constexpr int32_t kKinds = 3;
+constexpr int64_t kCloneOneIn = 24;  // acts of foreign hands; as many are cherry-picks
 constexpr int64_t kAwaitsToDeathMax = 120;
 
 ValueShape BrokenShape(env::Random& random) {
@@ -218,6 +219,13 @@ void World::TroubleByForeignHands() {
   if (table.empty()) return;
   auto may = [&](FaultKind kind) { return !Off(kind); };
   const bool is_rejects = table == plan_.pipeline.rejects_table;
+  // From a sequence of its own, so that lives without it are what they were.
+  if (const auto rare = Below(clone_random_, kCloneOneIn); rare < 2 && !is_rejects && !plan_.without_history) {
+    if (rare == 0 && may(FaultKind::kForeignClone)) hands_.Clone(table);
+    if (rare == 1 && may(FaultKind::kForeignCherryPick)) hands_.CherryPick(table);
+    return;
+  }
+  hands_.Remember(table);
   const std::string positions = ingest::PositionsProperty(plan_.pipeline.pipeline);
   if (choice < 5) {
     if (may(FaultKind::kForeignAppend)) hands_.Append(table);
