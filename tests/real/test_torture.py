@@ -27,7 +27,7 @@ def fill(lake, namespace: str, ids, rejected):
     for number in ids:
         name = table_name(table_number(number, TABLES))
         by_table[name].append({"id": number, "t": name, "note": note_of(number)})
-    schema = Schema(t.NestedField(1, "id", t.LongType(), required=True), t.NestedField(2, "t", t.StringType()),
+    schema = Schema(t.NestedField(1, "id", t.LongType()), t.NestedField(2, "t", t.StringType()),
                     t.NestedField(3, "note", t.StringType()))
     for name, rows in by_table.items():
         table = catalog.create_table_if_not_exists(f"{namespace}.{name}", schema)
@@ -71,6 +71,31 @@ def test_it_finds_what_is_lost_doubled_wrong_and_strange(lake, name):
     # twice is so by its id and by its place.
     assert count.found == {"lost": 4, "doubled": 3 + 2 * 2, "wrong": 2, "strange": in_vain + 1}
     assert {one["table"] for one in count.examples} >= {"t00", "rejects"}
+
+
+def test_a_row_without_an_id_hides_nothing(lake, name):
+    """Neither itself, nor what is lost of its table, nor what is there and was never sent; so in the rejects."""
+    ledger = Ledger()
+    sent = ledger.take_ids(1000)
+    ledger.done(sent, "plain")
+    good = [number for number in sent if not is_malformed(number)]
+    bad = [number for number in sent if is_malformed(number)]
+    by_table = {table_number(number, TABLES): number for number in good[:50]}
+    fill(lake, name, [number for number in good if number != by_table[3]], bad[1:])
+    catalog = catalog_of(lake)
+    for table, rows in (("t03", [{"id": None, "t": "t03", "note": None},
+                                 {"id": 5_000_000, "t": "t03", "note": note_of(5_000_000)}]),
+                        ("t02", [{"id": 0, "t": "t02", "note": note_of(0)}]),
+                        ("rejects", [{"code": None, "partition": 1, "offset": 1, "value": None}])):
+        loaded = catalog.load_table(f"{name}.{table}")
+        loaded.append(pa.Table.from_pylist(rows, schema=loaded.schema().as_arrow()))
+    plan = argparse.Namespace(tables=TABLES, namespace=name)
+    count = Count(lake, "here", plan, ledger, f"{name}.rejects").all()
+    found = {(one["table"], one["kind"]): one["ids"] for one in count.examples}
+    assert found[("t03", "lost")] == [by_table[3]] and found[("rejects", "lost")] == bad[:1]
+    assert sorted(found[("t03", "strange")], key=str) == [5_000_000, None]
+    assert found[("t02", "strange")] == [0]
+    assert found[("rejects", "strange")] == [None] and found[("rejects", "wrong")] == [None]
 
 
 def test_it_finds_nothing_where_all_is_right(lake, name):
