@@ -13,6 +13,7 @@ from pyiceberg import types as t
 from pyiceberg.schema import Schema
 
 from readers import catalog_of
+from torture import failures_of
 from torture_count import Count, is_right
 from torture_feed import Ledger, is_malformed, note_of, table_name, table_number, value_of
 
@@ -110,6 +111,21 @@ def test_it_finds_nothing_where_all_is_right(lake, name):
     assert count.rows + count.rejected == 3000
 
 
+def test_its_verdict_is_about_more_than_rows():
+    """A worker that crashes, hangs or stands still fails the torture, though no row is lost by it."""
+    good = {"lost": 0, "doubled": 0, "wrong": 0, "strange": 0, "ends_by_itself": [], "read_under_attack": [10, 20],
+            "failed_stops": [{"worker": "a/0", "code": 1}],
+            "settled": {"code": 0, "attempts": 1, "group_offsets_at_the_end": True}}
+    assert failures_of({"a": good}, []) == []
+    assert failures_of({"a": good}, ["a/1"])
+    aborted = {"worker": "a/0", "code": -6}
+    for bad in ({"lost": 1}, {"doubled": 1}, {"wrong": 1}, {"strange": 1}, {"ends_by_itself": [aborted]},
+                {"failed_stops": [aborted]}, {"read_under_attack": [20, 20]}, {"read_under_attack": [0, 0]},
+                *({"settled": {**good["settled"], **part}}
+                  for part in ({"code": 3}, {"code": None}, {"attempts": 2}, {"group_offsets_at_the_end": False}))):
+        assert len(failures_of({"a": {**good, **bad}}, [])) == 1, bad
+
+
 @pytest.mark.slow
 def test_half_a_minute_of_it(work, name):
     report = work / name / "report.json"
@@ -121,7 +137,7 @@ def test_half_a_minute_of_it(work, name):
     assert done.returncode == 0, done.stderr[-4000:]
     found = json.loads(report.read_text())
     pipeline = found["pipelines"]["fixture"]
-    assert found["verdict"] == "passed" and sum(found["attacks"].values()) > 3
+    assert found["verdict"] == "passed" and not found["failures"] and sum(found["attacks"].values()) > 3
     assert pipeline["rows"] > 1000 and pipeline["rejects"] > 10
     refused = subprocess.run([sys.executable, pathlib.Path(__file__).parent / "torture.py", "--minutes", "0"],
                              capture_output=True, text=True, timeout=60, check=False)
