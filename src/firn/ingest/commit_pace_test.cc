@@ -90,7 +90,7 @@ TEST(CommitPaceTest, NeverBeyondTheLongest) {
   for (int i = 0; i < 1000; ++i) pace.SawWorker(std::to_string(i), kNowMs);
   pace.CommitTook(30'000);
   EXPECT_EQ(pace.Stretch(60'000, kLongestMs, kNowMs), kLongestMs);
-  pace.CommitTook(INT64_MAX);
+  for (int i = 0; i < 2; ++i) pace.CommitTook(INT64_MAX);  // the median, too
   EXPECT_EQ(pace.Stretch(60'000, kLongestMs, kNowMs), kLongestMs);
   EXPECT_EQ(pace.Stretch(60'000, INT64_MAX, kNowMs), INT64_MAX);
 }
