@@ -1,8 +1,10 @@
 """Topics and records: what is sent to Kafka, and the rows that must come of it."""
 
+import base64
 import dataclasses
 import hashlib
 import random
+import uuid
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicCollection, TopicPartition
 from confluent_kafka.admin import AdminClient, NewPartitions, NewTopic
@@ -46,10 +48,10 @@ class Topics:
         wait_until(lambda: self._partitions(name) == 0, 30, f"topic {name} is gone", 0.1)
 
     def identity(self, topic: str) -> tuple[str, str]:
-        """Cluster id and topic id."""
+        """Cluster id and topic id, the latter as Firn writes it: Kafka's own text of it is base64."""
         cluster = self.admin.describe_cluster(request_timeout=10).result(30).cluster_id
         described = self.admin.describe_topics(TopicCollection([topic]), request_timeout=10)[topic].result(30)
-        return cluster, str(described.topic_id)
+        return cluster, str(uuid.UUID(bytes=base64.urlsafe_b64decode(f"{described.topic_id}==")))
 
     def producer(self, **settings) -> "TopicProducer":
         return TopicProducer(self.bootstrap, settings)

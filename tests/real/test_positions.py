@@ -6,7 +6,7 @@ from pyiceberg.expressions import GreaterThanOrEqual
 
 import firn
 from produce import SMALL_COLUMNS, small_events
-from readers import assert_once, catalog_of, ids, load
+from readers import assert_once, assert_rows, catalog_of, load
 
 
 def events_table(name: str) -> dict:
@@ -63,7 +63,7 @@ def test_set_forward_skips_and_without_yes_changes_nothing(lake, topics, pipelin
     assert offsets(positions(pipeline, "show")["home"]["positions"]) == {0: 100}
     assert positions(pipeline, "set", "--topic", name, "--offset", "150", "--tables", "--yes")["done"]
     pipeline.catch_up()
-    assert ids(lake, f"{name}.events") == [*range(100), *range(150, 200)]
+    assert_rows(lake, f"{name}.events", [*range(100), *range(150, 200)])
 
 
 def test_set_backward_with_tables_reads_again_and_without_skips(lake, topics, pipelines, name):
@@ -128,13 +128,13 @@ def test_a_dropped_and_remade_table_is_not_attached_afresh(lake, topics, pipelin
     catalog.create_table(f"{name}.events", schema)
     topics.send(name, small_events(100, 100).values, 1)
     pipeline.catch_up(expect=firn.DETACHED)
-    assert ids(lake, f"{name}.events") == []
+    assert_rows(lake, f"{name}.events", [])
     positions(pipeline, "resume", "--table", f"{name}.events", "--continue", "--yes")
     # Its old rows are gone and are not read again; nor are those that the others had while it was held.
     pipeline.catch_up()
     topics.send(name, small_events(200, 100).values, 1)
     pipeline.catch_up()
-    assert ids(lake, f"{name}.events") == list(range(200, 300))
+    assert_rows(lake, f"{name}.events", range(200, 300))
 
 
 def test_two_pipelines_of_one_topic_need_a_word(lake, topics, pipelines, name):
@@ -146,4 +146,44 @@ def test_two_pipelines_of_one_topic_need_a_word(lake, topics, pipelines, name):
     assert_once(lake, f"{name}.events", 0, 50)
     second.change({"allow_shared_topic": True})
     second.catch_up()
-    assert len(ids(lake, f"{name}.events")) == 100
+    assert_rows(lake, f"{name}.events", [*range(50), *range(50)])
+
+
+def test_move_to_a_mirror_on_another_cluster(lake, topics, other_topics, pipelines, name, work):
+    """Its offsets are others: the old log has transaction markers, the mirror has none. Each record is there once, and
+    the mirror is read from where the old log was left."""
+    topics.create(name, 2)
+    with topics.producer(**{"transactional.id": name}) as producer:
+        producer.inner.init_transactions(30)
+        producer.inner.begin_transaction()
+        for number, value in enumerate(small_events(0, 100).values):
+            producer.send(name, value, number % 2)
+        producer.inner.commit_transaction(30)
+    topics.send(name, small_events(100, 100).values, 2)
+    pipeline = pipelines(lake, [events_table(name)])
+    pipeline.catch_up()
+    before = positions(pipeline, "show")
+    assert offsets(before["home"]["positions"]) == {0: 101, 1: 101}
+    other_topics.create(name, 2)
+    other_topics.send(name, small_events(0, 300).values, 2)
+
+    old_cluster, old_topic_id = topics.identity(name)
+    mark = before["home"]["positions"][0]
+    assert (mark["cluster_id"], mark["topic_id"]) == (old_cluster, old_topic_id)
+    cluster, topic_id = other_topics.identity(name)
+    pairs = work / f"{name}.pairs"
+    words = ("move", "--topic", name, "--from-cluster", old_cluster, "--cluster-id", cluster, "--topic-id", topic_id,
+             "--offsets", str(pairs))
+    pairs.write_text("0 101 100\n")
+    run = pipeline.command("positions", *words, "--yes", "--json")
+    assert run.process.popen.returncode not in (firn.SUCCESS, None), "an offset of partition 1 is missing"
+    pairs.write_text("0 101 100\n1 101 100\n")
+    assert not positions(pipeline, *words)["done"]
+    assert positions(pipeline, "show") == before, "a plan changes nothing"
+    assert positions(pipeline, *words, "--yes")["done"]
+
+    pipeline.change({"kafka": {"bootstrap.servers": other_topics.bootstrap}})
+    result = pipeline.catch_up()
+    assert (result["records"], result["rows_committed"]) == (100, 100), "the mirror is read from its copy of the end"
+    assert_once(lake, f"{name}.events", 0, 300)
+    assert other_topics.committed(f"firn-{name}", name) == other_topics.ends(name)
