@@ -108,7 +108,9 @@ TEST_F(ResumeTest, WhatEndsItInBetweenLosesNothing) {
     ASSERT_NE(EntryOf("lake.events", 0), nullptr);
     EXPECT_EQ(EntryOf("lake.events", 0)->hold, by_hand);
     // By hand it is for the same hand to end it; a worker goes on by itself.
-    if (by_hand) ASSERT_TRUE(Resume("lake.events", ResumeMode::kRewind, by_hand).has_value());
+    if (by_hand) {
+      ASSERT_TRUE(Resume("lake.events", ResumeMode::kRewind, by_hand).has_value());
+    }
     Produce(100, 50);
     auto run = RunOnce(options_);
     ExpectCaughtUp(run);
