@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "firn/base/log.h"
+#include "firn/ingest/attach.h"
 #include "firn/ingest/pipeline_worker.h"
 #include "firn/ingest/topic_start.h"
 
@@ -105,8 +106,7 @@ Status PipelineWorker::DetachSink(Sink& sink, const std::string& reason, bool ho
       entries.push_back(DetachedEntry{sink.state.name(), partition.key, partition.name.topic, reason, now_ms, hold,
                                       SurelyRejectedBelow(index, home_map)});
     }
-    FIRN_ASSIGN(MapCommitResult edited, home_.Detach(entries, stop_));
-    return RequireDone(edited, home_.name());
+    return RequireDoneFor(home_.Detach(entries, stop_), home_.name());
   }));
   OnDetached(sink);
   return {};
