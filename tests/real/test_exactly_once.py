@@ -222,7 +222,7 @@ def test_requests_and_answers_get_lost_everywhere(attacked, topics, pipelines, n
     answered by an error that may or may not be true."""
     topics.create(name, 3)
     pipeline = pipelines(attacked.lake, [events_table(name, "{field:kind}")], changes=attacked.changes(
-        {"catalog": {"timeout": "5s"}, "commit": {"shutdown_deadline": "80s"}}))
+        {"commit": {"shutdown_deadline": "80s"}}))
     feed = Feed(topics, name, 3, 500)
     feed.start()
     run = pipeline.start()

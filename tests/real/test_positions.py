@@ -1,7 +1,10 @@
 """`firn positions`: shown as they stand in the tables; set, resumed and rebuilt by hand."""
 
 import json
+import pathlib
+import uuid
 
+import pytest
 from pyiceberg.expressions import GreaterThanOrEqual
 
 import firn
@@ -187,3 +190,53 @@ def test_move_to_a_mirror_on_another_cluster(lake, topics, other_topics, pipelin
     assert (result["records"], result["rows_committed"]) == (100, 100), "the mirror is read from its copy of the end"
     assert_once(lake, f"{name}.events", 0, 300)
     assert other_topics.committed(f"firn-{name}", name) == other_topics.ends(name)
+
+
+def registered(lake, table: str, copy: str):
+    """By register_table, from the table's own metadata."""
+    catalog_of(lake).register_table(copy, load(lake, table).metadata_location)
+
+
+def copied(lake, table: str, copy: str):
+    """The metadata file is copied, with a folder and a uuid of its own: as backup tools do."""
+    document = json.loads(local(load(lake, table).metadata_location).read_text())
+    document["location"] = document["location"].rsplit("/", 1)[0] + "/copy"
+    document["table-uuid"] = str(uuid.uuid4())
+    folder = local(document["location"]) / "metadata"
+    folder.mkdir(parents=True)
+    (folder / "00000-copy.metadata.json").write_text(json.dumps(document))
+    catalog_of(lake).register_table(copy, f"file://{folder}/00000-copy.metadata.json")
+
+
+def local(location: str) -> pathlib.Path:
+    return pathlib.Path("/" + location.removeprefix("file:").lstrip("/"))
+
+
+@pytest.mark.parametrize("clone", [registered, copied], ids=lambda clone: clone.__name__)
+def test_a_clone_is_never_taken_for_a_new_table(lake, topics, pipelines, name, clone):
+    """A copy has the positions of the table that it was made from. The table itself is not concerned; when a rule leads
+    to the copy the pipeline stops before it commits anything, whatever the policy, and goes on when the rule is gone."""
+    topics.create(name, 2)
+    table, copy, others = (f"{name}.{one}" for one in ("events", "copy", "others"))
+    tables = [{"name": table, "columns": SMALL_COLUMNS, "match": [{"field": "kind", "equals": "k0"}]},
+              {"name": others, "columns": SMALL_COLUMNS}]
+    pipeline = pipelines(lake, tables)
+    topics.send(name, small_events(0, 300).values, 2)
+    pipeline.catch_up()
+    clone(lake, table, copy)
+    topics.send(name, small_events(300, 300).values, 2)
+    assert not pipeline.catch_up()["detached"]
+    to_copy = {"name": copy, "columns": SMALL_COLUMNS, "match": [{"field": "kind", "equals": "k1"}]}
+    topics.send(name, small_events(600, 300).values, 2)
+    for policy in ("hold", "rewind", "continue"):
+        pipeline.change({"history": {"policy": policy}, "tables": [tables[0], to_copy, tables[1]]})
+        error = pipeline.catch_up(expect=firn.FAILURE)["error"]
+        assert error["code"] == "invalid_input" and copy in error["message"]
+        assert_rows(lake, copy, range(0, 300, 3))
+        assert_rows(lake, table, range(0, 600, 3))
+        assert_rows(lake, others, [number for number in range(600) if number % 3])
+    pipeline.change({"tables": tables})
+    assert pipeline.catch_up()["rejects_committed"] == 0
+    assert_rows(lake, copy, range(0, 300, 3))
+    assert_rows(lake, table, range(0, 900, 3))
+    assert_rows(lake, others, [number for number in range(900) if number % 3])
