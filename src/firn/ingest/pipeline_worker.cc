@@ -388,6 +388,7 @@ Batch PipelineWorker::Freeze(bool checkpoint) {
 
   in_flight_rejected_.clear();
   FreezeDetached(batch, home_map);
+  const Sink* rejects = sinks_.Find(options_.rejects_table);
   for (auto& sink : sinks_.all()) {
     if (!sink->open) continue;
     Claims claims;
@@ -405,7 +406,8 @@ Batch PipelineWorker::Freeze(bool checkpoint) {
         claims[partition.key] = Claim{at.believed, partition.read, partition.name.topic};
         claimed.push_back({sink.get(), index, partition.read.offset});
       }
-      if (partition.read.offset > at.rejected) {
+      const bool has_its_rejects = rejects != nullptr && rejects->skip_below(index) != INT64_MAX;
+      if (has_its_rejects && partition.read.offset > at.rejected) {
         rejected_if_detached[partition.key] = Claim{at.rejected, partition.read, partition.name.topic};
       }
       if (at.detached && partition.read.offset >= std::max(partition.home_believed, at.owed_below)) {

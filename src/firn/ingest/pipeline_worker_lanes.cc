@@ -176,7 +176,9 @@ void PipelineWorker::OnDetached(Sink& sink) {
     const bool was_taking_part =
         partitions_[index].started && index < sink.at.size() && sink.at[index].skip_below != INT64_MAX;
     SetSkip(sink, index, home_map);
-    if (rejects_wait && was_taking_part) rejects_pending_.push_back({&sink, index, partitions_[index].read.offset});
+    // Of a partition that the rejects table is detached for, none of the rejects are there.
+    if (!rejects_wait || !was_taking_part || rejects->skip_below(index) == INT64_MAX) continue;
+    rejects_pending_.push_back({&sink, index, partitions_[index].read.offset});
   }
   lanes_settled_ = false;
   lanes_changed_ = true;
@@ -342,6 +344,7 @@ void PipelineWorker::FreezeDetached(Batch& batch, const PositionsMap& home_map) 
 // What a batch with rejects says of detached tables: those that main has taken in, those that were just detached, and
 // those whose marks nobody needs any more.
 void PipelineWorker::FreezeRejected(TableBatch& rejects) {
+  const Sink* table = sinks_.Find(options_.rejects_table);
   auto claim = [&](Sink& sink, stream::PartitionIndex index, const stream::Position& to) {
     const Partition& partition = partitions_[index];
     rejects.rejected[sink.state.name()][partition.key] = Claim{sink.at[index].rejected, to, partition.name.topic};
@@ -350,7 +353,7 @@ void PipelineWorker::FreezeRejected(TableBatch& rejects) {
   for (const auto& sink : sinks_.all()) {
     if (sink->is_rejects()) continue;
     for (stream::PartitionIndex index : Owned()) {
-      if (index >= sink->at.size()) continue;
+      if (index >= sink->at.size() || table->skip_below(index) == INT64_MAX) continue;
       const Sink::AtPartition& at = sink->at[index];
       const stream::Position& read = partitions_[index].read;
       if (sink->taken_in(index) && read.offset > at.rejected) claim(*sink, index, read);

@@ -5,7 +5,7 @@
 namespace firn::sim {
 namespace {
 
-ScaleResult Run(int32_t workers, int32_t partitions) {
+ScaleResult RunScaled(int32_t workers, int32_t partitions) {
   ScaleOptions options;
   options.workers = workers;
   options.partitions = partitions;
@@ -18,7 +18,7 @@ int64_t CommitsThen(const ScaleResult& result) {
 }
 
 TEST(ScaleTest, ThreeWorkersOnOneTableHardlyEverMeet) {
-  const ScaleResult result = Run(3, 12);
+  const ScaleResult result = RunScaled(3, 12);
   ASSERT_EQ(result.trouble, "");
   ASSERT_GE(CommitsThen(result), 40);
   EXPECT_LE((result.end.conflicts - result.start.conflicts) * 5, CommitsThen(result));
@@ -26,7 +26,7 @@ TEST(ScaleTest, ThreeWorkersOnOneTableHardlyEverMeet) {
 }
 
 TEST(ScaleTest, TenWorkersOnOneTableCommitAsOftenAsTheyAreTold) {
-  const ScaleResult result = Run(10, 40);
+  const ScaleResult result = RunScaled(10, 40);
   ASSERT_EQ(result.trouble, "");
   ASSERT_GE(CommitsThen(result), 100);
   EXPECT_LE((result.end.conflicts - result.start.conflicts) * 5, CommitsThen(result));
