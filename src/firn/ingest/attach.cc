@@ -102,6 +102,8 @@ Result<AttachResult> OpenAttached(MapCommitter& committer, TableState& table, co
                              : "the table was dropped and made again: it has another uuid and no positions";
     return result;
   }
+  result.hold_reason = SwappedReason(loaded->metadata, listed);
+  if (!result.hold_reason.empty()) return result;
   FIRN_ASSIGN(HistoryVerdict history,
               JudgeHistory(loaded->metadata, table.name(), committer.identity().pipeline, *stands, committer.store(),
                            listed.sequence_number));

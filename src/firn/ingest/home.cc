@@ -37,11 +37,15 @@ Result<iceberg::LoadedTable> LoadOrCreate(iceberg::Catalog& catalog, const icebe
     LogInfo("table created", {{"table", identifier.ToString()}, {"location", created->metadata.location}});
     return created;
   }
-  ErrorCode code = created.error().code();
-  if (code == ErrorCode::kAlreadyExists || code == ErrorCode::kConflict || code == ErrorCode::kCommitStateUnknown) {
-    return catalog.LoadTable(identifier);
+  const ErrorCode code = created.error().code();
+  if (code != ErrorCode::kAlreadyExists && code != ErrorCode::kConflict && code != ErrorCode::kCommitStateUnknown) {
+    return created;
   }
-  return created;
+  loaded = catalog.LoadTable(identifier);
+  const bool missing = !loaded.has_value() && loaded.error().code() == ErrorCode::kNotFound;
+  // It was not made after all: trying again mends that, and a table that is not there does not say so.
+  if (missing && code != ErrorCode::kAlreadyExists) return created;
+  return loaded;
 }
 
 Home::Home(MapCommitter& committer, iceberg::TableIdentifier identifier, std::string rules_hash, env::Threads& threads)
@@ -82,6 +86,11 @@ Status Home::Reload() {
 
 PositionsMap Home::map() const {
   return table_.map().value_or(PositionsMap());
+}
+
+std::shared_ptr<const PositionsMap> Home::shared_map() const {
+  std::shared_ptr<const PositionsMap> map = table_.shared_map();
+  return map != nullptr ? map : std::make_shared<const PositionsMap>();
 }
 
 Status Home::AdoptRules(const Marks& cut, const std::set<std::string>& gone, std::stop_token stop) {
@@ -143,7 +152,7 @@ Result<MapDecision> Home::Decide(const iceberg::LoadedTable& fresh, const std::o
       return decision;
     }
     decision.next = *stands;
-  } else if (table_.map().has_value()) {
+  } else if (table_.attached()) {
     decision.outcome = CommitOutcome::kHistoryChanged;
     decision.reason = "the property with the positions was removed";
     return decision;

@@ -30,10 +30,11 @@ class Home {
   Status Reload();
 
   PositionsMap map() const;  // as last seen
+  std::shared_ptr<const PositionsMap> shared_map() const;  // the same without a copy; never null
   const std::string& name() const { return table_.name(); }
   const std::string& rules_hash() const { return rules_hash_; }
   // The home was last written under other routing rules; AdoptRules comes before anything else.
-  bool rules_changed() const { return map().rules_hash != rules_hash_; }
+  bool rules_changed() const { return shared_map()->rules_hash != rules_hash_; }
 
   // `edit` changes the fresh map (`home` is set) and returns false when nothing needs to change. A kConflict from it
   // means that somebody else moved H (mismatch).

@@ -90,7 +90,8 @@ LaneEnd Lane::Run(std::stop_token stop) {
   if (status.has_value()) {
     end.kind = LaneEnd::Kind::kCaughtUp;
     for (const At& at : at_) {
-      end.partitions.push_back({at.partition.index, at.believed, at.read, at.rejected_below, at.rejected});
+      end.partitions.push_back(
+          {at.partition.index, at.partition.since_ms, at.believed, at.read, at.rejected_below, at.rejected});
     }
     return end;
   }
@@ -156,7 +157,15 @@ Status Lane::Open(std::stop_token stop) {
     FIRN_TRY(sinks_.Open(*rejects_, stop));
     if (!rejects_->open) return Fail(ErrorCode::kUnavailable, rejects_->closed_reason);
   }
+  // After the tables: what the home says of their rejects is then no older than what they say themselves.
+  FIRN_TRY(home_.Reload());
   home_map_ = home_.map();
+  for (const LanePartition& partition : request_.partitions) {
+    const DetachedEntry* entry = home_map_.home->FindDetached(request_.table, partition.key);
+    if (entry != nullptr && entry->since_ms == partition.since_ms) continue;
+    failure_kind_ = LaneEnd::Kind::kForgotten;
+    return Fail(ErrorCode::kConflict, "somebody else has changed what the home says of the table");
+  }
   const PositionsMap map = *target_->state.map();
   const PositionsMap rejects_map = writes_rejects() ? *rejects_->state.map() : PositionsMap();
   for (const LanePartition& partition : request_.partitions) {
@@ -439,7 +448,8 @@ Status Lane::AfterCommit(BatchResult result, bool claimed_rows, bool claimed_rej
     if (claimed_rows) at.believed = std::max(at.believed, at.read.offset);
     if (claimed_rejects) at.rejected = std::max(at.rejected, at.read.offset);
     at.rejected_below = std::max(at.rejected_below, at.read.offset);
-    progress_.committed.push_back({at.partition.index, at.believed, at.read, at.rejected_below, at.rejected});
+    progress_.committed.push_back(
+        {at.partition.index, at.partition.since_ms, at.believed, at.read, at.rejected_below, at.rejected});
   }
   for (const auto& [code, count] : std::exchange(dropped_, {})) progress_.dropped[code] += count;
   return {};

@@ -27,7 +27,8 @@ struct LanePartition {
   stream::PartitionIndex index = 0;
   stream::SourcePartition name;
   PartitionKey key;
-  int64_t rejected_below = 0;  // of the home's entry
+  int64_t since_ms = 0;        // of the home's entry
+  int64_t rejected_below = 0;  // likewise
   int64_t goal = 0;            // where main reads
 };
 
@@ -49,6 +50,7 @@ struct LaneEnd {
   std::optional<Error> error;
   struct Partition {
     stream::PartitionIndex index = 0;
+    int64_t since_ms = 0;        // of the home's entry, when the lane began
     int64_t believed = 0;        // T
     stream::Position read;       // every row below is committed
     int64_t rejected_below = 0;  // every reject below is committed

@@ -104,6 +104,19 @@ class LanesTest : public WorkerTest {
   int64_t broken_ = 0;
 };
 
+// A table that is set back to before what its lane committed is known by the home's note alone.
+TEST_F(LanesTest, TheHomeNotesWhatALaneHasCommitted) {
+  Produce(0, 90);
+  ExpectCaughtUp(RunOnce(TwoTables()));
+  DetachEvents(90, 90, TwoTables());
+  ExpectCaughtUp(RunOnce(TwoTables()));
+  ExpectBothExact(180);
+  const PositionsMap home = MapOf(Load("lake.p__home").metadata, "p").value().value();
+  EXPECT_TRUE(home.home->detached.empty());
+  EXPECT_EQ(home.home->Find("lake.events")->sequence_number,
+            MapOf(Load("lake.events").metadata, "p").value()->sequence_number);
+}
+
 TEST_F(LanesTest, TableCatchesUpWhileMainGoesOn) {
   Produce(0, 90);
   ExpectCaughtUp(RunOnce(TwoTables()));

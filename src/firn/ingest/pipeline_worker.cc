@@ -286,7 +286,8 @@ Status PipelineWorker::WatchPartitionsOfOthers() {
   others_asked_ms_ = now_ms;
   Status reloaded = home_.Reload();
   if (!reloaded.has_value() && !IsTransient(reloaded.error().code())) return reloaded;
-  const PositionsMap home_map = home_.map();
+  const std::shared_ptr<const PositionsMap> home_seen = home_.shared_map();
+  const PositionsMap& home_map = *home_seen;
   for (Partition& partition : partitions_) {
     if (!awaited(partition)) continue;
     int64_t stands = OffsetOf(home_map.marks, partition.key).value_or(0);
@@ -354,7 +355,8 @@ Batch PipelineWorker::Freeze(bool checkpoint) {
   Batch batch;
   batch.checkpoint = checkpoint;
   if (until_caught_up_) batch.home_patience_ms = options_.give_up_after_ms;
-  const PositionsMap home_map = home_.map();
+  const std::shared_ptr<const PositionsMap> home_seen = home_.shared_map();
+  const PositionsMap& home_map = *home_seen;
   bool complete = true;
   int64_t watermark_ms = INT64_MAX;
   in_flight_.clear();
@@ -378,7 +380,9 @@ Batch PipelineWorker::Freeze(bool checkpoint) {
   for (const auto& [of, below] : std::exchange(rejected_until_, {})) {
     if (!checkpoint) rejected_until_[of] = below;
     if (checkpoint && partitions_[of.second].owned) {
-      batch.rejected.push_back({of.first, partitions_[of.second].key, below});
+      const Sink* sink = sinks_.Find(of.first);
+      const int64_t since_ms = sink != nullptr && of.second < sink->at.size() ? sink->at[of.second].since_ms : 0;
+      batch.rejected.push_back({of.first, partitions_[of.second].key, since_ms, below});
     }
   }
 
@@ -405,7 +409,7 @@ Batch PipelineWorker::Freeze(bool checkpoint) {
         rejected_if_detached[partition.key] = Claim{at.rejected, partition.read, partition.name.topic};
       }
       if (at.detached && partition.read.offset >= std::max(partition.home_believed, at.owed_below)) {
-        batch.caught_up.emplace_back(sink->state.name(), partition.key);
+        batch.caught_up.push_back({sink->state.name(), partition.key, at.since_ms});
       }
     }
     sink->CutSlab();
@@ -536,6 +540,7 @@ Status PipelineWorker::AfterCommit(BatchResult result) {
   }
   RefreshPlans();
   UpdatePace();
+  if (result.conflicts > 0) batch_started_ms_ += CommitPace::Shift(commit_interval_ms_, deps_.random);
   if (result.rows + result.rejects > 0) {
     LogInfo("committed", {{"rows", result.rows},
                           {"rejects", result.rejects},
@@ -595,7 +600,8 @@ Status PipelineWorker::ReleaseWhenFlushed() {
 }
 
 void PipelineWorker::PublishGroupOffsets() {
-  const PositionsMap home_map = home_.map();
+  const std::shared_ptr<const PositionsMap> home_seen = home_.shared_map();
+  const PositionsMap& home_map = *home_seen;
   std::vector<stream::PartitionPosition> offsets;
   for (stream::PartitionIndex index : Owned()) {
     auto mark = home_map.marks.find(partitions_[index].key);
@@ -611,7 +617,8 @@ void PipelineWorker::PublishGroupOffsets() {
 
 void PipelineWorker::PublishStatus() {
   WorkerStatus status = counters_;
-  const PositionsMap home_map = home_.map();
+  const std::shared_ptr<const PositionsMap> home_seen = home_.shared_map();
+  const PositionsMap& home_map = *home_seen;
   const int64_t now_ms = deps_.clock.WallMs();
   int64_t lag = 0;
   bool known = assigned_once_;

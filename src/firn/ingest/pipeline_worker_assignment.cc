@@ -97,7 +97,8 @@ Status PipelineWorker::DetachSink(Sink& sink, const std::string& reason, bool ho
   sink.Close(reason, hold);
   const int64_t now_ms = deps_.clock.WallMs();
   FIRN_TRY(RetryTransient("detaching a table", [&]() -> Status {
-    const PositionsMap home_map = home_.map();
+    const std::shared_ptr<const PositionsMap> home_seen = home_.shared_map();
+    const PositionsMap& home_map = *home_seen;
     std::vector<DetachedEntry> entries;
     for (stream::PartitionIndex index : Owned()) {
       const Partition& partition = partitions_[index];
@@ -124,7 +125,8 @@ Status PipelineWorker::OpenWanted(Sink& sink) {
     opened = open();
   }
   if (!opened.has_value() && opened.error().code() == ErrorCode::kCancelled) return opened;
-  const PositionsMap home_map = home_.map();
+  const std::shared_ptr<const PositionsMap> home_seen = home_.shared_map();
+  const PositionsMap& home_map = *home_seen;
   bool listed = home_map.home.has_value() && home_map.home->Find(table) != nullptr;
   if (!opened.has_value()) return listed ? DetachSink(sink, opened.error().ToString(), false) : std::move(opened);
   if (!sink.hold) return {};
@@ -146,7 +148,8 @@ Status PipelineWorker::OpenSinks() {
     FIRN_ASSIGN(Sink * sink, sinks_.FindOrMake(rule.name, &rule));
     wanted.push_back(sink);
   }
-  const PositionsMap home_map = home_.map();
+  const std::shared_ptr<const PositionsMap> home_seen = home_.shared_map();
+  const PositionsMap& home_map = *home_seen;
   for (const DetachedEntry& entry : home_map.home->detached) {
     for (const TableRule& rule : options_.tables) {
       if (!rule.is_template() || !CouldHaveMade(rule.name, entry.table)) continue;
@@ -168,7 +171,8 @@ Status PipelineWorker::OpenSinks() {
 // A sink has been opened while partitions run. For those that the home lists as detached it has its lanes; where it was
 // only closed, main reads again.
 void PipelineWorker::TakePartAgain(Sink& sink) {
-  const PositionsMap home_map = home_.map();
+  const std::shared_ptr<const PositionsMap> home_seen = home_.shared_map();
+  const PositionsMap& home_map = *home_seen;
   for (size_t i = 0; i < partitions_.size(); ++i) {
     const auto index = static_cast<stream::PartitionIndex>(i);
     if (!partitions_[i].started) continue;
@@ -209,7 +213,8 @@ Status PipelineWorker::AdoptRules() {
                             home_.name()));
   }
   if (home_.rules_changed()) {
-    const PositionsMap home_map = home_.map();
+    const std::shared_ptr<const PositionsMap> home_seen = home_.shared_map();
+    const PositionsMap& home_map = *home_seen;
     Marks cut;
     for (const ListedTable& listed : home_map.home->tables) {
       FIRN_ASSIGN(iceberg::TableIdentifier identifier, iceberg::TableIdentifier::Parse(listed.table));
@@ -242,6 +247,7 @@ void PipelineWorker::SetSkip(Sink& sink, stream::PartitionIndex index, const Pos
   Sink::AtPartition at;
   at.detached = detached != nullptr;
   at.hold = detached != nullptr && detached->hold;
+  at.since_ms = detached != nullptr ? detached->since_ms : 0;
   at.believed = sink.state.OffsetAt(key).value_or(0);
   at.rejected_below = detached != nullptr ? detached->rejected_below : 0;
   if (Sink* rejects = sinks_.Find(options_.rejects_table); rejects != nullptr && rejects->open && !sink.is_rejects()) {
@@ -269,7 +275,8 @@ Status PipelineWorker::StartPartitions(const std::vector<stream::PartitionIndex>
     return EnsureTopicsStarted(home_, deps_.source, options_.start, names, stop_);
   }));
   FIRN_TRY(OpenSinks());
-  const PositionsMap home_map = home_.map();
+  const std::shared_ptr<const PositionsMap> home_seen = home_.shared_map();
+  const PositionsMap& home_map = *home_seen;
   std::vector<stream::PartitionPosition> start;
   for (stream::PartitionIndex index : partitions) {
     Partition& partition = partitions_[index];
@@ -315,10 +322,10 @@ void PipelineWorker::ResetIfMovedByOthers(const std::vector<stream::PartitionInd
           fmt::format("positions of {}/{} were moved by somebody else", partition.name.topic, partition.name.partition);
     }
   };
-  compare(home_.map().marks, [&](stream::PartitionIndex index) { return partitions_[index].home_believed; });
+  compare(home_.shared_map()->marks, [&](stream::PartitionIndex index) { return partitions_[index].home_believed; });
   for (const auto& sink : sinks_.all()) {
     if (!sink->open) continue;
-    const std::optional<PositionsMap> map = sink->state.map();
+    const std::shared_ptr<const PositionsMap> map = sink->state.shared_map();
     compare(map->marks, [&](stream::PartitionIndex index) -> std::optional<int64_t> {
       if (index >= sink->at.size() || sink->at[index].skip_below == INT64_MAX) return std::nullopt;
       return sink->at[index].believed;

@@ -41,6 +41,7 @@ void PipelineWorker::TakeLaneProgress() {
     for (const BatchResult& result : progress.batches) {
       if (result.kind == BatchResult::Kind::kForget && !stopping_) metrics_.CountMismatch();
       CountCommitted(result);
+      batch_committer_.NoteCommitted(result.sequence_numbers);
     }
     metrics_.CountLaneRecords(progress.records);
     for (const auto& [code, count] : progress.dropped) {
@@ -49,10 +50,12 @@ void PipelineWorker::TakeLaneProgress() {
     }
     Sink* sink = sinks_.Find(table);
     for (const LaneEnd::Partition& done : progress.committed) {
+      // An entry that was made anew says less than a lane that began before.
+      if (sink == nullptr || done.index >= sink->at.size() || sink->at[done.index].since_ms != done.since_ms) continue;
       int64_t& until = rejected_until_[{table, done.index}];
       until = std::max(until, done.rejected_below);
       // Of a lane that was cancelled, main may have the partition again since, from positions that it has read itself.
-      if (sink != nullptr && sink->detached_for(done.index) && !sink->taken_in(done.index)) {
+      if (sink->detached_for(done.index) && !sink->taken_in(done.index)) {
         sink->at[done.index].believed = done.believed;
         sink->at[done.index].rejected_below = std::max(sink->at[done.index].rejected_below, done.rejected_below);
       }
@@ -71,9 +74,18 @@ void PipelineWorker::TakeLaneEnds() {
       reset_reason_ = fmt::format("table '{}' cannot be opened any more", ended.end.blocked_by);
     }
     Sink* sink = sinks_.Find(ended.request.table);
-    if (!ended.end.held || sink == nullptr) continue;
+    if (sink == nullptr || (!ended.end.held && ended.end.kind != LaneEnd::Kind::kForgotten)) continue;
     const PositionsMap home_map = home_.map();
-    for (const LanePartition& partition : ended.request.partitions) SetSkip(*sink, partition.index, home_map);
+    for (const LanePartition& partition : ended.request.partitions) {
+      // The entry is held, or was made anew by a history policy or by hand, or was taken off by hand.
+      if (!sink->detached_for(partition.index) || sink->taken_in(partition.index)) continue;
+      if (home_map.home->FindDetached(ended.request.table, partition.key) != nullptr) {
+        SetSkip(*sink, partition.index, home_map);
+      } else {
+        reset_wanted_ = true;
+        reset_reason_ = fmt::format("table '{}' is detached no more", ended.request.table);
+      }
+    }
   }
 }
 
@@ -111,8 +123,8 @@ void PipelineWorker::StartLanes() {
         lanes_settled_ = false;
         continue;
       }
-      request.partitions.push_back({index, partition.name, partition.key, sink->at[index].rejected_below,
-                                    partition.read.offset});
+      request.partitions.push_back({index, partition.name, partition.key, sink->at[index].since_ms,
+                                    sink->at[index].rejected_below, partition.read.offset});
     }
     if (request.partitions.empty() || lanes_.BacksOff(request.table)) continue;
     lanes_settled_ = false;
@@ -137,7 +149,6 @@ void PipelineWorker::LookAtHeld() {
   }
   if (!home_.Reload().has_value()) return;
   const PositionsMap home_map = home_.map();
-  SeeDetachedByOthers(home_map);
   for (stream::PartitionIndex index : Owned()) {
     const Partition& partition = partitions_[index];
     if (partition.trouble.empty() || !partition.started) continue;
@@ -153,6 +164,7 @@ void PipelineWorker::LookAtHeld() {
     reset_wanted_ = true;
     reset_reason_ = fmt::format("table '{}' is detached no more", sink->state.name());
   }
+  SeeDetachedByOthers(home_map);
 }
 
 // The home lists the sink as detached for what we own, and it is closed.
@@ -177,7 +189,7 @@ void PipelineWorker::SeeDetachedByOthers(const PositionsMap& home_map) {
     if (sink == nullptr) continue;
     for (stream::PartitionIndex index : Owned()) {
       if (partitions_[index].key != entry.partition || !partitions_[index].started) continue;
-      if (index < sink->at.size() && sink->at[index].detached) continue;
+      if (sink->detached_for(index) && sink->at[index].since_ms == entry.since_ms) continue;
       reset_wanted_ = true;
       reset_reason_ = fmt::format("table '{}' was detached by another worker", entry.table);
     }
@@ -264,6 +276,7 @@ void PipelineWorker::TakeIn() {
       const Partition& partition = partitions_[done.index];
       const DetachedEntry* entry = home_map.home->FindDetached(lane.table, partition.key);
       if (entry == nullptr || entry->hold || sink->taken_in(done.index)) continue;
+      if (entry->since_ms != done.since_ms) continue;
       if (!partition.owned || !partition.started || partition.releasing || !partition.trouble.empty()) continue;
       Sink* rejects = sinks_.Find(options_.rejects_table);
       const bool rejects_part = rejects != nullptr && rejects != sink && rejects->skip_below(done.index) != INT64_MAX;

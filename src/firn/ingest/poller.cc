@@ -122,7 +122,8 @@ void Poller::Run(std::stop_token stop) {
       room = queued_bytes_ < queue_bytes_max_;
     }
     Result<stream::SourceEvent> event = source_.Poll(room ? kPollMs : kPollMsWhenFull, room);
-    cpu_seconds_.store(ThreadCpuSeconds(), std::memory_order_relaxed);
+    const bool nothing = event.has_value() && std::holds_alternative<stream::NothingYet>(*event);
+    if (!nothing) cpu_seconds_.store(ThreadCpuSeconds(), std::memory_order_relaxed);
     if (event.has_value()) {
       Deliver(std::move(event).value());
     } else {

@@ -87,6 +87,8 @@ struct Expectation {
   std::map<ingest::PartitionKey, int64_t> first_offsets;
   // Tables that cannot be held against anything (dropped, replaced, without permission); "" none.
   std::set<std::string> unchecked_tables;
+  // Tables that somebody put in the place of others under their names: the home may list another uuid.
+  std::set<std::string> uuids_may_differ;
   // Tables (the home too) whose positions may have gone back since the Check before (rewind, restore, positions set):
   // of one Check.
   std::set<std::string> positions_may_go_back;

@@ -6,6 +6,7 @@
 #include <parquet/arrow/reader.h>
 
 #include <algorithm>
+#include <iterator>
 
 #include "firn/base/check.h"
 #include "firn/iceberg/commit/live_entries.h"
@@ -96,7 +97,7 @@ std::string ForeignHands::NewName(const Live& live, const std::string& suffix) {
 }
 
 bool ForeignHands::Commit(const Live& live, std::vector<ManifestEntry> entries, const std::string& operation,
-                          bool without_parent) {
+                          bool without_parent, const std::map<std::string, std::string>& summary) {
   const TableMetadata& base = *live.metadata;
   Snapshot snapshot;
   snapshot.snapshot_id = SnapshotId{static_cast<int64_t>(random_.Next64() >> 1)};
@@ -104,7 +105,9 @@ bool ForeignHands::Commit(const Live& live, std::vector<ManifestEntry> entries, 
   snapshot.sequence_number = base.last_sequence_number + 1;
   snapshot.timestamp_ms = std::max(clock_.WallMs(), base.last_updated_ms);
   snapshot.schema_id = base.current_schema_id;
-  snapshot.summary = {{"operation", operation}, {"engine-name", "foreign"}};
+  snapshot.summary = summary;
+  snapshot.summary["operation"] = operation;
+  snapshot.summary["engine-name"] = "foreign";
   std::vector<iceberg::ManifestFile> manifests;
   // All files of the simulation are of one spec a table.
   if (!entries.empty()) {
@@ -217,25 +220,104 @@ bool ForeignHands::Expire(const std::string& table) {
   return true;
 }
 
-bool ForeignHands::Rollback(const std::string& table) {
-  Live live;
-  if (!Open(table, live)) return false;
-  // To an ancestor that is still listed.
+// Those that are still listed.
+std::vector<const Snapshot*> ForeignHands::Ancestors(const Live& live) {
   std::vector<const Snapshot*> ancestors;
   for (const Snapshot* at = live.metadata->CurrentSnapshot(); at->parent_snapshot_id.has_value();) {
     at = live.metadata->FindSnapshot(*at->parent_snapshot_id);
     if (at == nullptr) break;
     ancestors.push_back(at);
   }
+  return ancestors;
+}
+
+void ForeignHands::SetCurrent(const Live& live, SnapshotId id) {
+  iceberg::SnapshotRef main{id, "branch", {}, {}, {}};
+  auto done =
+      server_.CommitTable(live.identifier, {}, {iceberg::SetSnapshotRef{std::string(iceberg::kMainBranch), main}});
+  FIRN_CHECK(done.has_value(), fmt::format("the catalog's truth refused a rollback: {}", done.error().ToString()));
+}
+
+void ForeignHands::Remember(const std::string& table) {
+  constexpr size_t kRememberedMax = 4;
+  const TableMetadata* metadata = server_.Find(iceberg::TableIdentifier::Parse(table).value());
+  if (metadata == nullptr || metadata->CurrentSnapshot() == nullptr) return;
+  std::vector<TableMetadata>& remembered = remembered_[table];
+  if (remembered.size() == kRememberedMax) remembered.erase(remembered.begin());
+  remembered.push_back(*metadata);
+}
+
+bool ForeignHands::Clone(const std::string& table) {
+  Live live;
+  if (!Open(table, live)) return false;
+  std::vector<TableMetadata>& remembered = remembered_[table];
+  const bool older = !remembered.empty() && Below(random_, 2) == 0;
+  TableMetadata next = *live.metadata;
+  if (older) {
+    next = remembered[static_cast<size_t>(Below(random_, static_cast<int64_t>(remembered.size())))];
+  } else {
+    next.table_uuid = server_.MakeUuid();
+    expectation_.uuids_may_differ.insert(table);
+  }
+  faults_.Note(FaultKind::kForeignClone, fmt::format("{} {}", table, older ? "of older metadata" : "under a new uuid"));
+  const std::set<int64_t> before = IdsIn(live.entries);
+  server_.Register(live.identifier, std::move(next));
+  // What is remembered belongs to a history that goes on elsewhere now.
+  remembered.clear();
+  expectation_.positions_may_go_back.insert(table);
+  disturbed_.insert(table);
+  NoteRemoved(table, Without(before, LiveIds(table)), /*for_good=*/false);
+  NoteUndetectable(table);
+  return true;
+}
+
+bool ForeignHands::CherryPick(const std::string& table) {
+  Live live;
+  if (!Open(table, live)) return false;
+  const std::vector<const Snapshot*> ancestors = Ancestors(live);
+  if (ancestors.empty()) return false;
+  const auto back =
+      static_cast<size_t>(Below(random_, std::min<int64_t>(5, static_cast<int64_t>(ancestors.size()))));
+  const Snapshot* picked = back == 0 ? live.metadata->CurrentSnapshot() : ancestors[back - 1];
+  // As Java: what an append added, nothing else.
+  auto operation = picked->summary.find("operation");
+  if (operation == picked->summary.end() || operation->second != "append") return false;
+  std::vector<ManifestEntry> added;
+  for (const ManifestEntry& entry : live.entries) {
+    if (entry.snapshot_id == picked->snapshot_id) added.push_back(entry);
+  }
+  if (added.empty()) return false;
+  faults_.Note(FaultKind::kForeignCherryPick, table);
+  const std::set<int64_t> before = IdsIn(live.entries);
+  std::map<std::string, std::string> summary = picked->summary;
+  summary["source-snapshot-id"] = fmt::format("{}", picked->snapshot_id);
+  SetCurrent(live, ancestors[back]->snapshot_id);
+  if (!Open(table, live)) return false;
+  std::vector<ManifestEntry> next = AsExisting(live.entries);
+  for (ManifestEntry& entry : added) {
+    entry.status = EntryStatus::kAdded;
+    entry.sequence_number.reset();
+    entry.file_sequence_number.reset();
+    next.push_back(std::move(entry));
+  }
+  Commit(live, std::move(next), "append", false, summary);
+  disturbed_.insert(table);
+  set_back_.insert(table);
+  NoteRemoved(table, Without(before, LiveIds(table)), /*for_good=*/false);
+  NoteUndetectable(table);
+  return true;
+}
+
+bool ForeignHands::Rollback(const std::string& table) {
+  Live live;
+  if (!Open(table, live)) return false;
+  const std::vector<const Snapshot*> ancestors = Ancestors(live);
   if (ancestors.empty()) return false;
   faults_.Note(FaultKind::kForeignRollback, table);
   const Snapshot* target =
       ancestors[static_cast<size_t>(Below(random_, std::min<int64_t>(5, static_cast<int64_t>(ancestors.size()))))];
   const std::set<int64_t> before = IdsIn(live.entries);
-  iceberg::SnapshotRef main{target->snapshot_id, "branch", {}, {}, {}};
-  auto done =
-      server_.CommitTable(live.identifier, {}, {iceberg::SetSnapshotRef{std::string(iceberg::kMainBranch), main}});
-  FIRN_CHECK(done.has_value(), fmt::format("the catalog's truth refused a rollback: {}", done.error().ToString()));
+  SetCurrent(live, target->snapshot_id);
   disturbed_.insert(table);
   set_back_.insert(table);
   NoteRemoved(table, Without(before, LiveIds(table)), /*for_good=*/false);

@@ -44,6 +44,12 @@ class ForeignHands {
   bool RemovePositions(const std::string& table, const std::string& property);
   bool RestorePositions(const std::string& table, const std::string& property);  // to an older value
   bool Drop(const std::string& table);
+  // Another table takes the name: with this one's metadata as they are under a new uuid (copied metadata), or the same
+  // table with older metadata (register_table of a metadata file of before).
+  bool Clone(const std::string& table);
+  // A rollback, then rows of a snapshot that was rolled back come again, as Java's cherry-pick brings them.
+  bool CherryPick(const std::string& table);
+  void Remember(const std::string& table);  // its metadata, for a later Clone
   std::set<int64_t> LiveIds(const std::string& table);  // of the rows (or rejects) that it has now
   bool Replace(const std::string& table);  // CREATE OR REPLACE: the same table, a history that begins anew, no rows
 
@@ -76,7 +82,9 @@ class ForeignHands {
   };
   bool Open(const std::string& table, Live& live);
   bool Commit(const Live& live, std::vector<iceberg::ManifestEntry> entries, const std::string& operation,
-              bool without_parent = false);
+              bool without_parent = false, const std::map<std::string, std::string>& summary = {});
+  std::vector<const iceberg::Snapshot*> Ancestors(const Live& live);  // of the current snapshot, newest first
+  void SetCurrent(const Live& live, SnapshotId id);
   std::set<int64_t> IdsIn(const std::vector<iceberg::ManifestEntry>& entries);
   const std::set<int64_t>& IdsOfFile(const std::string& path);
   // When no snapshot is left that knows the pipeline, nothing can tell that its positions are old: rows above them may
@@ -99,6 +107,7 @@ class ForeignHands {
   std::set<std::string> set_back_;  // those whose history was
   std::map<std::string, std::set<int64_t>> ids_by_path_;
   std::map<std::string, std::vector<std::string>> old_properties_;
+  std::map<std::string, std::vector<iceberg::TableMetadata>> remembered_;
 };
 
 // The ids of a Parquet file's rows, or of the records that its rejects are of; empty when it cannot be read.

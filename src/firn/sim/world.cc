@@ -42,7 +42,8 @@ World::World(const WorldOptions& options)
       trouble_random_(Stream(options.seed, 6)),
       producer_random_(Stream(options.seed, 7)),
       worker_random_(Stream(options.seed, 8)),
-      more_random_(Stream(options.seed, 9)),
+      clone_random_(Stream(options.seed, 9)),
+      more_random_(Stream(options.seed, 10)),
       plan_(DrawPlan(plan_random_, more_random_)),
       scheduler_(schedule_random_),
       world_process_(scheduler_, "world", kWallEpochMs),
@@ -165,10 +166,14 @@ void World::EndTrouble() {
 const ingest::PositionsMap* World::HomeMap() {
   const auto identifier = iceberg::TableIdentifier::Parse(plan_.pipeline.home_table).value();
   const iceberg::TableMetadata* metadata = catalog_.Find(identifier);
-  home_map_.reset();
-  if (metadata == nullptr) return nullptr;
-  auto map = ingest::MapOf(*metadata, plan_.pipeline.pipeline);
-  if (map.has_value()) home_map_ = std::move(*map);
+  const std::string text =
+      metadata == nullptr ? "" : metadata->Property(ingest::PositionsProperty(plan_.pipeline.pipeline)).value_or("");
+  if (text.empty() || text != home_map_text_) {
+    home_map_.reset();
+    home_map_text_ = text;
+    auto map = ingest::PositionsMap::Parse(text);
+    if (map.has_value()) home_map_ = std::move(*map);
+  }
   return home_map_.has_value() ? &*home_map_ : nullptr;
 }
 

@@ -68,6 +68,8 @@ class World {
   ingest::HistoryPolicy PolicyOf(const std::string& table) const;
   void SeeCommit(const CatalogServer::Change& change);
   void SeeHome(const ingest::PositionsMap& before, const ingest::PositionsMap& after, bool by_worker);
+  void NoteReached(const ingest::PositionsMap& home);
+  void RaiseReached(const std::string& table, const ingest::PartitionKey& key, const ingest::Mark& mark);
   void SeeStart(const ingest::PositionsMap& before, const ingest::PartitionKey& key, const ingest::Mark& mark);
   void SeeTable(const CatalogServer::Change& change, const ingest::PositionsMap& before,
                 const ingest::PositionsMap& after);
@@ -90,7 +92,7 @@ class World {
   const WorldOptions options_;
   // Sequences of their own, so that a kind that is switched off moves the others as little as can be.
   env::SeededRandom plan_random_, schedule_random_, fault_random_, lake_random_, broker_random_, trouble_random_,
-      producer_random_, worker_random_, more_random_;
+      producer_random_, worker_random_, clone_random_, more_random_;
   WorldPlan plan_;
   Scheduler scheduler_;
   Process world_process_;  // the world's own clock
@@ -105,7 +107,8 @@ class World {
   Checker checker_;
   ForeignHands hands_;
   std::vector<std::unique_ptr<Slot>> slots_;
-  std::optional<ingest::PositionsMap> home_map_;
+  std::string home_map_text_;
+  std::optional<ingest::PositionsMap> home_map_;  // parsed from that
   // What a person is doing to positions at this instant.
   enum class PersonDeed : uint8_t { kNone, kRewind, kContinue, kSet } person_ = PersonDeed::kNone;
   std::map<std::string, ingest::Marks> reached_;                     // where the pipeline last said that a table stands

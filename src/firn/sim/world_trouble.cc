@@ -12,6 +12,7 @@ namespace {
 constexpr int64_t kOutageMsMax = 45'000;
 constexpr int64_t kQuietOneIn = 150;
 constexpr int32_t kMoreOneIn = 12;
+constexpr int64_t kCloneOneIn = 24;  // acts of foreign hands; as many are cherry-picks
 constexpr int64_t kAwaitsToDeathMax = 120;
 
 ValueShape BrokenShape(env::Random& random) {
@@ -248,8 +249,6 @@ void World::TroubleForOwnTables() {
       if (!Off(FaultKind::kForeignDelete)) hands_.Delete(pipeline.rejects_table);
       return;
     default:
-      // While another table is detached its rejects are lost then (docs/simulation.md, "What is open").
-      if (const ingest::PositionsMap* home = HomeMap(); home == nullptr || !home->home->detached.empty()) return;
       if (!Off(FaultKind::kForeignPropertyChanged)) hands_.RemovePositions(pipeline.rejects_table, positions);
       return;
   }
@@ -263,6 +262,13 @@ void World::TroubleByForeignHands(const std::string& table) {
   if (!IsSound()) return;
   auto may = [&](FaultKind kind) { return !Off(kind); };
   const bool is_rejects = table == plan_.pipeline.rejects_table;
+  // From a sequence of its own, so that lives without it are what they were.
+  if (const auto rare = Below(clone_random_, kCloneOneIn); rare < 2 && !is_rejects && !plan_.without_history) {
+    if (rare == 0 && may(FaultKind::kForeignClone)) hands_.Clone(table);
+    if (rare == 1 && may(FaultKind::kForeignCherryPick)) hands_.CherryPick(table);
+    return;
+  }
+  hands_.Remember(table);
   const std::string positions = ingest::PositionsProperty(plan_.pipeline.pipeline);
   if (choice < 5) {
     if (may(FaultKind::kForeignAppend)) hands_.Append(table);

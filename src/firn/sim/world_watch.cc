@@ -62,6 +62,7 @@ void World::SeeHome(const ingest::PositionsMap& before, const ingest::PositionsM
     home_offsets_[key].insert(mark.position.offset);
     if (by_worker && !before.marks.contains(key)) SeeStart(before, key, mark);
   }
+  NoteReached(after);
   if (before.rules_hash.empty() || before.rules_hash == after.rules_hash || !after.home.has_value()) return;
   faults_.Note(FaultKind::kRulesChanged, "is met");
   // From H to where any table stands now the old rules were at work.
@@ -76,6 +77,23 @@ void World::SeeHome(const ingest::PositionsMap& before, const ingest::PositionsM
       if (mark.position.offset > from) expectation_.in_doubt.push_back({key, from, mark.position.offset});
     }
   }
+}
+
+// Below H a table that is not detached has all its rows, says the pipeline.
+void World::NoteReached(const ingest::PositionsMap& home) {
+  if (!home.home.has_value()) return;
+  for (const ingest::ListedTable& listed : home.home->tables) {
+    if (listed.state != ingest::ListedState::kAttached) continue;
+    for (const auto& [key, mark] : home.marks) {
+      if (home.home->FindDetached(listed.table, key) != nullptr) continue;
+      RaiseReached(listed.table, key, mark);
+    }
+  }
+}
+
+void World::RaiseReached(const std::string& table, const ingest::PartitionKey& key, const ingest::Mark& mark) {
+  auto [at, fresh] = reached_[table].emplace(key, mark);
+  if (!fresh && at->second.position.offset < mark.position.offset) at->second = mark;
 }
 
 // The first word of a partition: by the start policy where the topic is new, at its beginning where it is known.
@@ -125,7 +143,8 @@ void World::SeeTable(const CatalogServer::Change& change, const ingest::Position
     expectation_.positions_may_go_back.insert(table);
     if (person_ != PersonDeed::kSet) hands_.NoteRowsAbove(table, change.before, after.marks);
   }
-  reached = after.marks;
+  if (resumes && rewind) reached.clear();
+  for (const auto& [key, mark] : after.marks) RaiseReached(table, key, mark);
 }
 
 // Other people's tools take it for H: it has to be one that H was.
