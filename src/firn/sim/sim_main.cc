@@ -40,7 +40,7 @@ struct Arguments {
   bool json = false;
   bool require_all_kinds = false;
   bool expect_failure = false;
-  double demanded_percent_min = 50;
+  double demanded_percent_min = 25;
 };
 
 void SetWithout(Arguments& arguments) {
