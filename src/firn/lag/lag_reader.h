@@ -16,8 +16,8 @@
 
 namespace firn::lag {
 
-// Files whose facts are kept, over all tables; those of further tables are read anew each time.
-inline constexpr size_t kFilesKeptMax = 2'000'000;
+// Files whose facts are kept, over all tables (about 20 MB); those of further tables are read anew each time.
+inline constexpr size_t kFilesKeptMax = 500'000;
 
 class LagReader {
  public:

@@ -10,6 +10,7 @@
 #include <unordered_set>
 
 #include "firn/base/log.h"
+#include "firn/iceberg/commit/append.h"
 #include "firn/iceberg/commit/snapshot_expiry.h"
 #include "firn/ingest/history.h"
 #include "firn/ingest/map_commit.h"
@@ -213,6 +214,7 @@ class Expiry {
     if (!options_.apply) return DryRun();
     TableMetadata base;  // of the last attempt
     auto prepare = [&](const iceberg::LoadedTable& loaded) -> Result<std::optional<PlannedCommit>> {
+      FIRN_TRY(iceberg::CheckWritable(loaded.metadata));
       FIRN_ASSIGN(ExpiryPlan plan, PlanExpiry(loaded.metadata, options_, parts_.clock.WallMs()));
       const bool empty = plan.snapshots.empty() && plan.refs.empty();
       // After a lost answer the plan is empty, and what was planned before has been done.

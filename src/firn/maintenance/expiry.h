@@ -46,7 +46,8 @@ struct ExpiryReport {
   DeletionReport deleted;
 };
 
-// The metadata go first; a crash after that leaves orphans. Without `apply` nothing is changed.
+// The metadata go first; a crash after that leaves orphans. Without `apply` nothing is changed; with it, a table that
+// Firn does not write is kUnsupported.
 Result<ExpiryReport> ExpireSnapshots(const MaintenanceParts& parts, const iceberg::TableIdentifier& table,
                                      const ExpiryOptions& options, std::stop_token stop);
 

@@ -465,6 +465,74 @@ TEST_F(MaintenanceTest, ImportedFilesOfOthersAreNotDeleted) {
   EXPECT_TRUE(Exists("file:///elsewhere/b.parquet"));
 }
 
+TEST_F(MaintenanceTest, TablesThatFirnDoesNotWriteAreOnlyLookedAt) {
+  Commit({File("a", Today())});
+  Commit({File("b", Today())});
+  File("crashed", Today());
+  clock_.Advance(6 * kDayMs);
+  Commit({File("c", Today())});
+  iceberg::TableMetadata v3 = Metadata();
+  v3.format_version = 3;
+  v3.next_row_id = 0;
+  catalog_.Register(kTable, v3);
+  EXPECT_EQ(Expire({})->plan.snapshots.size(), 2u);
+  EXPECT_EQ(Orphans(false)->orphans, 1);
+  EXPECT_EQ(Expire({.apply = true}).error().code(), ErrorCode::kUnsupported);
+  EXPECT_EQ(Orphans(true).error().code(), ErrorCode::kUnsupported);
+  EXPECT_EQ(Retain(1, true).error().code(), ErrorCode::kUnsupported);
+  EXPECT_EQ(ClusterManifests(Parts(), kTable, {.apply = true}, {}).error().code(), ErrorCode::kUnsupported);
+  EXPECT_EQ(Metadata().snapshots.size(), 3u);
+  EXPECT_TRUE(DataExists("crashed"));
+}
+
+// ---- failures
+
+// Calls of the store fail in turn, once or from then on, before or after its effect: nothing that is referenced is
+// ever missing, and the next run finishes the work.
+TEST_F(MaintenanceTest, WhateverFailsNothingReferencedIsLost) {
+  int round = 0;
+  auto run_all = [&]() -> Status {
+    FIRN_TRY(Retain(20, true));
+    FIRN_TRY(Expire({.snapshot_age_ms = 0, .apply = true}));
+    FIRN_TRY(ClusterManifests(Parts(), kTable, {.apply = true}, {}));
+    FIRN_TRY(Orphans(true));
+    return {};
+  };
+  for (const bool after_effect : {false, true}) {
+    for (const bool persistent : {false, true}) {
+      // Every so many calls: with each of them it would take minutes.
+      const int64_t stride = after_effect ? (persistent ? 11 : 7) : (persistent ? 5 : 3);
+      bool hit = true;
+      for (int64_t nth = 1; hit; nth += stride, ++round) {
+        const std::string a = fmt::format("a{}", round), b = fmt::format("b{}", round);
+        Commit({File(a, Today()), File(fmt::format("old{}", round), Today() - 30)}, {}, {}, "flows");
+        Commit({File(b, Today())}, {}, {}, "flows");
+        Replace({a, b}, File("ab" + std::to_string(round), Today(), 150));
+        Commit({}, {}, {}, "flows");
+        File(fmt::format("crashed{}", round), Today());
+        clock_.Advance(4 * kDayMs);
+        const int64_t before = store_.faults_hit();
+        store_.Inject(
+            {.nth = nth, .persistent = persistent, .code = ErrorCode::kIoError, .after_effect = after_effect});
+        (void)run_all();
+        store_.ClearFaults();
+        hit = store_.faults_hit() > before;
+        ExpectWhole();
+        if (HasFatalFailure()) return;
+        clock_.Advance(4 * kDayMs);
+        const Status again = run_all();
+        ASSERT_TRUE(again.has_value()) << again.error().ToString();
+        ExpectWhole();
+        EXPECT_TRUE(LiveNames().contains("ab" + std::to_string(round))) << nth;
+        EXPECT_FALSE(DataExists(fmt::format("crashed{}", round))) << nth;
+        EXPECT_FALSE(DataExists(a) || DataExists(b)) << nth;
+        if (HasFailure()) return;
+      }
+    }
+  }
+  EXPECT_GT(round, 30);
+}
+
 // ---- retention of data
 
 TEST_F(MaintenanceTest, OldPartitionsLeaveTheTableWhole) {
