@@ -11,10 +11,12 @@
 #include "firn/cli/command_factories.h"
 #include "firn/cli/human_format.h"
 #include "firn/cli/pipeline_parts.h"
+#include "firn/cli/pipeline_tables.h"
 #include "firn/cli/progress.h"
 #include "firn/cli/worker_health.h"
 #include "firn/config/config.h"
 #include "firn/ingest/worker.h"
+#include "firn/lag/lag_metrics.h"
 #include "firn/metrics/process_metrics.h"
 #include "firn/metrics/status_server.h"
 
@@ -124,11 +126,29 @@ class RunCommand final : public Command {
                                  {"catalog", lakehouse.catalog->description()},
                                  {"cluster", source->cluster_id()},
                                  {"http_port", server ? server->port() : 0}});
+    std::optional<lag::TableLagWatch> lag_watch;
+    if (server != nullptr && config.lag.interval_ms > 0 && !until_caught_up_) {
+      lag_watch.emplace(*lakehouse.catalog, lakehouse.store(), env::SystemClock(), registry, LagWatchOptions(config),
+                        [&config, &lakehouse] { return TablesOf(config, *lakehouse.catalog); });
+    }
     std::optional<ProgressLine> progress;
     if (invocation.err_is_terminal) progress.emplace(invocation.err, [&] { return worker->status(); });
     Result<ingest::RunResult> result = worker->Run(invocation.stop, until_caught_up_);
     health.SetWorker(nullptr);
     return result;
+  }
+
+  static lag::TableLagWatchOptions LagWatchOptions(const config::Config& config) {
+    lag::TableLagWatchOptions options{.pipeline = config.pipeline.pipeline, .interval_ms = config.lag.interval_ms};
+    options.lag.window_ms = config.lag.window_ms;
+    options.lag.partitions_max = static_cast<size_t>(config.lag.partitions_max);
+    return options;
+  }
+
+  static Result<std::vector<iceberg::TableIdentifier>> TablesOf(const config::Config& config,
+                                                                iceberg::Catalog& catalog) {
+    FIRN_ASSIGN(PipelineTables found, FindPipelineTables(config.pipeline, catalog));
+    return std::move(found.tables);
   }
 
   static Result<std::unique_ptr<metrics::StatusServer>> StartServer(const config::HttpConfig& http,

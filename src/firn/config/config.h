@@ -62,6 +62,12 @@ struct HttpConfig {
   int port = 9187;
 };
 
+struct LagConfig {
+  int64_t interval_ms = 60'000;  // 0: never
+  int64_t window_ms = 3'600'000;
+  int32_t partitions_max = 5;
+};
+
 struct LogConfig {
   LogFormat format = LogFormat::kText;
   LogLevel level = LogLevel::kInfo;
@@ -73,6 +79,7 @@ struct Config {
   CatalogConfig catalog;
   StoreConfig store;
   HttpConfig http;
+  LagConfig lag;
   LogConfig log;
 };
 
