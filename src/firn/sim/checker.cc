@@ -17,18 +17,11 @@ constexpr std::string_view kCodeNames[] = {
     "doubled_reject",   "beyond_position",   "never_readable",      "unknown_row",       "wrong_table",
     "wrong_value",      "unexpected_reject", "vanished_row",        "not_caught_up",     "position_went_back",
     "position_beyond_log", "missing_file",   "wrong_file_size",     "wrong_record_count", "wrong_bounds",
-    "wrong_partition", "file_listed_twice",  "unreadable",          "table_missing",     "wrong_uuid",
-    "foreign_delete_files",
+    "file_listed_twice", "unreadable",       "table_missing",       "wrong_uuid",        "foreign_delete_files",
 };
 static_assert(std::size(kCodeNames) == static_cast<size_t>(ViolationCode::kForeignDeleteFiles) + 1);
 
-constexpr std::string_view kExcuseNames[] = {"unchecked_table", "removed",         "given_up",   "log_lost",
-                                             "stands_still",    "drop_uncounted", "comes_twice"};
-static_assert(std::size(kExcuseNames) == static_cast<size_t>(Excuse::kComesTwice) + 1);
-
 constexpr const char* kDroppedSummary = "firn.dropped-records";
-constexpr std::string_view kRulesChangedCode = "rules_changed";
-constexpr std::string_view kNoRouteCode = "no_route";
 
 // One table as it stands now.
 struct TableView {
@@ -40,27 +33,10 @@ struct TableView {
   std::map<int64_t, std::string> reject_codes;  // rejects table: id → the last code seen
 };
 
-// Of a record that cannot become a row.
-std::string_view RejectCodeOf(ValueShape shape) {
-  switch (shape) {
-    case ValueShape::kEmpty:
-    case ValueShape::kMalformed: return "malformed_json";
-    case ValueShape::kWrongType: return "wrong_type";
-    case ValueShape::kTombstone:
-    case ValueShape::kUnroutable:
-    case ValueShape::kRow: break;
-  }
-  return kNoRouteCode;
-}
-
 }  // namespace
 
 std::string_view ViolationCodeName(ViolationCode code) {
   return kCodeNames[static_cast<size_t>(code)];
-}
-
-std::string_view ExcuseName(Excuse excuse) {
-  return kExcuseNames[static_cast<size_t>(excuse)];
 }
 
 std::string Violation::ToString() const {
@@ -75,7 +51,6 @@ std::string Violation::ToString() const {
 std::string CheckReport::ToString() const {
   std::string text = fmt::format("rows {}, rejects {}, dropped {}, demanded {}, files {}, partitions overtaken {}",
                                  rows, rejects, dropped, demanded, files, partitions_overtaken);
-  for (const auto& [excuse, count] : excused) text += fmt::format(", excused {} {}", ExcuseName(excuse), count);
   text += fmt::format(", violations {}", violation_count);
   for (const auto& [code, count] : by_code) text += fmt::format(" {}={}", ViolationCodeName(code), count);
   for (const Violation& violation : violations) text += "\n  " + violation.ToString();
@@ -96,7 +71,7 @@ struct Checker::Impl {
   // Of the Check that goes on.
   const Expectation* expectation = nullptr;
   bool finished = false;
-  bool drops_compared = false;
+  bool comparing = true;
   CheckReport report;
   ingest::PositionsMap home;
   std::map<std::string, TableView> views;
@@ -126,17 +101,13 @@ struct Checker::Impl {
   int64_t Covered(const std::string& table, const PartitionKey& key) const;
   bool MayLag(const std::string& table, const PartitionKey& key) const;
   bool IsGivenUp(const std::string& table, const ProducedRecord& record) const;
-  bool IsInDoubt(const ProducedRecord& record) const;
-  bool Names(const IdsByTable& lists, const std::string& table, int64_t id) const;
+  bool Names(const std::map<std::string, std::set<int64_t>>& lists, const std::string& table, int64_t id) const;
   Demand DemandIn(const std::string& table, const ProducedRecord& record) const;
-  std::optional<Excuse> ExcuseOf(const std::string& table, const ProducedRecord& record) const;
-  void CompareReject(const TableView& view, const ProducedRecord& record, const RejectRow& row);
   void JudgeRow(const ProducedRecord& record);
   void JudgeCount(const std::string& table, const ProducedRecord& record, int count, bool may_double);
   void JudgeReject(const ProducedRecord& record);
   void JudgeAbsence(const std::string& table, const ProducedRecord& record, bool passed, ViolationCode code);
-  int RejectsOf(const ProducedRecord& record);
-  void Excused(Excuse excuse) { report.excused[excuse] += 1; }
+  int AllowedRejects(const ProducedRecord& record);
   void JudgeDrops(const iceberg::TableMetadata& metadata);
   void CompareSeen();
   void CountOvertaken();
@@ -211,7 +182,7 @@ void Checker::Impl::LoadTable(const std::string& name, const ingest::ListedTable
               fmt::format("listed as {}: {}", listed->table_uuid, loaded->metadata.table_uuid)});
   }
   if (std::optional<ingest::PositionsMap> map = MapIn(*loaded)) view.marks = std::move(map->marks);
-  CompareMarks(name, view.marks);
+  if (comparing) CompareMarks(name, view.marks);
   auto complain = [&](ViolationCode code, std::string words) {
     Complain({code, name, {}, -1, 0, std::move(words)});
   };
@@ -235,15 +206,13 @@ void Checker::Impl::CountRows(TableView& view, const FileContents& file) {
       continue;
     }
     ++view.counts[row.id];
-    bool same = (!file.has_partition || row.partition == record->partition.partition) &&
-                (!file.has_offset || row.offset == record->offset) &&
-                (!file.has_kind || row.kind.value_or("") == record->kind);
+    bool same = row.partition.value_or(record->partition.partition) == record->partition.partition &&
+                row.offset.value_or(record->offset) == record->offset;
     if (!same) {
       ComplainOf(ViolationCode::kWrongValue, view.name, *record,
-                 fmt::format("the row says {}/{}, '{}'", row.partition.value_or(-1), row.offset.value_or(-1),
-                             row.kind.value_or("null")));
+                 fmt::format("the row says {}/{}", row.partition.value_or(-1), row.offset.value_or(-1)));
     }
-    if (!record->is_row() || record->table != view.name) {
+    if (!record->is_row() || (record->table != view.name && !expectation->rules_changed)) {
       ComplainOf(ViolationCode::kWrongTable, view.name, *record, fmt::format("it belongs to '{}'", record->table));
     }
   }
@@ -259,33 +228,11 @@ void Checker::Impl::CountRejects(TableView& view, const FileContents& file) {
     }
     ++view.counts[record->id];
     view.reject_codes[record->id] = row.code;
-    CompareReject(view, *record, row);
     if (!record->is_row()) continue;
-    bool allowed = row.code == kRulesChangedCode
-                       ? IsInDoubt(*record)
-                       : row.code == kNoRouteCode && expectation->may_be_unroutable.contains(record->table);
+    bool allowed = (expectation->rules_changed && row.code == "rules_changed") ||
+                   expectation->row_reject_codes.contains(row.code);
     if (!allowed) ComplainOf(ViolationCode::kUnexpectedReject, view.name, *record, row.code);
   }
-}
-
-// Everything that a reject has to say of its record.
-void Checker::Impl::CompareReject(const TableView& view, const ProducedRecord& record, const RejectRow& row) {
-  std::string wrong;
-  auto compare = [&](bool same, std::string_view what, std::string_view says) {
-    if (!same) wrong += fmt::format("{}{} '{}'", wrong.empty() ? "" : ", ", what, says);
-  };
-  if (!record.is_row()) {
-    compare(row.code == RejectCodeOf(record.shape), "code", row.code);
-    const bool routed = record.shape == ValueShape::kWrongType;
-    compare(row.intended_table == (routed ? record.table : ""), "intended_table", row.intended_table);
-  } else {
-    compare(row.intended_table == record.table, "intended_table", row.intended_table);
-  }
-  compare(row.key_hash == record.key_hash, "key", "other bytes");
-  compare(row.headers_hash == record.headers_hash, "headers", "others");
-  compare(row.topic == history.partitions().at(record.partition).topic, "topic", row.topic);
-  compare(row.timestamp_ms == record.timestamp_ms, "timestamp", std::to_string(row.timestamp_ms));
-  if (!wrong.empty()) ComplainOf(ViolationCode::kWrongValue, view.name, record, "the reject says " + wrong);
 }
 
 void Checker::Impl::CompareMarks(const std::string& name, const ingest::Marks& marks) {
@@ -336,13 +283,8 @@ bool Checker::Impl::IsGivenUp(const std::string& table, const ProducedRecord& re
   });
 }
 
-bool Checker::Impl::IsInDoubt(const ProducedRecord& record) const {
-  return std::ranges::any_of(expectation->in_doubt, [&](const Expectation::InDoubt& one) {
-    return one.partition == record.partition && record.offset >= one.from && record.offset < one.to;
-  });
-}
-
-bool Checker::Impl::Names(const IdsByTable& lists, const std::string& table, int64_t id) const {
+bool Checker::Impl::Names(const std::map<std::string, std::set<int64_t>>& lists, const std::string& table,
+                          int64_t id) const {
   auto list = lists.find(table);
   return list != lists.end() && list->second.contains(id);
 }
@@ -354,31 +296,21 @@ Demand Checker::Impl::DemandIn(const std::string& table, const ProducedRecord& r
   return excused ? Demand::kAtMostOnce : demand;
 }
 
-// Why the record, which was committed, need not be in the table even though the table has passed it; nullopt: it must.
-std::optional<Excuse> Checker::Impl::ExcuseOf(const std::string& table, const ProducedRecord& record) const {
-  if (expectation->unchecked_tables.contains(table)) return Excuse::kUncheckedTable;
-  if (record.demand() == Demand::kAtMostOnce) return Excuse::kLogLost;
-  if (Names(expectation->may_be_absent, table, record.id)) return Excuse::kRemoved;
-  if (IsGivenUp(table, record)) return Excuse::kGivenUp;
-  return std::nullopt;
-}
-
 // What stands there must be allowed to.
 void Checker::Impl::JudgeCount(const std::string& table, const ProducedRecord& record, int count, bool may_double) {
   const bool is_reject = !record.is_row();
   if (count == 0) return;
-  if (record.demand() == Demand::kNever || !record.delivered) {
+  if (record.demand() == Demand::kNever) {
     ComplainOf(ViolationCode::kNeverReadable, table, record,
                std::string(record.fate == RecordFate::kCommitted ? RemovalName(record.removal) : "not committed"));
   }
-  if (count > 1 && may_double) Excused(Excuse::kComesTwice);
   if (count > 1 && !may_double) {
     ComplainOf(is_reject ? ViolationCode::kDoubledReject : ViolationCode::kDoubledRow, table, record,
                fmt::format("{} times", count));
   }
   if (is_reject) return;  // those of a lane claim none of the rejects table's own positions
   const int64_t limit = Position(table, record.partition);
-  if (record.offset >= limit && !Names(expectation->may_be_beyond, table, record.id)) {
+  if (record.offset >= limit && !expectation->positions_may_go_back.contains(table)) {
     ComplainOf(ViolationCode::kBeyondPosition, table, record, fmt::format("the position is {}", limit));
   }
 }
@@ -393,16 +325,14 @@ void Checker::Impl::JudgeAbsence(const std::string& table, const ProducedRecord&
     return;
   }
   const PartitionHistory& partition = history.partitions().at(record.partition);
-  if (!finished || (record.removal != Removal::kNone && !record.delivered)) return;  // nobody could have read it
-  if (MayLag(table, record.partition)) return Excused(Excuse::kStandsStill);
-  if (record.offset >= partition.readable_end) return;
+  if (!finished || record.offset >= partition.readable_end || MayLag(table, record.partition)) return;
   ++report.demanded;
   ComplainOf(ViolationCode::kNotCaughtUp, table, record,
              fmt::format("position {}", Covered(table, record.partition)));
 }
 
-// How many rejects stand for a good record; under which code is looked at where they are counted.
-int Checker::Impl::RejectsOf(const ProducedRecord& record) {
+// How many rejects stand for a good record, under a code for which that is foreseen.
+int Checker::Impl::AllowedRejects(const ProducedRecord& record) {
   if (!rejects_to_table()) return 0;
   const TableView& view = views[options.rejects_table];
   auto count = view.counts.find(record.id);
@@ -410,15 +340,14 @@ int Checker::Impl::RejectsOf(const ProducedRecord& record) {
   if (count->second > 1 && !Names(expectation->may_be_doubled, view.name, record.id)) {
     ComplainOf(ViolationCode::kDoubledReject, view.name, record, fmt::format("{} times", count->second));
   }
-  return count->second;
+  const std::string& code = view.reject_codes.at(record.id);
+  bool allowed = code == "rules_changed" ? expectation->rules_changed : expectation->row_reject_codes.contains(code);
+  return allowed ? count->second : 0;
 }
 
 void Checker::Impl::JudgeRow(const ProducedRecord& record) {
   const std::string& table = record.table;
-  if (expectation->unchecked_tables.contains(table)) {
-    if (record.demand() != Demand::kNever) Excused(Excuse::kUncheckedTable);
-    return;
-  }
+  if (expectation->unchecked_tables.contains(table)) return;
   int count = 0;
   if (auto view = views.find(table); view != views.end()) {
     if (!view->second.checked) return;
@@ -426,69 +355,60 @@ void Checker::Impl::JudgeRow(const ProducedRecord& record) {
     if (found != view->second.counts.end()) count = found->second;
   }
   JudgeCount(table, record, count, Names(expectation->may_be_doubled, table, record.id));
-  int rejects = RejectsOf(record);
-  // A reject for the change of rules stands beside the row, every other one instead of it.
-  if (rejects > 0 && views[options.rejects_table].reject_codes.at(record.id) == kRulesChangedCode) rejects = 0;
-  if (count > 0 && rejects > 0) {
-    ComplainOf(ViolationCode::kDoubledRow, table, record, "it is there, and a reject too");
+  int elsewhere = AllowedRejects(record);
+  if (expectation->rules_changed) {
+    int rows = count;
+    for (const auto& [name, view] : views) {
+      auto found = name == table || view.is_rejects ? view.counts.end() : view.counts.find(record.id);
+      if (found != view.counts.end()) rows += found->second;
+    }
+    if (rows > count && rows > 1) {
+      ComplainOf(ViolationCode::kDoubledRow, table, record, fmt::format("{} times over all tables", rows));
+    }
+    elsewhere += rows - count;
   }
-  if (record.demand() == Demand::kNever) return;
-  if (count + rejects > 0) {
+  if (DemandIn(table, record) != Demand::kExactlyOnce) return;
+  if (count + elsewhere > 0) {
     ++report.demanded;
     return;
   }
-  const bool passed = record.offset < Covered(table, record.partition);
-  if (std::optional<Excuse> excuse = ExcuseOf(table, record); excuse.has_value() && passed) return Excused(*excuse);
   const bool below_own = record.offset < Position(table, record.partition);
-  JudgeAbsence(table, record, passed, below_own ? ViolationCode::kLostRow : ViolationCode::kLostBelowHome);
+  JudgeAbsence(table, record, record.offset < Covered(table, record.partition),
+               below_own ? ViolationCode::kLostRow : ViolationCode::kLostBelowHome);
 }
 
 void Checker::Impl::JudgeReject(const ProducedRecord& record) {
-  if (options.reject_policy == ingest::RejectPolicy::kDrop) {
-    const bool below = record.offset < ingest::OffsetOf(home.marks, record.partition).value_or(0);
-    if (record.demand() == Demand::kNever || !below) return;
-    if (!drops_compared) return Excused(Excuse::kDropUncounted);
-    ++report.demanded;
-    return;
-  }
-  if (!rejects_to_table()) return;
+  if (!rejects_to_table() || expectation->unchecked_tables.contains(options.rejects_table)) return;
   const std::string& table = options.rejects_table;
-  if (expectation->unchecked_tables.contains(table)) {
-    if (record.demand() != Demand::kNever) Excused(Excuse::kUncheckedTable);
-    return;
-  }
   const TableView& view = views[table];
   if (!view.checked) return;
   auto found = view.counts.find(record.id);
   const int count = found == view.counts.end() ? 0 : found->second;
   JudgeCount(table, record, count, Names(expectation->may_be_doubled, table, record.id));
-  if (record.demand() == Demand::kNever) return;
+  if (DemandIn(table, record) != Demand::kExactlyOnce) return;
+  if (!record.table.empty()) {
+    // Of a table that is detached nothing is decoded, so nothing is rejected, until it catches up.
+    if (expectation->unchecked_tables.contains(record.table)) return;
+    if (DemandIn(record.table, record) != Demand::kExactlyOnce) return;
+  }
   if (count > 0) {
     ++report.demanded;
     return;
   }
-  if (std::optional<Excuse> excuse = ExcuseOf(table, record)) return Excused(*excuse);
-  const ingest::DetachedEntry* entry = nullptr;
-  if (record.shape == ValueShape::kWrongType) {
-    // Only whoever decodes for its table sees that it is none: of a table that is detached nothing is decoded, so
-    // nothing is rejected, until it catches up.
-    if (std::optional<Excuse> excuse = ExcuseOf(record.table, record)) return Excused(*excuse);
-    if (home.home.has_value()) entry = home.home->FindDetached(record.table, record.partition);
-  }
   // A detached table owes what it has not rejected yet to its lane.
-  if (entry != nullptr && record.offset >= entry->rejected_below) {
-    if (finished) Excused(Excuse::kStandsStill);
-    return;
-  }
+  const ingest::DetachedEntry* entry =
+      home.home.has_value() ? home.home->FindDetached(record.table, record.partition) : nullptr;
+  if (entry != nullptr && record.offset >= entry->rejected_below) return;
   bool passed = record.offset < Covered(table, record.partition) &&
-                (entry == nullptr || record.offset < Covered(record.table, record.partition));
+                (record.table.empty() || record.offset < Covered(record.table, record.partition));
   JudgeAbsence(table, record, passed, ViolationCode::kLostReject);
 }
 
 // Counted drops stand in the summaries of the home's snapshots; all of them, while none has expired.
 void Checker::Impl::JudgeDrops(const iceberg::TableMetadata& metadata) {
   if (options.reject_policy != ingest::RejectPolicy::kDrop) return;
-  if (expectation->drops_may_be_lost) return;
+  // After a change of rules records that have their row are dropped too, and counted.
+  if (expectation->drops_may_be_lost || expectation->rules_changed) return;
   const iceberg::Snapshot* snapshot = metadata.CurrentSnapshot();
   const int64_t commits = snapshot == nullptr ? 0 : snapshot->sequence_number;
   int64_t seen_commits = 0;
@@ -504,17 +424,11 @@ void Checker::Impl::JudgeDrops(const iceberg::TableMetadata& metadata) {
   int64_t most = 0;
   for (int64_t id = 1; id <= history.record_count(); ++id) {
     const ProducedRecord& record = history.record(id);
-    if (record.offset >= ingest::OffsetOf(home.marks, record.partition).value_or(0)) continue;
-    if (record.is_row()) {
-      // After a change of rules records that have their row are dropped too, and counted.
-      most += IsInDoubt(record) && record.demand() != Demand::kNever ? 1 : 0;
-      continue;
-    }
+    if (record.is_row() || record.offset >= ingest::OffsetOf(home.marks, record.partition).value_or(0)) continue;
     const Demand demand = DemandIn(record.table, record);
     least += demand == Demand::kExactlyOnce ? 1 : 0;
     most += demand == Demand::kNever ? 0 : 1;
   }
-  drops_compared = true;
   if (report.dropped >= least && report.dropped <= most) return;
   Complain({ViolationCode::kLostDrop, options.home_table, {}, -1, 0,
             fmt::format("between {} and {} records are dropped below H, counted: {}", least, most, report.dropped)});
@@ -550,7 +464,6 @@ CheckReport Checker::Check(const Expectation& expectation, bool finished) {
   impl_->expectation = &expectation;
   impl_->finished = finished;
   impl_->report = {};
-  impl_->drops_compared = false;
   impl_->LoadHome();
   impl_->LoadTables();
   for (int64_t id = 1; id <= impl_->history.record_count(); ++id) {
@@ -566,8 +479,29 @@ CheckReport Checker::Check(const Expectation& expectation, bool finished) {
   return std::move(impl_->report);
 }
 
-void Checker::ForgetRows(const std::string& table, const std::set<int64_t>& ids) {
-  for (int64_t id : ids) impl_->seen[table].erase(id);
+void Checker::GiveUpMissing(const std::string& table, const ingest::Marks& positions, Expectation& expectation) {
+  const Expectation lenient = expectation;
+  impl_->expectation = &lenient;
+  impl_->views.clear();
+  impl_->comparing = false;
+  impl_->LoadTable(table, nullptr);
+  impl_->comparing = true;
+  impl_->report = {};  // what is wrong is the next Check's to say
+  const TableView& view = impl_->views[table];
+  for (const auto& [key, mark] : positions) {
+    auto partition = impl_->history.partitions().find(key);
+    if (partition == impl_->history.partitions().end()) continue;
+    for (int64_t id : partition->second.ids) {
+      const ProducedRecord& record = impl_->history.record(id);
+      if (record.offset >= mark.position.offset || view.counts.contains(id)) continue;
+      if (record.table == table || (view.is_rejects && !record.is_row())) expectation.may_be_absent[table].insert(id);
+    }
+  }
+}
+
+void Checker::ForgetSeen(const std::string& table) {
+  impl_->seen.erase(table);
+  impl_->marks_before.erase(table);
 }
 
 }  // namespace firn::sim

@@ -19,19 +19,15 @@ class SimChunk final : public stream::RecordChunk {
   size_t bytes() const override { return bytes_; }
 
   void Add(stream::PartitionIndex partition, const LogEntry& entry) {
-    auto owned = std::make_unique<Owned>(Owned{entry, {}});
+    auto owned = std::make_unique<LogEntry>(entry);
     stream::Record record;
     record.partition = partition;
     record.offset = entry.offset;
     record.leader_epoch = entry.leader_epoch;
     record.timestamp_ms = entry.timestamp_ms;
     record.timestamp_type = stream::TimestampType::kCreateTime;
-    if (owned->entry.key.has_value()) record.key = *owned->entry.key;
-    if (owned->entry.value.has_value()) record.value = *owned->entry.value;
-    for (const auto& [name, value] : owned->entry.headers) {
-      owned->headers.push_back({name, value.has_value() ? std::optional<std::string_view>(*value) : std::nullopt});
-    }
-    record.headers = owned->headers;
+    if (owned->key.has_value()) record.key = *owned->key;
+    if (owned->value.has_value()) record.value = *owned->value;
     bytes_ += sizeof(stream::Record) + record.key.value_or("").size() + record.value.value_or("").size();
     records_.push_back(record);
     owned_.push_back(std::move(owned));
@@ -41,11 +37,7 @@ class SimChunk final : public stream::RecordChunk {
   }
 
  private:
-  struct Owned {
-    LogEntry entry;
-    std::vector<stream::Header> headers;
-  };
-  std::vector<std::unique_ptr<Owned>> owned_;
+  std::vector<std::unique_ptr<LogEntry>> owned_;
   std::vector<stream::Record> records_;
   std::vector<stream::PartitionPosition> positions_;
   size_t bytes_ = 0;
@@ -106,13 +98,7 @@ Status SimSource::CheckAlive() const {
 }
 
 bool SimSource::Reaches() const {
-  if (!broker_.IsUp()) {
-    broker_.MeetOutage();
-    return false;
-  }
-  if (!life_->IsCutOff(broker_.now_ms())) return true;
-  if (life_->MeetCutOff()) faults_.Note(FaultKind::kMemberCutOff, options_.name + " meets it");
-  return false;
+  return broker_.IsUp() && !life_->IsCutOff(broker_.now_ms());
 }
 
 Result<stream::SourceEvent> SimSource::Poll(int64_t timeout_ms, bool want_records) {

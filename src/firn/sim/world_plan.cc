@@ -45,30 +45,7 @@ std::string TemplateTable(const std::string& kind) {
   return fmt::format("lake.x_{}", kind);
 }
 
-std::vector<std::string> Kinds() {
-  return {"k0", "k1", "k2"};
-}
-
-namespace {
-
-ingest::HistoryPolicy DrawPolicy(env::Random& random) {
-  switch (Below(random, 4)) {
-    case 0: return ingest::HistoryPolicy::kRewind;
-    case 1: return ingest::HistoryPolicy::kContinue;
-    default: return ingest::HistoryPolicy::kHold;
-  }
-}
-
-void DrawMore(WorldPlan& plan, env::Random& random) {
-  ingest::PipelineOptions& pipeline = plan.pipeline;
-  pipeline.history_policy = DrawPolicy(random);
-  if (Below(random, 4) == 0) pipeline.tables[0].history_policy = DrawPolicy(random);
-  if (Below(random, 8) == 0) pipeline.start.kind = ingest::StartPolicy::Kind::kLatest;
-}
-
-}  // namespace
-
-WorldPlan DrawPlan(env::Random& random, env::Random& more) {
+WorldPlan DrawPlan(env::Random& random) {
   WorldPlan plan;
   plan.workers = 1 + static_cast<int32_t>(Below(random, 3));
   plan.partitions = 1 + static_cast<int32_t>(Below(random, 5));
@@ -101,7 +78,6 @@ WorldPlan DrawPlan(env::Random& random, env::Random& more) {
   pipeline.max_poll_interval_ms = 15'000 + Below(random, 60'000);
   pipeline.memory_limit_bytes = 16 << 20;
   pipeline.upload_threads = 1;
-  DrawMore(plan, more);
   return plan;
 }
 
@@ -122,13 +98,11 @@ ingest::PipelineOptions ScalePipeline(int32_t tables, int64_t commit_interval_ms
 
 std::string WorldPlan::ToString() const {
   return fmt::format(
-      "{} workers, {} partitions, {} tables{}{}{}, start {}, history {}, a record every {} ms, {} ‰ broken, {} ‰ "
-      "transactional, rejects {}, commit every {} ms, checkpoint {} ms, max_age {} ms, detach_after {} ms, "
-      "session {} ms, max.poll {} ms, trouble about every {} ms",
+      "{} workers, {} partitions, {} tables{}{}{}, a record every {} ms, {} ‰ broken, {} ‰ transactional, rejects {}, "
+      "commit every {} ms, checkpoint {} ms, max_age {} ms, detach_after {} ms, session {} ms, max.poll {} ms, trouble "
+      "about every {} ms",
       workers, partitions, fixed_tables, template_rule ? " and a template" : "", quiet_table ? ", the last quiet" : "",
-      without_history ? ", catalog without history" : "",
-      pipeline.start.kind == ingest::StartPolicy::Kind::kLatest ? "latest" : "earliest",
-      ingest::HistoryPolicyName(pipeline.history_policy), record_gap_ms, broken_per_mille, transactional_per_mille,
+      without_history ? ", catalog without history" : "", record_gap_ms, broken_per_mille, transactional_per_mille,
       pipeline.reject_policy == ingest::RejectPolicy::kDrop ? "dropped" : "kept", pipeline.commit_interval_ms,
       pipeline.checkpoint_interval_ms, pipeline.commit_max_age_ms, pipeline.detach_after_ms, session_timeout_ms,
       pipeline.max_poll_interval_ms, chaos_gap_ms);

@@ -29,12 +29,10 @@ struct WorldPlan {
 
 inline constexpr const char* kTopic = "events";
 
-// `more`: a sequence of its own for what came later, so that the rest of a seed's plan stays as it was.
-WorldPlan DrawPlan(env::Random& random, env::Random& more);
+WorldPlan DrawPlan(env::Random& random);
 // A pipeline of so many fixed tables with the defaults of production, for runs without trouble.
 ingest::PipelineOptions ScalePipeline(int32_t tables, int64_t commit_interval_ms);
 std::string FixedTable(int32_t number);                  // "lake.t0"
 std::string TemplateTable(const std::string& kind);      // "lake.x_<kind>"
-std::vector<std::string> Kinds();                        // all that producers write
 
 }  // namespace firn::sim
