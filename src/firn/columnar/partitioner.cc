@@ -17,6 +17,8 @@
 #include <utility>
 
 #include "firn/columnar/key_column.h"
+#include "firn/columnar/row_pack.h"
+#include "firn/columnar/sort_keys.h"
 
 namespace firn::columnar {
 namespace {
@@ -25,12 +27,6 @@ using Batch = std::shared_ptr<arrow::RecordBatch>;
 using Batches = std::vector<Batch>;
 
 constexpr int64_t kRowsMax = std::numeric_limits<int32_t>::max();
-
-struct SortColumn {
-  KeyColumn keys;
-  bool descending;
-  bool nulls_first;
-};
 
 struct Grouping {
   std::vector<uint32_t> group_of_row;
@@ -99,14 +95,14 @@ class GroupFinder {
 
 class RowOrder {
  public:
-  explicit RowOrder(const std::vector<SortColumn>& columns) : columns_(columns) {}
+  explicit RowOrder(const SortKeys& keys) : keys_(keys) {}
 
   // False when the rows were in order already.
   bool Sort(std::span<uint32_t> rows) const {
-    if (columns_.empty()) return false;
-    auto before = [this](uint32_t a, uint32_t b) { return Compare(a, b, 0) < 0; };
+    if (keys_.columns().empty()) return false;
+    auto before = [this](uint32_t a, uint32_t b) { return keys_.Compare(a, keys_, b) < 0; };
     if (std::is_sorted(rows.begin(), rows.end(), before)) return false;
-    const SortColumn& first = columns_[0];
+    const SortKeys::Column& first = keys_.columns()[0];
     if (first.keys.ordered_numbers() != nullptr && !first.keys.has_nulls()) {
       SortByNumber(rows, first);
     } else {
@@ -116,23 +112,9 @@ class RowOrder {
   }
 
  private:
-  int Compare(uint32_t a, uint32_t b, size_t from) const {
-    for (size_t i = from; i < columns_.size(); ++i) {
-      const SortColumn& column = columns_[i];
-      bool a_null = column.keys.IsNull(a), b_null = column.keys.IsNull(b);
-      if (a_null || b_null) {
-        if (a_null == b_null) continue;
-        return a_null == column.nulls_first ? -1 : 1;
-      }
-      int order = column.keys.CompareValid(a, b);
-      if (order != 0) return column.descending ? -order : order;
-    }
-    return 0;
-  }
-
   // Rows beside their first key, so that most comparisons touch no other memory; ties go by the other columns, then by
   // the order that the rows had (they come in ascending order).
-  void SortByNumber(std::span<uint32_t> rows, const SortColumn& first) const {
+  void SortByNumber(std::span<uint32_t> rows, const SortKeys::Column& first) const {
     struct Keyed { int64_t key; uint32_t row; };
     std::vector<Keyed> keyed(rows.size());
     const int64_t* numbers = first.keys.ordered_numbers();
@@ -141,39 +123,14 @@ class RowOrder {
     }
     std::sort(keyed.begin(), keyed.end(), [this](const Keyed& a, const Keyed& b) {
       if (a.key != b.key) return a.key < b.key;
-      int order = Compare(a.row, b.row, 1);
+      int order = keys_.Compare(a.row, keys_, b.row, 1);
       return order != 0 ? order < 0 : a.row < b.row;
     });
     for (size_t i = 0; i < rows.size(); ++i) rows[i] = keyed[i].row;
   }
 
-  const std::vector<SortColumn>& columns_;
+  const SortKeys& keys_;
 };
-
-// Bytes of the rows [begin, end) of a column of any type that ToArrowSchema gives, nulls counted as values.
-int64_t BytesOfRows(const arrow::ArrayData& column, int64_t begin, int64_t end) {
-  switch (column.type->id()) {
-    case arrow::Type::STRING:
-    case arrow::Type::BINARY: {
-      const auto* offsets = column.GetValues<int32_t>(1);
-      return int64_t{offsets[end]} - offsets[begin] + (end - begin) * static_cast<int64_t>(sizeof(int32_t));
-    }
-    case arrow::Type::LIST:
-    case arrow::Type::MAP: {
-      const auto* offsets = column.GetValues<int32_t>(1);
-      return BytesOfRows(*column.child_data[0], offsets[begin], offsets[end]) +
-             (end - begin) * static_cast<int64_t>(sizeof(int32_t));
-    }
-    case arrow::Type::STRUCT: {
-      int64_t bytes = 0;
-      for (const auto& child : column.child_data) {
-        bytes += BytesOfRows(*child, column.offset + begin, column.offset + end);
-      }
-      return bytes;
-    }
-    default: return (end - begin) * std::max(1, column.type->bit_width() / 8);
-  }
-}
 
 // Copies the rows of all groups out of the batches. Column by column for all groups at once where it can: a group at a
 // time would read every column from memory as often as there are groups.
@@ -349,19 +306,6 @@ Result<std::vector<KeyColumn>> PartitionKeys(const Batches& batches, const schem
   return keys;
 }
 
-Result<std::vector<SortColumn>> SortColumns(const Batches& batches, const schema::Schema& schema,
-                                            const schema::SortOrder& order) {
-  std::vector<SortColumn> columns;
-  if (order.order_id == 0) return columns;
-  for (const auto& field : order.fields) {
-    auto key = KeyColumn::Compute(batches, schema, field.source_id, field.transform);
-    FIRN_ASSIGN(auto column, WithContext(std::move(key), fmt::format("sort order {}", order.order_id)));
-    columns.push_back({std::move(column), field.direction == schema::SortDirection::kDescending,
-                       field.null_order == schema::NullOrder::kNullsFirst});
-  }
-  return columns;
-}
-
 }  // namespace
 
 Result<std::vector<PartitionGroup>> GroupRows(const Batches& batches, const schema::Schema& schema,
@@ -382,8 +326,8 @@ Result<std::vector<PartitionGroup>> GroupRows(const Batches& batches, const sche
   if (total == 0) return groups;
 
   FIRN_ASSIGN(auto keys, PartitionKeys(filled, schema, spec));
-  FIRN_ASSIGN(auto sort_columns, SortColumns(filled, schema, sort_order));
-  RowOrder order(sort_columns);
+  FIRN_ASSIGN(auto sort_keys, SortKeys::Compute(filled, schema, sort_order));
+  RowOrder order(sort_keys);
   auto grouping = GroupFinder(keys, static_cast<uint32_t>(total)).Run();
   std::vector<uint32_t> begins;
   auto rows = RowsByGroup(grouping, begins);
