@@ -99,6 +99,7 @@ class RunCommand final : public Command {
  private:
   Result<ingest::RunResult> RunPipeline(config::Config& config, Invocation& invocation) {
     if (config.pipeline.worker.empty()) config.pipeline.worker = WorkerName();
+    BoundClientQueue(config);
     metrics::Registry registry;
     metrics::AddProcessMetrics(registry);
     WorkerHealth health;
@@ -109,6 +110,7 @@ class RunCommand final : public Command {
     StartPatience patience(health, invocation.stop, until_caught_up_ ? config.pipeline.give_up_after_ms : INT64_MAX);
     FIRN_ASSIGN(Lakehouse lakehouse,
                 patience.Try<Lakehouse>("reaching the catalog", [&] { return OpenLakehouse(config); }));
+    FIRN_ASSIGN(std::unique_ptr<env::SpillFolder> spill, OpenSpill(config.pipeline));
     kafka::KafkaSourceOptions source_options = SourceOptions(config.kafka, config.pipeline.topic_identity_by_name);
     if (until_caught_up_) {
       source_options.connect_timeout_ms = std::min(source_options.connect_timeout_ms, config.pipeline.give_up_after_ms);
@@ -118,6 +120,7 @@ class RunCommand final : public Command {
                     "reaching Kafka", [&] { return kafka::KafkaSource::Create(source_options); }));
     ingest::WorkerDependencies dependencies{*lakehouse.catalog, lakehouse.store(),   *source,
                                             env::SystemClock(), env::SystemRandom(), registry};
+    dependencies.spill = spill.get();
     FIRN_ASSIGN(std::unique_ptr<ingest::Worker> worker, ingest::Worker::Create(config.pipeline, dependencies));
     health.SetWorker(worker.get());
     LogInfo("pipeline started", {{"pipeline", config.pipeline.pipeline},

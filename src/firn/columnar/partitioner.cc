@@ -25,6 +25,7 @@ namespace {
 
 using Batch = std::shared_ptr<arrow::RecordBatch>;
 using Batches = std::vector<Batch>;
+using Slices = std::vector<RowSlice>;
 
 constexpr int64_t kRowsMax = std::numeric_limits<int32_t>::max();
 
@@ -115,7 +116,10 @@ class RowOrder {
   // Rows beside their first key, so that most comparisons touch no other memory; ties go by the other columns, then by
   // the order that the rows had (they come in ascending order).
   void SortByNumber(std::span<uint32_t> rows, const SortKeys::Column& first) const {
-    struct Keyed { int64_t key; uint32_t row; };
+    struct Keyed {
+      int64_t key;
+      uint32_t row;
+    };
     std::vector<Keyed> keyed(rows.size());
     const int64_t* numbers = first.keys.ordered_numbers();
     for (size_t i = 0; i < rows.size(); ++i) {
@@ -136,8 +140,7 @@ class RowOrder {
 // time would read every column from memory as often as there are groups.
 class Gatherer {
  public:
-  Gatherer(Batches batches, int64_t piece_bytes_max)
-      : batches_(std::move(batches)), piece_bytes_max_(piece_bytes_max) {
+  Gatherer(Batches batches, int64_t piece_bytes_max) : batches_(std::move(batches)), piece_bytes_max_(piece_bytes_max) {
     int64_t rows = 0;
     for (const auto& batch : batches_) {
       begins_.push_back(static_cast<uint32_t>(rows));
@@ -148,7 +151,7 @@ class Gatherer {
   }
 
   // `groups[i]` are the rows of the group whose batches go to `out[i]`. Ascending where `sorted` is false.
-  Status Gather(const std::vector<std::span<const uint32_t>>& groups, bool sorted, std::vector<Batches>& out) {
+  Status Gather(const std::vector<std::span<const uint32_t>>& groups, bool sorted, std::vector<Slices>& out) {
     if (sorted && batches_.size() > 1 && bytes_ <= piece_bytes_max_) FIRN_TRY(Concatenate());
     if (sorted && batches_.size() > 1) {
       const std::vector<int64_t> row_bytes = BytesOfAllRows();
@@ -172,7 +175,7 @@ class Gatherer {
   // The rows of one batch, group after group; `next` says how far each group is done. With one batch groups may be in
   // any order, with several they ascend.
   Status GatherBatch(size_t index, const std::vector<std::span<const uint32_t>>& groups, std::vector<size_t>& next,
-                     std::vector<Batches>& out) const {
+                     std::vector<Slices>& out) const {
     std::vector<uint32_t> rows;
     std::vector<std::pair<size_t, size_t>> parts;  // group, number of rows
     rows.reserve(static_cast<size_t>(batches_[index]->num_rows()));
@@ -186,8 +189,9 @@ class Gatherer {
     FIRN_ASSIGN(auto taken, Take(batches_[index], rows));
     int64_t begin = 0;
     for (auto [group, count] : parts) {
-      out[group].push_back(taken->Slice(begin, static_cast<int64_t>(count)));
-      begin += static_cast<int64_t>(count);
+      const int64_t end = begin + static_cast<int64_t>(count);
+      out[group].push_back({taken, begin, end});
+      begin = end;
     }
     return {};
   }
@@ -206,7 +210,7 @@ class Gatherer {
   }
 
   // Sorted rows out of several batches that are too large to be one.
-  Status GatherPieces(std::span<const uint32_t> rows, const std::vector<int64_t>& row_bytes, Batches& out) const {
+  Status GatherPieces(std::span<const uint32_t> rows, const std::vector<int64_t>& row_bytes, Slices& out) const {
     while (!rows.empty()) {
       size_t piece_rows = 1;  // however long
       for (int64_t bytes = row_bytes[rows[0]]; piece_rows < rows.size(); ++piece_rows) {
@@ -216,7 +220,8 @@ class Gatherer {
       auto piece = rows.first(piece_rows);
       rows = rows.subspan(piece.size());
       FIRN_ASSIGN(auto taken, TakeAcross(piece));
-      out.push_back(std::move(taken));
+      const int64_t taken_rows = taken->num_rows();
+      out.push_back({std::move(taken), 0, taken_rows});
     }
     return {};
   }
@@ -308,6 +313,15 @@ Result<std::vector<KeyColumn>> PartitionKeys(const Batches& batches, const schem
 
 }  // namespace
 
+std::vector<std::shared_ptr<arrow::RecordBatch>> PartitionGroup::Batches() const {
+  std::vector<std::shared_ptr<arrow::RecordBatch>> batches;
+  for (const RowSlice& slice : slices) {
+    const bool whole = slice.begin == 0 && slice.end == slice.batch->num_rows();
+    batches.push_back(whole ? slice.batch : slice.batch->Slice(slice.begin, slice.end - slice.begin));
+  }
+  return batches;
+}
+
 Result<std::vector<PartitionGroup>> GroupRows(const Batches& batches, const schema::Schema& schema,
                                               const schema::PartitionSpec& spec, const schema::SortOrder& sort_order,
                                               int64_t sorted_batch_bytes_max) {
@@ -319,8 +333,8 @@ Result<std::vector<PartitionGroup>> GroupRows(const Batches& batches, const sche
     total += batch->num_rows();
   }
   if (total > kRowsMax) {
-    return Fail(ErrorCode::kResourceExhausted, fmt::format("too many rows to group at once, at most {}: {}", kRowsMax,
-                                                           total));
+    return Fail(ErrorCode::kResourceExhausted,
+                fmt::format("too many rows to group at once, at most {}: {}", kRowsMax, total));
   }
   std::vector<PartitionGroup> groups;
   if (total == 0) return groups;
@@ -341,12 +355,12 @@ Result<std::vector<PartitionGroup>> GroupRows(const Batches& batches, const sche
     members.push_back(group_rows);
   }
   if (groups.size() == 1 && !sorted) {
-    groups[0].batches = filled;
+    for (const auto& batch : filled) groups[0].slices.push_back({batch, 0, batch->num_rows()});
     return groups;
   }
-  std::vector<Batches> gathered(groups.size());
+  std::vector<Slices> gathered(groups.size());
   FIRN_TRY(Gatherer(filled, sorted_batch_bytes_max).Gather(members, sorted, gathered));
-  for (size_t i = 0; i < groups.size(); ++i) groups[i].batches = std::move(gathered[i]);
+  for (size_t i = 0; i < groups.size(); ++i) groups[i].slices = std::move(gathered[i]);
   return groups;
 }
 

@@ -47,19 +47,19 @@ class RowRun::Packer {
 
   Status Add(const Group& group) {
     Extent extent{group.partition, 0, 0, 0};
-    for (const auto& batch : group.batches) {
-      for (int64_t begin = 0; begin < batch->num_rows();) {
-        int64_t end = begin + Fitting(*batch, begin);
-        if (!slices_.empty() && BytesOfRows(*batch, begin, end) > Room()) {
+    for (const RowSlice& slice : group.slices) {
+      for (int64_t begin = slice.begin; begin < slice.end;) {
+        int64_t end = begin + Fitting(slice, begin);
+        if (!slices_.empty() && BytesOfRows(*slice.batch, begin, end) > Room()) {
           FIRN_TRY(CloseBlock());
-          end = begin + Fitting(*batch, begin);
+          end = begin + Fitting(slice, begin);
         }
         if (extent.rows == 0) {
           extent.block = static_cast<uint32_t>(run_.blocks_.size());
           extent.row = slice_rows_;
         }
-        slices_.push_back({batch, begin, end});
-        slice_bytes_ += BytesOfRows(*batch, begin, end);
+        slices_.push_back({slice.batch, begin, end});
+        slice_bytes_ += BytesOfRows(*slice.batch, begin, end);
         slice_rows_ += static_cast<uint32_t>(end - begin);
         extent.rows += static_cast<uint32_t>(end - begin);
         begin = end;
@@ -88,11 +88,11 @@ class RowRun::Packer {
 
  private:
   // How many rows from `begin` on fill the block, but at least one.
-  int64_t Fitting(const arrow::RecordBatch& batch, int64_t begin) const {
+  int64_t Fitting(const RowSlice& slice, int64_t begin) const {
     const int64_t room = Room();
-    int64_t rows = batch.num_rows() - begin;
+    int64_t rows = slice.end - begin;
     for (;;) {
-      const int64_t bytes = BytesOfRows(batch, begin, begin + rows);
+      const int64_t bytes = BytesOfRows(*slice.batch, begin, begin + rows);
       if (rows == 1 || bytes <= room) return rows;
       rows = std::clamp<int64_t>(room * rows / std::max<int64_t>(1, bytes), 1, rows / 2 + 1);
     }

@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "firn/base/error.h"
+#include "firn/columnar/row_pack.h"
 
 namespace arrow {
 class Buffer;
@@ -32,7 +33,7 @@ class RowRun {
  public:
   struct Group {
     uint32_t partition = 0;
-    std::vector<std::shared_ptr<arrow::RecordBatch>> batches;
+    std::vector<RowSlice> slices;
   };
   // Groups in ascending order of their partitions, each of them once. kResourceExhausted: no memory.
   static Result<RowRun> Pack(const std::vector<Group>& groups, int64_t block_bytes = kRunBlockBytes);

@@ -128,18 +128,27 @@ Result<Batches> ReadPartition(RunReader& reader, uint32_t partition) {
   }
 }
 
+std::vector<RowSlice> Whole(const Batch& batch) {
+  return {{batch, 0, batch->num_rows()}};
+}
+
+Batch Joined(const std::vector<RowSlice>& slices) {
+  Batches batches;
+  for (const RowSlice& slice : slices) batches.push_back(slice.batch->Slice(slice.begin, slice.end - slice.begin));
+  return Joined(batches);
+}
+
 // Rows cut at random over partitions with gaps between their numbers.
 std::vector<RowRun::Group> Groups(const Batch& rows, size_t count, std::mt19937_64& random) {
   std::vector<RowRun::Group> groups;
+  const uint64_t size_max = static_cast<uint64_t>(rows->num_rows()) / count;
   int64_t begin = 0;
   for (size_t i = 0; i < count; ++i) {
     RowRun::Group group{static_cast<uint32_t>(i * 3 + 1), {}};
     for (uint64_t parts = 1 + random() % 3; parts > 0; --parts) {
-      auto size =
-          static_cast<int64_t>(random() % static_cast<uint64_t>(rows->num_rows() / static_cast<int64_t>(count)));
-      size = std::min(size, rows->num_rows() - begin);
-      group.batches.push_back(rows->Slice(begin, size));
-      begin += size;
+      const int64_t end = std::min(rows->num_rows(), begin + static_cast<int64_t>(random() % size_max));
+      group.slices.push_back({rows, begin, end});
+      begin = end;
     }
     groups.push_back(std::move(group));
   }
@@ -185,7 +194,7 @@ TEST(RowRun, EachPartitionIsReadByItselfFromMemoryAndFromASpillFile) {
     RunReader reader(*run, rows->schema());
     int64_t total = 0;
     for (const auto& group : groups) {
-      Batch expected = Joined(group.batches);
+      Batch expected = Joined(group.slices);
       total += expected->num_rows();
       if (expected->num_rows() == 0) {
         EXPECT_FALSE(reader.Open(group.partition));
@@ -209,7 +218,7 @@ TEST(RowRun, ALongRowIsABlockByItselfAndBlocksStaySmall) {
     builder.CloseRow();
   }
   Batch rows = builder.Finish();
-  auto run = RowRun::Pack({{7, {rows}}}, 4'096);
+  auto run = RowRun::Pack({{7, Whole(rows)}}, 4'096);
   ASSERT_TRUE(run.has_value());
   RunReader reader(*run, rows->schema());
   ASSERT_TRUE(reader.Open(7));
@@ -228,7 +237,7 @@ TEST(RowRun, TornAndLyingSpillFilesAreNoticed) {
   RowMaker maker(1);
   Batch rows = maker.Make(500);
   for (int fault = 0; fault < 3; ++fault) {
-    auto run = RowRun::Pack({{0, {rows}}}, 4'096);
+    auto run = RowRun::Pack({{0, Whole(rows)}}, 4'096);
     ASSERT_TRUE(run.has_value());
     env::MemorySpill spill;
     if (fault == 0) spill.TearAppend(1);
@@ -245,7 +254,7 @@ TEST(RowRun, TornAndLyingSpillFilesAreNoticed) {
 TEST(RowRun, AFullDiskLeavesTheRunInMemory) {
   RowMaker maker(2);
   Batch rows = maker.Make(100);
-  auto run = RowRun::Pack({{0, {rows}}});
+  auto run = RowRun::Pack({{0, Whole(rows)}});
   ASSERT_TRUE(run.has_value());
   env::MemorySpill spill;
   spill.set_bytes_max(run->packed_bytes() - 1);

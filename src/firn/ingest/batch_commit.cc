@@ -1,6 +1,5 @@
 #include "firn/ingest/batch_commit.h"
 
-#include <arrow/record_batch.h>
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -79,15 +78,16 @@ std::string BatchCommitter::trouble() const {
   return trouble_;
 }
 
-BatchCommitter::BatchCommitter(const PipelineOptions& options, Home& home, MapCommitter& committer)
-    : options_(options), home_(home), committer_(committer) {}
+BatchCommitter::BatchCommitter(const PipelineOptions& options, Home& home, MapCommitter& committer,
+                               env::Threads& threads)
+    : options_(options), home_(home), committer_(committer), threads_(threads) {}
 
 BatchResult BatchCommitter::Commit(Batch batch, std::stop_token stop) {
   BatchResult result;
   first_upload_ = Age{0, committer_.clock().WallMs(), committer_.clock().BootMs()};
   for (TableBatch& table : batch.tables) {
     CommitTable(table, batch, result, stop);
-    table.slabs.clear();
+    table.waiting.reset();
     if (result.kind != BatchResult::Kind::kDone) return result;
   }
   if (batch.checkpoint) Checkpoint(batch, result, stop);
@@ -181,8 +181,8 @@ void BatchCommitter::CommitTable(TableBatch& table, Batch& batch, BatchResult& r
   for (;;) {
     Error failure(ErrorCode::kInternal, "");
     if (!written.has_value()) {
-      Result<WrittenFiles> files = WriteDataFiles(*table.plan_table, table.schema_id, table.slabs, committer_.store(),
-                                                  committer_.random(), options_.upload_threads);
+      Result<WrittenFiles> files = WriteDataFiles(*table.waiting, committer_.store(), committer_.random(), threads_,
+                                                  options_.upload_threads);
       if (files.has_value()) {
         written = std::move(files).value();
         FIRN_CHECK(written->rows == table.rows, "data files must hold exactly the decoded rows");
@@ -190,6 +190,11 @@ void BatchCommitter::CommitTable(TableBatch& table, Batch& batch, BatchResult& r
         result.times.group_cpu_s += written->times.group_cpu_s;
         result.times.encode_cpu_s += written->times.encode_cpu_s;
         result.times.upload_cpu_s += written->times.upload_cpu_s;
+      } else if (table.waiting->lost()) {
+        result.kind = BatchResult::Kind::kForget;
+        result.rows_lost = true;
+        result.reason = fmt::format("rows of table '{}' were lost: {}", table.table->name(), files.error().ToString());
+        return;
       } else {
         failure = std::move(files.error()).WithContext(fmt::format("data files of table '{}'", table.table->name()));
       }

@@ -19,6 +19,7 @@
 #include "firn/ingest/map_commit.h"
 #include "firn/ingest/pipeline_options.h"
 #include "firn/ingest/positions.h"
+#include "firn/ingest/table_rows.h"
 #include "firn/ingest/table_state.h"
 
 namespace firn::ingest {
@@ -26,9 +27,7 @@ namespace firn::ingest {
 struct TableBatch {
   TableState* table = nullptr;
   bool is_rejects = false;
-  std::shared_ptr<const iceberg::LoadedTable> plan_table;
-  int32_t schema_id = 0;
-  std::vector<std::shared_ptr<arrow::RecordBatch>> slabs;
+  std::unique_ptr<TableRows> waiting;
   int64_t rows = 0;
   Claims claims;
   iceberg::Properties properties;  // sources that are not remembered yet
@@ -53,10 +52,11 @@ struct Batch {
 struct BatchResult {
   enum class Kind : uint8_t {
     kDone,
-    kForget,  // somebody else moved positions, or the batch is too old: read H again
+    kForget,  // somebody else moved positions, the batch is too old, or its rows are lost: read H again
     kStop,    // going on would be wrong: `error` says why
   } kind = Kind::kDone;
   std::string reason;
+  bool rows_lost = false;  // kForget: because the spill file did not give them back
   std::optional<Error> error;
   bool home_moved = false;
   int64_t rows = 0;
@@ -78,7 +78,7 @@ struct BatchResult {
 
 class BatchCommitter {
  public:
-  BatchCommitter(const PipelineOptions& options, Home& home, MapCommitter& committer);
+  BatchCommitter(const PipelineOptions& options, Home& home, MapCommitter& committer, env::Threads& threads);
   BatchResult Commit(Batch batch, std::stop_token stop);
   // What cannot be committed at the moment, and why; empty: nothing. For any thread.
   std::string trouble() const;
@@ -107,6 +107,7 @@ class BatchCommitter {
   const PipelineOptions& options_;
   Home& home_;
   MapCommitter& committer_;
+  env::Threads& threads_;
   // False: stop was requested, or the patience is over; `result` says which.
   bool Wait(Patience& patience, const Error& error, BatchResult& result, std::stop_token stop);
 

@@ -1,7 +1,6 @@
 // PipelineWorker, the loop: events in, batches frozen and handed over, results taken back.
 #include "firn/ingest/pipeline_worker.h"
 
-#include <arrow/record_batch.h>
 #include <fmt/format.h>
 #include <malloc.h>
 
@@ -23,9 +22,6 @@ constexpr int64_t kDetachedRetryMs = 60'000;
 constexpr int64_t kMismatchWindowMs = 600'000;
 constexpr size_t kMismatchesMax = 3;
 constexpr int64_t kMismatchBackoffMs = 30'000;
-// Two batches are in memory, one filled and one written, each with its encoder's or builders' slack.
-constexpr int64_t kBatchShareOfMemory = 8;
-constexpr int64_t kQueueShareOfMemory = 16;
 
 template <typename... Handlers>
 struct Overloaded : Handlers... {
@@ -43,7 +39,7 @@ Result<std::unique_ptr<Worker>> Worker::Create(PipelineOptions options, WorkerDe
   if (options.tables.empty()) return Fail(ErrorCode::kInvalidInput, "no table is configured; add one under 'tables'");
   FIRN_ASSIGN(std::unique_ptr<Router> router, Router::Create(options.tables));
   FIRN_TRY(iceberg::TableIdentifier::Parse(options.home_table));
-  if (options.commit_bytes_max <= 0) options.commit_bytes_max = options.memory_limit_bytes / kBatchShareOfMemory;
+  if (options.commit_bytes_max <= 0) options.commit_bytes_max = INT64_MAX;  // as much as there is room for
   return std::make_unique<PipelineWorker>(std::move(options), dependencies, std::move(router));
 }
 
@@ -56,10 +52,11 @@ PipelineWorker::PipelineWorker(PipelineOptions options, WorkerDependencies depen
                  CommitterIdentity{options_.pipeline, options_.worker, options_.group_id}),
       home_(committer_, iceberg::TableIdentifier::Parse(options_.home_table).value(), rules_hash_,
             dependencies.threads),
-      sinks_(options_, home_, committer_),
-      batch_committer_(options_, home_, committer_),
-      poller_(deps_.source, static_cast<size_t>(options_.memory_limit_bytes / kQueueShareOfMemory), deps_.clock,
-              deps_.threads),
+      memory_(options_.memory_limit_bytes),
+      spill_(deps_.spill, options_.spill_bytes_max),
+      sinks_(options_, home_, committer_, memory_, spill_),
+      batch_committer_(options_, home_, committer_, deps_.threads),
+      poller_(deps_.source, static_cast<size_t>(memory_.share(MemoryUse::kQueue)), deps_.clock, deps_.threads),
       lag_(deps_.source, deps_.clock, deps_.threads),
       metrics_(deps_.metrics, options_.pipeline),
       handing_over_(deps_.threads.MakeMonitor()) {}
@@ -104,8 +101,8 @@ Result<RunResult> PipelineWorker::Run(std::stop_token stop, bool until_caught_up
 Status PipelineWorker::Loop() {
   const int64_t loop_started_ms = deps_.clock.BootMs();
   for (;;) {
-    bool room = sinks_.buffered_bytes() < options_.commit_bytes_max && !stopping_ && !reset_wanted_ &&
-                !fatal_.has_value() && !(commit_in_flight_ && FlushWanted());
+    bool room = DueBySize().empty() && !stopping_ && !reset_wanted_ && !fatal_.has_value() &&
+                !(commit_in_flight_ && FlushWanted());
     FIRN_ASSIGN(std::optional<Poller::Polled> polled, poller_.Next(kLoopMs, room));
     if (polled.has_value()) FIRN_TRY(HandleEvent(std::move(*polled)));
     if (stop_.stop_requested() && !stopping_) {
@@ -298,15 +295,21 @@ bool PipelineWorker::NothingToFlush() const {
   });
 }
 
+std::string_view PipelineWorker::DueBySize() const {
+  if (sinks_.buffered_rows() >= options_.commit_rows_max) return "rows";
+  if (sinks_.buffered_bytes() >= options_.commit_bytes_max) return "bytes";
+  return sinks_.full() ? "memory" : "";
+}
+
 void PipelineWorker::MaybeFreeze() {
   if (commit_in_flight_ || reset_wanted_) return;
   const int64_t now_ms = deps_.clock.BootMs();
   bool flush = FlushWanted() && (!flushed_everything_ || !NothingToFlush());
   if (!releasing_.empty() && !release_flush_started_) flush = true;
   bool by_time = now_ms - batch_started_ms_ >= options_.commit_interval_ms;
-  bool by_size =
-      sinks_.buffered_bytes() >= options_.commit_bytes_max || sinks_.buffered_rows() >= options_.commit_rows_max;
-  if (!flush && !by_time && !by_size) return;
+  const std::string_view by_size = DueBySize();
+  if (!flush && !by_time && by_size.empty()) return;
+  if (!flush && !by_time) metrics_.CountEarlyCommit(by_size);
   bool checkpoint = flush || now_ms - last_checkpoint_ms_ >= options_.checkpoint_interval_ms;
   if (!flush && sinks_.buffered_rows() == 0 && (!checkpoint || NothingToFlush())) {
     batch_started_ms_ = now_ms;
@@ -365,22 +368,19 @@ Batch PipelineWorker::Freeze(bool checkpoint) {
         batch.caught_up.emplace_back(sink->state.name(), partition.key);
       }
     }
-    sink->CutSlab();
-    if (sink->slab_rows == 0) continue;
+    if (sink->buffered_rows() == 0) continue;
     FIRN_CHECK(!claims.empty() || sink->is_rejects(), "rows without a claim on the positions they came from");
     TableBatch table;
     table.table = &sink->state;
     table.is_rejects = sink->is_rejects();
-    table.plan_table = sink->plan_table;
-    table.schema_id = sink->schema_id;
-    table.rows = sink->slab_rows;
-    table.slabs = std::move(sink->slabs);
+    table.waiting = sink->Freeze();
+    table.rows = table.waiting->rows();
     table.claims = std::move(claims);
     table.properties = sink->unremembered_sources;
-    sink->Discard();
     in_flight_.insert(in_flight_.end(), claimed.begin(), claimed.end());
     batch.tables.push_back(std::move(table));
   }
+  spill_.EndBatch();
   RefreshPlans();  // now that no row is buffered that was decoded by an older one
   return batch;
 }
@@ -453,10 +453,12 @@ Status PipelineWorker::AfterCommit(BatchResult result) {
   }
   if (result.kind == BatchResult::Kind::kStop) return std::unexpected<Error>(std::move(*result.error));
   if (result.kind == BatchResult::Kind::kForget) {
-    metrics_.CountMismatch();
     reset_wanted_ = !stopping_;
     reset_reason_ = result.reason;
+    if (result.rows_lost) metrics_.CountLostBatch();
     if (stopping_) return Fail(ErrorCode::kCancelled, result.reason);
+    if (result.rows_lost) return {};
+    metrics_.CountMismatch();
     const int64_t now_ms = deps_.clock.BootMs();
     mismatch_times_ms_.push_back(now_ms);
     std::erase_if(mismatch_times_ms_, [&](int64_t at) { return now_ms - at > kMismatchWindowMs; });
@@ -592,6 +594,9 @@ void PipelineWorker::PublishStatus() {
   }
   status.lag_records = known ? lag : -1;
   status.buffered_bytes = sinks_.buffered_bytes();
+  memory_.Set(MemoryUse::kClientQueue, options_.client_queue_bytes);
+  memory_.Set(MemoryUse::kQueue, static_cast<int64_t>(poller_.queued_bytes()));
+  metrics_.SetMemory(memory_, spill_);
   if (home_map.home.has_value()) {
     for (const DetachedEntry& entry : home_map.home->detached) {
       status.detached.push_back(

@@ -14,9 +14,11 @@
 
 #include "firn/ingest/batch_commit.h"
 #include "firn/ingest/lag_watch.h"
+#include "firn/ingest/memory_budget.h"
 #include "firn/ingest/poller.h"
 #include "firn/ingest/rules.h"
 #include "firn/ingest/sinks.h"
+#include "firn/ingest/spill.h"
 #include "firn/ingest/worker.h"
 #include "firn/ingest/worker_metrics.h"
 
@@ -73,6 +75,8 @@ class PipelineWorker : public Worker {
   Status AfterCommit(BatchResult result);
   bool FlushWanted() const;
   bool NothingToFlush() const;
+  // The batch is large enough to be committed: "rows", "bytes" or "memory"; empty: it is not.
+  std::string_view DueBySize() const;
   void MaybeFreeze();
   Batch Freeze(bool checkpoint);
   Status ReleaseWhenFlushed();
@@ -88,6 +92,7 @@ class PipelineWorker : public Worker {
 
   // Records (pipeline_worker_records.cc)
   void HandleChunk(const stream::RecordChunk& chunk, uint64_t orders_done);
+  double PackFullSlabs();
   bool Takes(const Partition& partition, uint64_t orders_done) const;
   void HandleRecord(const stream::Record& record, Partition& partition);
   Sink* SinkFor(const stream::Record& record, Partition& partition, decode::Reject& reject);
@@ -109,6 +114,8 @@ class PipelineWorker : public Worker {
   const std::string rules_hash_;
   MapCommitter committer_;
   Home home_;
+  MemoryBudget memory_;
+  Spill spill_;
   Sinks sinks_;
   BatchCommitter batch_committer_;
   Poller poller_;
@@ -148,7 +155,7 @@ class PipelineWorker : public Worker {
   std::vector<Batch::Rejected> rejected_until_;
   std::vector<int64_t> mismatch_times_ms_;
   bool flushed_everything_ = false;  // the last finished batch held all there was, home included
-  uint64_t rows_decoded_since_check_ = 0;
+  uint64_t bytes_decoded_since_look_ = 0;
   StageTimes stages_;
 
   // Hand-over to the commit thread: one batch at a time.

@@ -7,7 +7,8 @@
 namespace firn::ingest {
 namespace {
 
-constexpr uint64_t kSlabCheckRows = 512;
+// Of values that are decoded between two looks at the slabs.
+constexpr uint64_t kBytesBetweenLooks = 1 << 20;
 
 }  // namespace
 
@@ -18,6 +19,7 @@ bool PipelineWorker::Takes(const Partition& partition, uint64_t orders_done) con
 
 void PipelineWorker::HandleChunk(const stream::RecordChunk& chunk, uint64_t orders_done) {
   double cpu_before = ThreadCpuSeconds();
+  double pack_cpu_s = 0;
   uint64_t bytes = 0;
   uint64_t count = 0;
   for (const stream::Record& record : chunk.records()) {
@@ -28,8 +30,11 @@ void PipelineWorker::HandleChunk(const stream::RecordChunk& chunk, uint64_t orde
     HandleRecord(record, partition);
     if (fatal_.has_value()) break;  // rejects: stop; the position stays at this record
     partition.read = stream::Position{record.offset + 1, record.leader_epoch, record.timestamp_ms};
-    bytes += record.value.has_value() ? record.value->size() : 0;
+    const uint64_t size = record.value.has_value() ? record.value->size() : 0;
+    bytes += size;
     ++count;
+    bytes_decoded_since_look_ += size;
+    if (bytes_decoded_since_look_ >= kBytesBetweenLooks) pack_cpu_s += PackFullSlabs();
   }
   if (!fatal_.has_value()) {
     for (const stream::PartitionPosition& moved : chunk.positions()) {
@@ -45,13 +50,20 @@ void PipelineWorker::HandleChunk(const stream::RecordChunk& chunk, uint64_t orde
   counters_.bytes += bytes;
   metrics_.CountRecords(count, bytes);
   for (auto& sink : sinks_.all()) {
-    if (sink->rows == nullptr) continue;
-    if (sink->rows->row_count() >= kSlabRowsMax || sink->rows->bytes() >= kSlabBytesMax) sink->CutSlab();
     if (sink->decoder != nullptr) {
       metrics_.CountUnknownFields(sink->state.name(), sink->decoder->TakeUnknownFieldCounts());
     }
   }
-  stages_.parse += ThreadCpuSeconds() - cpu_before;
+  pack_cpu_s += PackFullSlabs();
+  stages_.parse += ThreadCpuSeconds() - cpu_before - pack_cpu_s;
+}
+
+// Gives the CPU seconds that it took; they are counted where the rows are committed.
+double PipelineWorker::PackFullSlabs() {
+  const double before = ThreadCpuSeconds();
+  bytes_decoded_since_look_ = 0;
+  sinks_.PackFullSlabs();
+  return ThreadCpuSeconds() - before;
 }
 
 void PipelineWorker::HandleRecord(const stream::Record& record, Partition& partition) {
@@ -86,13 +98,7 @@ void PipelineWorker::HandleRecord(const stream::Record& record, Partition& parti
     }
     return;
   }
-  if (DecodeRow(record, partition, *sink, *sink->rows, reject)) {
-    if (++rows_decoded_since_check_ % kSlabCheckRows == 0 &&
-        (sink->rows->row_count() >= kSlabRowsMax || sink->rows->bytes() >= kSlabBytesMax)) {
-      sink->CutSlab();
-    }
-    return;
-  }
+  if (DecodeRow(record, partition, *sink, *sink->rows, reject)) return;
   // Catching up: what was decoded before the table was detached has its reject; main passed by the rest.
   bool catching_up = record.offset < partition.home_offset;
   if (catching_up && record.offset < sink->at[record.partition].rejected_below) {
@@ -220,7 +226,6 @@ void PipelineWorker::RejectRecord(const stream::Record& record, const Partition&
   }
   sink->rejects->Append(*sink->rows, record, partition.name, reject, intended_table, deps_.clock.WallMs());
   metrics_.CountReject(reject.code, false);
-  if (sink->rows->row_count() >= kSlabRowsMax || sink->rows->bytes() >= kSlabBytesMax) sink->CutSlab();
 }
 
 }  // namespace firn::ingest

@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <map>
 #include <string>
+#include <string_view>
 
 #include "firn/decode/json/json_decoder.h"
 #include "firn/decode/reject.h"
@@ -12,6 +13,8 @@
 namespace firn::ingest {
 
 struct BatchResult;
+class MemoryBudget;
+class Spill;
 struct WorkerStatus;
 
 class WorkerMetrics {
@@ -23,6 +26,10 @@ class WorkerMetrics {
   void CountUnknownFields(const std::string& table, const decode::json::UnknownFieldCounts& counts);
   void CountBatch(const BatchResult& result);
   void CountMismatch();
+  void CountLostBatch();
+  // `reason`: rows, bytes, memory.
+  void CountEarlyCommit(std::string_view reason);
+  void SetMemory(const MemoryBudget& memory, const Spill& spill);
   // Gauges; `lag_seconds` and `freshness_seconds` negative: not known yet.
   void SetGauges(const WorkerStatus& status, double lag_seconds, double freshness_seconds, size_t queued_bytes);
 
@@ -39,6 +46,7 @@ class WorkerMetrics {
   metrics::Counter& files_;
   metrics::Counter& file_bytes_;
   metrics::Histogram& commit_seconds_;
+  metrics::Counter& spilled_bytes_;
 };
 
 }  // namespace firn::ingest

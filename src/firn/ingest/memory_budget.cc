@@ -1,0 +1,67 @@
+#include "firn/ingest/memory_budget.h"
+
+#include <algorithm>
+
+namespace firn::ingest {
+namespace {
+
+constexpr int64_t kParts = 32;
+
+// Of kParts. kSlabs: columns that grow (up to twice what they hold), the copy that grouping makes, and the same of what
+// was not packed when the commit began.
+constexpr std::array<int64_t, kMemoryUses> kShares = {2, 2, 10, 4, 4, 4, 4, 1};
+constexpr int64_t kUnplanned = 1;  // upload buffers, indexes, and what nobody counts
+
+static_assert([] {
+  int64_t sum = kUnplanned;
+  for (int64_t share : kShares) sum += share;
+  return sum == kParts;
+}());
+
+constexpr int64_t kSlabPartOfShare = 5;
+constexpr int64_t kSlabBytesLimit = 64 << 20;
+constexpr int64_t kThreadBytes = 32 << 20;  // an encoder's first sample of rows is up to that
+constexpr int64_t kRowGroupBytesMin = 4 << 20;
+
+}  // namespace
+
+std::string_view MemoryUseName(MemoryUse use) {
+  switch (use) {
+    case MemoryUse::kClientQueue: return "client_queue";
+    case MemoryUse::kQueue: return "queue";
+    case MemoryUse::kSlabs: return "slabs";
+    case MemoryUse::kRows: return "rows";
+    case MemoryUse::kCommitRows: return "commit_rows";
+    case MemoryUse::kOpenFiles: return "open_files";
+    case MemoryUse::kCommitFiles: return "commit_files";
+    case MemoryUse::kMetadata: return "metadata";
+  }
+  return "";
+}
+
+int64_t MemoryBudget::share(MemoryUse use) const {
+  int64_t share = limit_ / kParts * kShares[static_cast<size_t>(use)];
+  if (use != MemoryUse::kRows && use != MemoryUse::kCommitRows) return share;
+  const int64_t metadata = used(MemoryUse::kMetadata) - this->share(MemoryUse::kMetadata);
+  return std::max(share / 4, share - std::max<int64_t>(0, metadata) / 2);
+}
+
+int64_t MemoryBudget::used() const {
+  int64_t sum = 0;
+  for (const auto& used : used_) sum += used.load(std::memory_order_relaxed);
+  return sum;
+}
+
+int64_t MemoryBudget::slab_bytes_max() const {
+  return std::min(kSlabBytesLimit, share(MemoryUse::kSlabs) / kSlabPartOfShare);
+}
+
+int64_t MemoryBudget::commit_threads(int32_t wanted) const {
+  return std::clamp<int64_t>(share(MemoryUse::kCommitFiles) / kThreadBytes, 1, std::max(1, wanted));
+}
+
+int64_t MemoryBudget::row_group_bytes_max(int32_t wanted_threads) const {
+  return std::max(kRowGroupBytesMin, share(MemoryUse::kCommitFiles) / commit_threads(wanted_threads));
+}
+
+}  // namespace firn::ingest
