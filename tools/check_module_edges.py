@@ -27,6 +27,8 @@ ALLOWED = {
     "config": {"env", "schema", "decode", "iceberg/spec", "iceberg/catalog", "ingest"},
     "cli": {"env", "metrics", "stream", "schema", "columnar", "decode", "parquet", "iceberg/spec", "iceberg/manifest",
             "iceberg/catalog", "iceberg/commit", "kafka", "ingest", "config"},
+    "sim": {"env", "metrics", "stream", "schema", "columnar", "decode", "parquet", "iceberg/spec", "iceberg/manifest",
+            "iceberg/catalog", "iceberg/commit", "ingest", "config"},
 }
 INCLUDE = re.compile(r'^\s*#include "firn/([^"]+)"', re.M)
 

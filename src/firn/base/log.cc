@@ -15,6 +15,11 @@ namespace {
 
 std::atomic<LogFormat> g_format{LogFormat::kText};
 
+LogSink& Redirected() {
+  static LogSink sink;
+  return sink;
+}
+
 constexpr char kTextPattern[] = "%Y-%m-%dT%H:%M:%S.%eZ %-7l %v";
 constexpr char kJsonPattern[] = R"({"time":"%Y-%m-%dT%H:%M:%S.%eZ","level":"%l",%v})";
 
@@ -77,6 +82,10 @@ void ConfigureLogging(LogFormat format, LogLevel level) {
   Logger().set_pattern(format == LogFormat::kJson ? kJsonPattern : kTextPattern, spdlog::pattern_time_type::utc);
 }
 
+void RedirectLog(LogSink sink) {
+  Redirected() = std::move(sink);
+}
+
 Result<LogLevel> ParseLogLevel(std::string_view text) {
   if (text == "debug") return LogLevel::kDebug;
   if (text == "info") return LogLevel::kInfo;
@@ -113,6 +122,10 @@ void Log(LogLevel level, std::string_view message, LogFields fields) {
         line += field.value;
       }
     }
+  }
+  if (Redirected()) {
+    Redirected()(level, line);
+    return;
   }
   Logger().log(ToSpdlog(level), "{}", line);
 }

@@ -8,6 +8,7 @@
 
 #include <fmt/format.h>
 
+#include <functional>
 #include <initializer_list>
 #include <string>
 #include <string_view>
@@ -29,6 +30,10 @@ struct LogField {
 using LogFields = std::initializer_list<LogField>;
 
 void ConfigureLogging(LogFormat format, LogLevel level);
+// Lines go to `sink` instead of standard error, as text without time and level; an empty one ends that. For programs
+// that show the log in another place; not to be called while other threads log.
+using LogSink = std::function<void(LogLevel level, std::string_view line)>;
+void RedirectLog(LogSink sink);
 Result<LogLevel> ParseLogLevel(std::string_view text);
 
 void Log(LogLevel level, std::string_view message, LogFields fields);

@@ -50,7 +50,13 @@ metrics::HealthState WorkerHealth::Ready() {
 nlohmann::json StatusToJson(const ingest::WorkerStatus& status) {
   nlohmann::json detached = nlohmann::json::array();
   for (const ingest::DetachedTable& table : status.detached) {
-    detached.push_back({{"table", table.table}, {"partition", table.partition}, {"reason", table.reason}});
+    nlohmann::json entry = {{"table", table.table},     {"partition", table.partition},
+                            {"reason", table.reason},   {"hold", table.hold},
+                            {"catches_up", table.lane}, {"home_position", table.home_position},
+                            {"position", nullptr},      {"retained_records", nullptr}};
+    if (table.position >= 0) entry["position"] = table.position;
+    if (table.retained_records >= 0) entry["retained_records"] = table.retained_records;
+    detached.push_back(std::move(entry));
   }
   nlohmann::json document = {
       {"ready", status.ready},
@@ -68,6 +74,7 @@ nlohmann::json StatusToJson(const ingest::WorkerStatus& status) {
       {"lag_records", nullptr},
       {"buffered_bytes", status.buffered_bytes},
       {"assigned_partitions", status.assigned_partitions},
+      {"lanes", status.lanes},
       {"detached", std::move(detached)},
   };
   if (status.lag_records >= 0) document["lag_records"] = status.lag_records;

@@ -14,6 +14,30 @@ namespace {
 constexpr int64_t kRetryWaitMsMin = 200;
 constexpr int64_t kRetryWaitMsMax = 10'000;
 
+// Of everything that one commit claims in a map.
+ClaimVerdict CompareAll(const PositionsMap& stands, const TableBatch& table) {
+  const ClaimVerdict rows = CompareClaims(stands.marks, table.claims);
+  if (table.rejected.empty()) return rows;
+  const ClaimVerdict rejected = CompareRejected(stands.rejected, table.rejected);
+  if (table.claims.empty() || rows == rejected) return rejected;
+  return ClaimVerdict::kMismatch;
+}
+
+// H moves only over what is committed, or what the home lists as detached at that moment.
+Status RequireStillDetached(const HomeRecord& home, const Batch& batch, const BatchResult& result) {
+  auto require = [&](const std::string& table, const PartitionKey& partition) -> Status {
+    if (home.FindDetached(table, partition) != nullptr) return {};
+    return Fail(ErrorCode::kConflict, fmt::format("somebody else took a detached table in: '{}'", table));
+  };
+  for (const auto& [table, partition] : batch.skipped) FIRN_TRY(require(table, partition));
+  for (const BatchResult::Detached& detached : result.detached) {
+    for (const auto& [partition, claim] : batch.home_claims) {
+      FIRN_TRY(require(detached.table->name(), partition));
+    }
+  }
+  return {};
+}
+
 }  // namespace
 
 bool IsTransient(ErrorCode code) {
@@ -125,7 +149,7 @@ Result<MapDecision> BatchCommitter::Decide(const TableBatch& table, const iceber
     decision.reason = history.reason;
     return decision;
   }
-  switch (CompareClaims(stands->marks, table.claims)) {
+  switch (CompareAll(*stands, table)) {
     case ClaimVerdict::kAlreadyDone: decision.outcome = CommitOutcome::kAlreadyDone; return decision;
     case ClaimVerdict::kMismatch:
       decision.outcome = CommitOutcome::kMismatch;
@@ -140,6 +164,7 @@ Result<MapDecision> BatchCommitter::Decide(const TableBatch& table, const iceber
   }
   decision.next = *stands;
   decision.next.marks = ApplyClaims(std::move(decision.next.marks), table.claims);
+  decision.next.rejected = ApplyRejected(std::move(decision.next.rejected), table.rejected);
   decision.next.rules_hash = home_.rules_hash();
   return decision;
 }
@@ -155,7 +180,7 @@ Result<MapCommitResult> BatchCommitter::CommitRows(TableBatch& table, const Batc
     int64_t watermark = batch.watermark_ms;
     std::optional<PositionsMap> believed = table.table->map();
     for (const auto& [key, mark] : believed->marks) {
-      if (batch.home_claims.contains(key)) continue;
+      if (batch.home_claims.contains(key) && !table.behind.contains(key)) continue;
       watermark = mark.position.timestamp_ms < 0 ? -1 : std::min(watermark, mark.position.timestamp_ms);
       if (watermark < 0) break;
     }
@@ -177,6 +202,7 @@ void BatchCommitter::CommitTable(TableBatch& table, Batch& batch, BatchResult& r
       batch.home_patience_ms == INT64_MAX ? INT64_MAX : options_.detach_after_ms + batch.home_patience_ms;
   Patience patience(committer_.clock(), fmt::format("commit of table '{}'", table.table->name()), patience_ms);
   std::optional<WrittenFiles> written;
+  if (table.waiting == nullptr) written.emplace();  // the positions alone
   const int64_t started_ms = committer_.clock().BootMs();
   for (;;) {
     Error failure(ErrorCode::kInternal, "");
@@ -247,11 +273,18 @@ void BatchCommitter::CommitTable(TableBatch& table, Batch& batch, BatchResult& r
 Status BatchCommitter::Detach(TableBatch& table, Batch& batch, const std::string& reason, bool hold,
                               BatchResult& result, std::stop_token stop) {
   const std::string& name = table.table->name();
+  const bool of_lane = !batch.lane_of.empty();
+  if (of_lane && (!hold || name != batch.lane_of)) {
+    result.kind = BatchResult::Kind::kFailed;
+    result.reason = fmt::format("table '{}': {}", name, reason);
+    return {};
+  }
   const int64_t now_ms = committer_.clock().WallMs();
   std::vector<DetachedEntry> entries;
   for (const auto& [partition, claim] : batch.home_claims) {
-    // What this batch holds of the table was decoded, and the rejects among it are committed with this batch.
-    entries.push_back(DetachedEntry{name, partition, claim.topic, reason, now_ms, hold, claim.to.offset});
+    auto below = batch.rejected_below.find(partition);
+    entries.push_back(DetachedEntry{name, partition, claim.topic, reason, now_ms, hold,
+                                    below == batch.rejected_below.end() ? 0 : below->second});
   }
   FIRN_ASSIGN(MapCommitResult edited, home_.Detach(entries, stop));
   if (Status done = RequireDone(edited, home_.name()); !done.has_value()) {
@@ -263,6 +296,16 @@ Status BatchCommitter::Detach(TableBatch& table, Batch& batch, const std::string
            {{"table", name},
             {"reason", reason},
             {"remedy", hold ? "firn positions resume decides how it goes on" : "mend the cause; it is tried again"}});
+  if (of_lane) {
+    result.kind = BatchResult::Kind::kFailed;
+    result.reason = reason;
+    return {};
+  }
+  // From here on the rejects that this batch has of it are known by their mark.
+  auto rejects = std::ranges::find_if(batch.tables, &TableBatch::is_rejects);
+  if (rejects != batch.tables.end() && &*rejects != &table && !table.rejected_if_detached.empty()) {
+    rejects->rejected[name] = table.rejected_if_detached;
+  }
   // One that was catching up has not caught up.
   std::erase_if(batch.caught_up, [&](const auto& entry) { return entry.first == name; });
   result.detached.push_back({table.table, reason, hold});
@@ -285,9 +328,11 @@ void BatchCommitter::Checkpoint(const Batch& batch, BatchResult& result, std::st
           if (verdict == ClaimVerdict::kMismatch) {
             return Fail(ErrorCode::kConflict, "somebody else moved the low-water mark of a partition of this worker");
           }
+          FIRN_TRY(RequireStillDetached(*map.home, batch, result));
           size_t before = map.home->detached.size();
           std::erase_if(map.home->detached, [&](const DetachedEntry& entry) {
-            return std::ranges::find(batch.caught_up, std::pair(entry.table, entry.partition)) != batch.caught_up.end();
+            const std::pair named(entry.table, entry.partition);
+            return !entry.hold && std::ranges::find(batch.caught_up, named) != batch.caught_up.end();
           });
           bool changed = map.home->detached.size() != before;
           for (const Batch::Rejected& rejected : batch.rejected) {

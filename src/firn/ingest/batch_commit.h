@@ -9,6 +9,7 @@
 #include <memory>
 #include <mutex>
 #include <optional>
+#include <set>
 #include <stop_token>
 #include <string>
 #include <vector>
@@ -31,10 +32,14 @@ struct TableBatch {
   int64_t rows = 0;
   Claims claims;
   iceberg::Properties properties;  // sources that are not remembered yet
+  // Partitions of `home_claims` that a lane reads for the table: its rows end before the batch does.
+  std::set<PartitionKey> behind;
+  RejectedClaims rejected;      // of the rejects table: what it says of detached tables
+  Claims rejected_if_detached;  // of another table: what the rejects of this batch claim of it, once it is detached
 };
 
 struct Batch {
-  std::vector<TableBatch> tables;           // those with rows; rejects last
+  std::vector<TableBatch> tables;           // those with rows; rejects last, but first in a lane
   Claims home_claims;                       // from the believed H to the batch's end, all owned partitions
   bool checkpoint = false;                  // move the home after the tables
   std::map<std::string, uint64_t> dropped;  // by reject code, since the last checkpoint
@@ -46,6 +51,11 @@ struct Batch {
     int64_t below = 0;
   };
   std::vector<Rejected> rejected;        // detached entries whose rejects are written up to there
+  std::string lane_of;                   // a lane's batch: the table that it is for. It detaches nothing
+  // Below, the rejects of all tables stand in the rejects table before this batch: what a new entry is told.
+  std::map<PartitionKey, int64_t> rejected_below;
+  // Detached entries that the batch has skipped records for: the home must still list them when it moves.
+  std::vector<std::pair<std::string, PartitionKey>> skipped;
   int64_t home_patience_ms = INT64_MAX;  // with a home that cannot be committed; a table is detached instead
 };
 
@@ -54,6 +64,7 @@ struct BatchResult {
     kDone,
     kForget,  // somebody else moved positions, the batch is too old, or its rows are lost: read H again
     kStop,    // going on would be wrong: `error` says why
+    kFailed,  // a lane's: what it rests on cannot be committed now
   } kind = Kind::kDone;
   std::string reason;
   bool rows_lost = false;  // kForget: because the spill file did not give them back

@@ -9,7 +9,7 @@ constexpr int64_t kParts = 32;
 
 // Of kParts. kSlabs: columns that grow (up to twice what they hold), the copy that grouping makes, and the same of what
 // was not packed when the commit began.
-constexpr std::array<int64_t, kMemoryUses> kShares = {2, 2, 10, 4, 4, 4, 4, 1};
+constexpr std::array<int64_t, kMemoryUses> kShares = {2, 2, 10, 4, 4, 4, 4, 1, 0};
 constexpr int64_t kUnplanned = 1;  // upload buffers, indexes, and what nobody counts
 
 static_assert([] {
@@ -35,6 +35,7 @@ std::string_view MemoryUseName(MemoryUse use) {
     case MemoryUse::kOpenFiles: return "open_files";
     case MemoryUse::kCommitFiles: return "commit_files";
     case MemoryUse::kMetadata: return "metadata";
+    case MemoryUse::kLanes: return "lanes";
   }
   return "";
 }
@@ -42,8 +43,8 @@ std::string_view MemoryUseName(MemoryUse use) {
 int64_t MemoryBudget::share(MemoryUse use) const {
   int64_t share = limit_ / kParts * kShares[static_cast<size_t>(use)];
   if (use != MemoryUse::kRows && use != MemoryUse::kCommitRows) return share;
-  const int64_t metadata = used(MemoryUse::kMetadata) - this->share(MemoryUse::kMetadata);
-  return std::max(share / 4, share - std::max<int64_t>(0, metadata) / 2);
+  const int64_t metadata = std::max<int64_t>(0, used(MemoryUse::kMetadata) - this->share(MemoryUse::kMetadata));
+  return std::max(share / 4, share - (metadata + used(MemoryUse::kLanes)) / 2);
 }
 
 int64_t MemoryBudget::used() const {

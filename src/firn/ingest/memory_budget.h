@@ -22,8 +22,9 @@ enum class MemoryUse : uint8_t {
   kOpenFiles,    // encoders of files that are written to while rows come in
   kCommitFiles,  // encoders of files that a commit writes
   kMetadata,     // of open tables
+  kLanes,        // what lanes of detached tables may hold, each a budget of its own
 };
-inline constexpr size_t kMemoryUses = 8;
+inline constexpr size_t kMemoryUses = 9;
 
 // "client_queue", as it stands in the name of its metric.
 std::string_view MemoryUseName(MemoryUse use);
@@ -33,7 +34,7 @@ class MemoryBudget {
   explicit MemoryBudget(int64_t limit_bytes) : limit_(limit_bytes) {}
 
   int64_t limit() const { return limit_; }
-  // What the use may hold. Metadata that outgrows its share takes from the rows that wait.
+  // What the use may hold. Lanes, and metadata that outgrows its share, take from the rows that wait.
   int64_t share(MemoryUse use) const;
   int64_t used(MemoryUse use) const { return used_[static_cast<size_t>(use)].load(std::memory_order_relaxed); }
   int64_t used() const;

@@ -9,6 +9,7 @@
 
 #include "firn/base/check.h"
 #include "firn/base/log.h"
+#include "firn/ingest/table_intake.h"
 
 namespace firn::ingest {
 namespace {
@@ -18,7 +19,6 @@ constexpr int64_t kStatusMs = 100;
 constexpr int64_t kHandOverWaitMs = 200;
 constexpr int64_t kTrimFileBytesMin = 1 << 20;
 constexpr int64_t kOthersAskedMs = 2'000;
-constexpr int64_t kDetachedRetryMs = 60'000;
 constexpr int64_t kMismatchWindowMs = 600'000;
 constexpr size_t kMismatchesMax = 3;
 constexpr int64_t kMismatchBackoffMs = 30'000;
@@ -59,7 +59,8 @@ PipelineWorker::PipelineWorker(PipelineOptions options, WorkerDependencies depen
       poller_(deps_.source, static_cast<size_t>(memory_.share(MemoryUse::kQueue)), deps_.clock, deps_.threads),
       lag_(deps_.source, deps_.clock, deps_.threads),
       metrics_(deps_.metrics, options_.pipeline),
-      handing_over_(deps_.threads.MakeMonitor()) {}
+      handing_over_(deps_.threads.MakeMonitor()),
+      lanes_(options_, deps_, home_, committer_, metrics_, [this] { poller_.Wake(); }) {}
 
 PipelineWorker::~PipelineWorker() {
   commit_stop_.request_stop();
@@ -86,6 +87,9 @@ Result<RunResult> PipelineWorker::Run(std::stop_token stop, bool until_caught_up
   lag_.Start();
   batch_started_ms_ = last_checkpoint_ms_ = deps_.clock.BootMs();
   Status ended = Loop();
+  lanes_.CancelAll();
+  lanes_.Wait();
+  TakeLaneProgress();
   PublishStatus();
   RunResult result;
   result.caught_up = until_caught_up && ended.has_value() && CaughtUp() && !stop.stop_requested();
@@ -109,6 +113,7 @@ Status PipelineWorker::Loop() {
       stopping_ = true;
       stop_deadline_ms_ = deps_.clock.BootMs() + options_.shutdown_deadline_ms;
       LogInfo("stopping: what is decoded is committed first", {{"rows", sinks_.buffered_rows()}});
+      lanes_.CancelAll();
     }
     FIRN_TRY(TakeCommitResult());
     FIRN_TRY(ReleaseWhenFlushed());
@@ -116,8 +121,8 @@ Status PipelineWorker::Loop() {
       reset_wanted_ = false;
       FIRN_TRY(Reset(reset_reason_));
     }
+    FIRN_TRY(TendLanes());
     MaybeFreeze();
-    if (!commit_in_flight_) RetryDetached();
     if (until_caught_up_) FIRN_TRY(WatchPartitionsOfOthers());
     if (const int64_t now_ms = deps_.clock.BootMs(); now_ms - last_status_ms_ >= kStatusMs) {
       last_status_ms_ = now_ms;
@@ -210,6 +215,8 @@ Status PipelineWorker::OnAssigned(const stream::PartitionsAssigned& event) {
   for (stream::PartitionIndex index : Owned()) watched.emplace_back(index, partitions_[index].name);
   lag_.Watch(std::move(watched));
   flushed_everything_ = false;
+  lanes_settled_ = false;
+  lanes_changed_ = true;
   return {};
 }
 
@@ -219,6 +226,7 @@ void PipelineWorker::OnRevoked(const stream::PartitionsRevoked& event) {
     Of(index).releasing = true;
     releasing_.insert(index);
   }
+  lanes_.Cancel(event.partitions);
   release_flush_started_ = false;
   release_deadline_ms_ = deps_.clock.BootMs() + options_.max_poll_interval_ms / 2;
 }
@@ -229,10 +237,11 @@ Status PipelineWorker::OnLost(const stream::PartitionsLost& event) {
     LetGo(index);
     releasing_.erase(index);
   }
+  lanes_.Cancel(event.partitions);
   poller_.Release(event.partitions);
   sinks_.DiscardAll();
   dropped_.clear();
-  rejected_until_.clear();
+  rejects_pending_.clear();
   reset_wanted_ = true;
   reset_reason_ = "the group's session was lost";
   return {};
@@ -247,7 +256,7 @@ void PipelineWorker::LetGo(stream::PartitionIndex index) {
 }
 
 bool PipelineWorker::CaughtUp() const {
-  if (!until_caught_up_ || !assigned_once_) return false;
+  if (!until_caught_up_ || !assigned_once_ || !lanes_settled_) return false;
   for (const Partition& partition : partitions_) {
     int64_t reached = partition.owned ? partition.read.offset : partition.home_seen;
     if (reached < partition.target_end) return false;
@@ -290,6 +299,14 @@ bool PipelineWorker::FlushWanted() const {
 
 bool PipelineWorker::NothingToFlush() const {
   if (sinks_.buffered_rows() > 0 || !dropped_.empty() || !rejected_until_.empty()) return false;
+  for (const auto& sink : sinks_.all()) {
+    for (size_t i = 0; i < sink->at.size(); ++i) {
+      const auto index = static_cast<stream::PartitionIndex>(i);
+      if (partitions_[i].owned && sink->taken_in(index) && partitions_[i].read.offset >= sink->at[i].owed_below) {
+        return false;  // its entry can be taken off
+      }
+    }
+  }
   return std::ranges::none_of(partitions_, [](const Partition& partition) {
     return partition.started && partition.read.offset > partition.home_believed;
   });
@@ -303,13 +320,18 @@ std::string_view PipelineWorker::DueBySize() const {
 
 void PipelineWorker::MaybeFreeze() {
   if (commit_in_flight_ || reset_wanted_) return;
+  bool take_in = ReadyToTakeIn();
+  if (take_in && sinks_.buffered_rows() == 0) {
+    TakeIn();
+    take_in = false;
+  }
   const int64_t now_ms = deps_.clock.BootMs();
   bool flush = FlushWanted() && (!flushed_everything_ || !NothingToFlush());
   if (!releasing_.empty() && !release_flush_started_) flush = true;
   bool by_time = now_ms - batch_started_ms_ >= options_.commit_interval_ms;
   const std::string_view by_size = DueBySize();
-  if (!flush && !by_time && by_size.empty()) return;
-  if (!flush && !by_time) metrics_.CountEarlyCommit(by_size);
+  if (!flush && !by_time && by_size.empty() && !take_in) return;
+  if (!flush && !by_time && !by_size.empty()) metrics_.CountEarlyCommit(by_size);
   bool checkpoint = flush || now_ms - last_checkpoint_ms_ >= options_.checkpoint_interval_ms;
   if (!flush && sinks_.buffered_rows() == 0 && (!checkpoint || NothingToFlush())) {
     batch_started_ms_ = now_ms;
@@ -317,6 +339,7 @@ void PipelineWorker::MaybeFreeze() {
   }
   if (!releasing_.empty()) release_flush_started_ = true;
   Batch batch = Freeze(checkpoint);
+  if (take_in) TakeIn();
   batch_started_ms_ = now_ms;
   commit_in_flight_ = true;
   flushed_everything_ = false;
@@ -337,7 +360,7 @@ Batch PipelineWorker::Freeze(bool checkpoint) {
     const Partition& partition = partitions_[index];
     Claim& claim = batch.home_claims[partition.key];
     claim = Claim{partition.home_believed, partition.read, partition.name.topic};
-    // A partition that is catching up for a detached table does not move H back.
+    // A partition that was sent back for a table does not move H back.
     auto mark = home_map.marks.find(partition.key);
     if (claim.to.offset < claim.from && mark != home_map.marks.end()) claim.to = mark->second.position;
     if (checkpoint) in_flight_.push_back({nullptr, index, claim.to.offset});
@@ -350,33 +373,48 @@ Batch PipelineWorker::Freeze(bool checkpoint) {
   }
   if (complete && !batch.home_claims.empty()) batch.watermark_ms = watermark_ms;
   if (checkpoint) batch.dropped = std::exchange(dropped_, {});
-  if (checkpoint) batch.rejected = std::exchange(rejected_until_, {});
+  for (const auto& [of, below] : std::exchange(rejected_until_, {})) {
+    if (!checkpoint) rejected_until_[of] = below;
+    if (checkpoint && partitions_[of.second].owned) {
+      batch.rejected.push_back({of.first, partitions_[of.second].key, below});
+    }
+  }
 
+  in_flight_rejected_.clear();
+  FreezeDetached(batch, home_map);
   for (auto& sink : sinks_.all()) {
     if (!sink->open) continue;
     Claims claims;
+    Claims rejected_if_detached;
+    std::set<PartitionKey> behind;
     std::vector<InFlight> claimed;
     for (stream::PartitionIndex index : Owned()) {
       const Partition& partition = partitions_[index];
-      if (sink->skip_below(index) == INT64_MAX) continue;
+      if (sink->skip_below(index) == INT64_MAX) {
+        behind.insert(partition.key);
+        continue;
+      }
       const Sink::AtPartition& at = sink->at[index];
       if (at.believed < partition.read.offset) {
         claims[partition.key] = Claim{at.believed, partition.read, partition.name.topic};
         claimed.push_back({sink.get(), index, partition.read.offset});
       }
-      if (at.detached && partition.read.offset >= partition.home_believed) {
+      if (partition.read.offset > at.rejected) {
+        rejected_if_detached[partition.key] = Claim{at.rejected, partition.read, partition.name.topic};
+      }
+      if (at.detached && partition.read.offset >= std::max(partition.home_believed, at.owed_below)) {
         batch.caught_up.emplace_back(sink->state.name(), partition.key);
       }
     }
     if (sink->buffered_rows() == 0) continue;
     FIRN_CHECK(!claims.empty() || sink->is_rejects(), "rows without a claim on the positions they came from");
-    TableBatch table;
-    table.table = &sink->state;
-    table.is_rejects = sink->is_rejects();
-    table.waiting = sink->Freeze();
-    table.rows = table.waiting->rows();
-    table.claims = std::move(claims);
-    table.properties = sink->unremembered_sources;
+    TableBatch table = FreezeRows(*sink, std::move(claims));
+    table.behind = std::move(behind);
+    if (sink->is_rejects()) {
+      FreezeRejected(table);
+    } else {
+      table.rejected_if_detached = std::move(rejected_if_detached);
+    }
     in_flight_.insert(in_flight_.end(), claimed.begin(), claimed.end());
     batch.tables.push_back(std::move(table));
   }
@@ -429,7 +467,7 @@ Status PipelineWorker::TakeCommitResult() {
   return AfterCommit(std::move(*result));
 }
 
-Status PipelineWorker::AfterCommit(BatchResult result) {
+void PipelineWorker::CountCommitted(const BatchResult& result) {
   metrics_.CountBatch(result);
   counters_.rows_committed += static_cast<uint64_t>(result.rows);
   counters_.rejects_committed += static_cast<uint64_t>(result.rejects);
@@ -441,14 +479,15 @@ Status PipelineWorker::AfterCommit(BatchResult result) {
   stages_.encode += result.times.encode_cpu_s;
   stages_.upload += result.times.upload_cpu_s;
   stages_.commit += result.commit_cpu_s;
+}
+
+Status PipelineWorker::AfterCommit(BatchResult result) {
+  CountCommitted(result);
   for (const BatchResult::Detached& detached : result.detached) {
     for (auto& sink : sinks_.all()) {
       if (&sink->state != detached.table) continue;
       sink->Close(detached.reason, detached.hold);
-      for (stream::PartitionIndex index : Owned()) {
-        if (index < sink->at.size()) sink->at[index].detached = true;
-        rejected_until_.push_back({sink->state.name(), partitions_[index].key, partitions_[index].read.offset});
-      }
+      OnDetached(*sink);
     }
   }
   if (result.kind == BatchResult::Kind::kStop) return std::unexpected<Error>(std::move(*result.error));
@@ -479,14 +518,13 @@ Status PipelineWorker::AfterCommit(BatchResult result) {
       done.sink->at[done.partition].believed = done.to;
     }
   }
+  const Sink* rejects = sinks_.Find(options_.rejects_table);
+  for (const auto& [sink, index] : std::exchange(in_flight_rejected_, {})) {
+    sink->at[index].rejected = rejects->state.RejectedOf(sink->state.name(), partitions_[index].key);
+  }
   if (result.home_moved) {
     last_checkpoint_ms_ = deps_.clock.BootMs();
-    const PositionsMap home_map = home_.map();
-    for (auto& sink : sinks_.all()) {
-      for (size_t i = 0; i < sink->at.size(); ++i) {
-        sink->at[i].detached &= home_map.home->FindDetached(sink->state.name(), partitions_[i].key) != nullptr;
-      }
-    }
+    SeeDetached();
     PublishGroupOffsets();
     flushed_everything_ = true;
   }
@@ -523,29 +561,6 @@ Status PipelineWorker::ReleaseWhenFlushed() {
     reset_reason_ = "the revoked partitions could not be committed in time";
   }
   return {};
-}
-
-void PipelineWorker::RetryDetached() {
-  const int64_t now_ms = deps_.clock.BootMs();
-  if (stopping_ || now_ms - last_detached_retry_ms_ < kDetachedRetryMs) return;
-  last_detached_retry_ms_ = now_ms;
-  for (auto& sink : sinks_.all()) {
-    if (sink->open || sink->closed_reason.empty()) continue;
-    if (sink->hold && !ReleasedByPerson(*sink)) continue;
-    Status opened = sinks_.Open(*sink, stop_);
-    if (!opened.has_value() || !sink->open) continue;
-    reset_wanted_ = true;
-    reset_reason_ = fmt::format("table '{}' can be reached again", sink->state.name());
-  }
-}
-
-// 'firn positions resume' has taken the hold off the home's entries.
-bool PipelineWorker::ReleasedByPerson(const Sink& sink) {
-  if (!home_.Reload().has_value()) return false;
-  const PositionsMap home_map = home_.map();
-  return std::ranges::none_of(home_map.home->detached, [&](const DetachedEntry& entry) {
-    return entry.table == sink.state.name() && entry.hold;
-  });
 }
 
 void PipelineWorker::PublishGroupOffsets() {
@@ -596,13 +611,11 @@ void PipelineWorker::PublishStatus() {
   status.buffered_bytes = sinks_.buffered_bytes();
   memory_.Set(MemoryUse::kClientQueue, options_.client_queue_bytes);
   memory_.Set(MemoryUse::kQueue, static_cast<int64_t>(poller_.queued_bytes()));
+  memory_.Set(MemoryUse::kLanes,
+              static_cast<int64_t>(lanes_.running()) * (options_.memory_limit_bytes / kLaneShareOfMemory));
   metrics_.SetMemory(memory_, spill_);
-  if (home_map.home.has_value()) {
-    for (const DetachedEntry& entry : home_map.home->detached) {
-      status.detached.push_back(
-          {entry.table, fmt::format("{}/{}", entry.topic, entry.partition.partition), entry.reason});
-    }
-  }
+  status.lanes = static_cast<int32_t>(lanes_.running());
+  DescribeDetached(home_map, status);
   const std::string commit_trouble = batch_committer_.trouble();
   if (trouble.empty()) trouble = commit_trouble;
   status.ready = assigned_once_ && trouble.empty() && status.detached.empty();

@@ -3,6 +3,7 @@
 //
 // Three threads: the poll thread (Poller), the ingest thread (the caller of Run: events, routing, decoding, freezing of
 // batches) and the commit thread (BatchCommitter). They meet in the Poller's queues and in the hand-over slot below.
+// A detached table has a lane, with a thread of its own, that main (these three) takes over from when it has caught up.
 // Everything without a mutex belongs to the ingest thread.
 #pragma once
 
@@ -14,6 +15,7 @@
 
 #include "firn/ingest/batch_commit.h"
 #include "firn/ingest/lag_watch.h"
+#include "firn/ingest/lanes.h"
 #include "firn/ingest/memory_budget.h"
 #include "firn/ingest/poller.h"
 #include "firn/ingest/rules.h"
@@ -41,7 +43,7 @@ class PipelineWorker : public Worker {
     bool started = false;        // it is read from; `read` and what follows hold
     uint64_t start_order = 0;    // chunks that were polled before this order belong to an earlier assignment
     stream::Position read;       // everything below is decoded or skipped
-    int64_t home_offset = 0;     // H when it was started
+    int64_t home_offset = 0;     // H when it was started, or where main was when it was sent back for a table
     int64_t home_believed = 0;   // H, moved by own checkpoints alone; what a checkpoint claims from
     int64_t in_doubt_below = 0;  // after a change of the rules
     int64_t target_end = -1;     // what was readable when it was first assigned (until_caught_up)
@@ -53,9 +55,9 @@ class PipelineWorker : public Worker {
   Status StartPartitions(const std::vector<stream::PartitionIndex>& partitions, bool seek);
   Status OpenSinks();
   Status OpenWanted(Sink& sink);
+  void TakePartAgain(Sink& sink);
   Status DetachSink(Sink& sink, const std::string& reason, bool hold);
   Status AdoptRules();
-  Status HoldWhatRetentionOvertook(stream::PartitionIndex index, const PositionsMap& home_map);
   void ResetIfMovedByOthers(const std::vector<stream::PartitionIndex>& fresh);
   void SetSkip(Sink& sink, stream::PartitionIndex index, const PositionsMap& home_map);
   stream::Position StartOf(stream::PartitionIndex partition, const PositionsMap& home_map);
@@ -73,6 +75,7 @@ class PipelineWorker : public Worker {
   Status OnLost(const stream::PartitionsLost& event);
   Status TakeCommitResult();
   Status AfterCommit(BatchResult result);
+  void CountCommitted(const BatchResult& result);
   bool FlushWanted() const;
   bool NothingToFlush() const;
   // The batch is large enough to be committed: "rows", "bytes" or "memory"; empty: it is not.
@@ -85,10 +88,25 @@ class PipelineWorker : public Worker {
   void RefreshPlans();
   void LetGo(stream::PartitionIndex index);
   Status CheckDeadlines();
-  void RetryDetached();
-  bool ReleasedByPerson(const Sink& sink);
   void PublishStatus();
   void PublishGroupOffsets();
+
+  // Detached tables and their lanes (pipeline_worker_lanes.cc)
+  Status TendLanes();
+  void TakeLaneProgress();
+  void TakeLaneEnds();
+  void StartLanes();
+  void LookAtHeld();
+  void OnDetached(Sink& sink);
+  void SeeDetached();
+  int64_t SurelyRejectedBelow(stream::PartitionIndex index, const PositionsMap& home_map);
+  bool ReadyToTakeIn();
+  bool OpenToTakeIn(Sink& sink);
+  void TakeIn();
+  void SendBack(stream::PartitionIndex index, stream::Position to, const std::set<const Sink*>& for_whom);
+  void FreezeDetached(Batch& batch, const PositionsMap& home_map);
+  void FreezeRejected(TableBatch& rejects);
+  void DescribeDetached(const PositionsMap& home_map, WorkerStatus& status);
 
   // Records (pipeline_worker_records.cc)
   void HandleChunk(const stream::RecordChunk& chunk, uint64_t orders_done);
@@ -96,8 +114,7 @@ class PipelineWorker : public Worker {
   bool Takes(const Partition& partition, uint64_t orders_done) const;
   void HandleRecord(const stream::Record& record, Partition& partition);
   Sink* SinkFor(const stream::Record& record, Partition& partition, decode::Reject& reject);
-  bool DecodeRow(const stream::Record& record, const Partition& partition, Sink& sink, columnar::RowBuilder& rows,
-                 decode::Reject& reject);
+  bool WasJudged(const stream::Record& record, const Partition& partition) const;
   bool RejectStillOwed(const stream::Record& record, const Partition& partition);
   // `catching_up`: written even where the rejects table is ahead already.
   void RejectRecord(const stream::Record& record, const Partition& partition, const decode::Reject& reject,
@@ -139,20 +156,27 @@ class PipelineWorker : public Worker {
   std::map<std::string, uint64_t> dropped_;  // since the last checkpoint
   int64_t batch_started_ms_ = 0;
   int64_t last_checkpoint_ms_ = 0;
-  int64_t last_detached_retry_ms_ = 0;
   int64_t last_status_ms_ = 0;
   int64_t others_asked_ms_ = 0;
   int64_t others_moved_ms_ = 0;
   bool rules_adopted_ = false;
-  // What the batch under way claims, to be believed when it is done; and the rejects of detached tables that the next
-  // checkpoint records.
+  // What the batch under way claims, to be believed when it is done.
   struct InFlight {
     Sink* sink;  // null: the home
     stream::PartitionIndex partition;
     int64_t to;
   };
   std::vector<InFlight> in_flight_;
-  std::vector<Batch::Rejected> rejected_until_;
+  std::vector<std::pair<Sink*, stream::PartitionIndex>> in_flight_rejected_;  // marks in the rejects table that move
+  // Tables that were detached while rejects of theirs waited for the next batch: it marks how far they reach.
+  std::vector<InFlight> rejects_pending_;
+  // How far lanes have committed: the next checkpoint says so in the entries.
+  std::map<std::pair<std::string, stream::PartitionIndex>, int64_t> rejected_until_;
+  bool lanes_settled_ = false;  // nothing catches up, nor could begin to
+  bool lanes_changed_ = false;  // look soon which may begin
+  int64_t lanes_looked_ms_ = 0;
+  int64_t held_looked_ms_ = 0;
+  std::map<std::pair<std::string, std::string>, int64_t> retention_warned_ms_;
   std::vector<int64_t> mismatch_times_ms_;
   bool flushed_everything_ = false;  // the last finished batch held all there was, home included
   uint64_t bytes_decoded_since_look_ = 0;
@@ -169,6 +193,8 @@ class PipelineWorker : public Worker {
   mutable std::mutex status_mutex_;
   WorkerStatus status_;    // guarded by status_mutex_
   WorkerStatus counters_;  // the ingest thread's own
+
+  Lanes lanes_;  // last: its threads use what is above
 };
 
 }  // namespace firn::ingest

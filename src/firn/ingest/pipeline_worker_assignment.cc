@@ -87,7 +87,8 @@ Status PipelineWorker::OpenHome() {
                   options_.clock_skew_max_ms, skew_ms));
 }
 
-// The home lists the sink as detached for all partitions of this worker.
+// The home lists the sink as detached for all partitions of this worker. None of its rows that are not committed has
+// been read in this assignment, but for those that its columns forget now.
 Status PipelineWorker::DetachSink(Sink& sink, const std::string& reason, bool hold) {
   LogError("table is detached; the rest of the pipeline goes on without it",
            {{"table", sink.state.name()},
@@ -100,15 +101,13 @@ Status PipelineWorker::DetachSink(Sink& sink, const std::string& reason, bool ho
     std::vector<DetachedEntry> entries;
     for (stream::PartitionIndex index : Owned()) {
       const Partition& partition = partitions_[index];
-      int64_t judged = partition.started ? partition.read.offset : OffsetOf(home_map.marks, partition.key).value_or(0);
-      entries.push_back(
-          DetachedEntry{sink.state.name(), partition.key, partition.name.topic, reason, now_ms, hold, judged});
+      entries.push_back(DetachedEntry{sink.state.name(), partition.key, partition.name.topic, reason, now_ms, hold,
+                                      SurelyRejectedBelow(index, home_map)});
     }
     FIRN_ASSIGN(MapCommitResult edited, home_.Detach(entries, stop_));
     return RequireDone(edited, home_.name());
   }));
-  if (sink.at.size() < partitions_.size()) sink.at.resize(partitions_.size());
-  for (stream::PartitionIndex index : Owned()) sink.at[index].detached = true;
+  OnDetached(sink);
   return {};
 }
 
@@ -137,14 +136,15 @@ Status PipelineWorker::OpenWanted(Sink& sink) {
 // to catch up: for those there may be no new record that names them.
 Status PipelineWorker::OpenSinks() {
   std::vector<Sink*> wanted;
+  if (options_.reject_policy == RejectPolicy::kTable) {
+    // First: a table that is detached has to know how far the rejects go.
+    FIRN_ASSIGN(Sink * rejects, sinks_.Rejects());
+    wanted.push_back(rejects);
+  }
   for (const TableRule& rule : options_.tables) {
     if (rule.is_template()) continue;
     FIRN_ASSIGN(Sink * sink, sinks_.FindOrMake(rule.name, &rule));
     wanted.push_back(sink);
-  }
-  if (options_.reject_policy == RejectPolicy::kTable) {
-    FIRN_ASSIGN(Sink * rejects, sinks_.Rejects());
-    wanted.push_back(rejects);
   }
   const PositionsMap home_map = home_.map();
   for (const DetachedEntry& entry : home_map.home->detached) {
@@ -160,13 +160,23 @@ Status PipelineWorker::OpenSinks() {
   for (Sink* sink : wanted) {
     bool was_closed = !sink->open;
     FIRN_TRY(OpenWanted(*sink));
-    bool others_run = std::ranges::any_of(partitions_, [](const Partition& partition) { return partition.started; });
-    if (was_closed && sink->open && others_run) {
-      reset_wanted_ = true;
-      reset_reason_ = fmt::format("table '{}' can be reached again", sink->state.name());
-    }
+    if (was_closed && sink->open) TakePartAgain(*sink);
   }
   return {};
+}
+
+// A sink has been opened while partitions run. For those that the home lists as detached it has its lanes; where it was
+// only closed, main reads again.
+void PipelineWorker::TakePartAgain(Sink& sink) {
+  const PositionsMap home_map = home_.map();
+  for (size_t i = 0; i < partitions_.size(); ++i) {
+    const auto index = static_cast<stream::PartitionIndex>(i);
+    if (!partitions_[i].started) continue;
+    SetSkip(sink, index, home_map);
+    if (sink.detached_for(index)) continue;
+    reset_wanted_ = true;
+    reset_reason_ = fmt::format("table '{}' can be reached again", sink.state.name());
+  }
 }
 
 // The routing rules are others than those of the last run: below the largest T[p] of any listed table the old ones were
@@ -209,63 +219,25 @@ void PipelineWorker::SetSkip(Sink& sink, stream::PartitionIndex index, const Pos
   const DetachedEntry* detached =
       home_map.home.has_value() ? home_map.home->FindDetached(sink.state.name(), key) : nullptr;
   std::optional<PositionsMap> map = sink.state.map();
-  bool takes_part = sink.open && map.has_value() && (detached == nullptr || !detached->hold);
-  Sink::AtPartition& at = sink.at[index];
+  Sink::AtPartition at;
   at.detached = detached != nullptr;
+  at.hold = detached != nullptr && detached->hold;
   at.believed = map.has_value() ? OffsetOf(map->marks, key).value_or(0) : 0;
   at.rejected_below = detached != nullptr ? detached->rejected_below : 0;
-  at.skip_below = at.believed;
+  if (Sink* rejects = sinks_.Find(options_.rejects_table); rejects != nullptr && rejects->open && !sink.is_rejects()) {
+    at.rejected = rejects->state.RejectedOf(sink.state.name(), key);
+  }
   // Below H a table that is not detached has all its rows, also where it got none.
-  if (detached == nullptr) at.skip_below = std::max(at.skip_below, OffsetOf(home_map.marks, key).value_or(0));
-  if (!takes_part) at.skip_below = INT64_MAX;
+  at.skip_below = std::max(at.believed, OffsetOf(home_map.marks, key).value_or(0));
+  if (!sink.open || !map.has_value() || at.detached) at.skip_below = INT64_MAX;
+  sink.at[index] = at;
 }
 
-// From H, or earlier for a table that is to catch up; sets what each sink skips.
+// From H; sets what each sink skips.
 stream::Position PipelineWorker::StartOf(stream::PartitionIndex index, const PositionsMap& home_map) {
-  const Partition& partition = partitions_[index];
-  auto mark = home_map.marks.find(partition.key);
-  stream::Position start = mark == home_map.marks.end() ? stream::Position{} : mark->second.position;
-  for (auto& sink : sinks_.all()) {
-    SetSkip(*sink, index, home_map);
-    if (!sink->detached_for(index) || sink->skip_below(index) >= start.offset) continue;
-    const Marks marks = sink->state.map()->marks;
-    auto own = marks.find(partition.key);
-    stream::Position stands = own == marks.end() ? stream::Position{} : own->second.position;
-    LogInfo("table catches up", {{"table", sink->state.name()},
-                                 {"topic", partition.name.topic},
-                                 {"partition", partition.name.partition},
-                                 {"from", stands.offset},
-                                 {"to", start.offset}});
-    start = stands;
-  }
-  return start;
-}
-
-// A table that would have to catch up from below the log's start is held for that partition: the others go on.
-Status PipelineWorker::HoldWhatRetentionOvertook(stream::PartitionIndex index, const PositionsMap& home_map) {
-  const Partition& partition = partitions_[index];
-  const int64_t home_offset = OffsetOf(home_map.marks, partition.key).value_or(0);
-  std::optional<int64_t> log_start;
-  for (auto& sink : sinks_.all()) {
-    SetSkip(*sink, index, home_map);
-    if (!sink->detached_for(index) || sink->skip_below(index) >= home_offset) continue;
-    if (!log_start.has_value()) {
-      FIRN_ASSIGN(stream::Watermarks watermarks, deps_.source.QueryWatermarks(partition.name, kQueryTimeoutMs));
-      log_start = watermarks.start;
-    }
-    if (sink->at[index].believed >= *log_start) continue;
-    const std::string reason = fmt::format(
-        "retention has removed records that the table still needs, offsets {} to {} of {}/{}; give them up with 'firn "
-        "positions set --table'",
-        sink->at[index].believed, *log_start, partition.name.topic, partition.name.partition);
-    LogError("table cannot catch up", {{"table", sink->state.name()}, {"reason", reason}});
-    FIRN_ASSIGN(MapCommitResult edited,
-                home_.Detach({DetachedEntry{sink->state.name(), partition.key, partition.name.topic, reason,
-                                            deps_.clock.WallMs(), true, 0}},
-                             stop_));
-    FIRN_TRY(RequireDone(edited, home_.name()));
-  }
-  return {};
+  for (auto& sink : sinks_.all()) SetSkip(*sink, index, home_map);
+  auto mark = home_map.marks.find(partitions_[index].key);
+  return mark == home_map.marks.end() ? stream::Position{} : mark->second.position;
 }
 
 Status PipelineWorker::StartPartitions(const std::vector<stream::PartitionIndex>& partitions, bool seek) {
@@ -277,14 +249,7 @@ Status PipelineWorker::StartPartitions(const std::vector<stream::PartitionIndex>
     return EnsureTopicsStarted(home_, deps_.source, options_.start, names, stop_);
   }));
   FIRN_TRY(OpenSinks());
-  PositionsMap home_map = home_.map();
-  if (!home_map.home->detached.empty()) {
-    for (stream::PartitionIndex index : partitions) {
-      FIRN_TRY(RetryTransient("asking where a partition begins",
-                              [&] { return HoldWhatRetentionOvertook(index, home_map); }));
-    }
-    home_map = home_.map();
-  }
+  const PositionsMap home_map = home_.map();
   std::vector<stream::PartitionPosition> start;
   for (stream::PartitionIndex index : partitions) {
     Partition& partition = partitions_[index];
@@ -343,7 +308,10 @@ Status PipelineWorker::Reset(const std::string& reason) {
   LogWarning("uncommitted rows are forgotten and read again", {{"reason", reason}, {"rows", sinks_.buffered_rows()}});
   sinks_.DiscardAll();
   dropped_.clear();
-  rejected_until_.clear();
+  rejects_pending_.clear();
+  in_flight_rejected_.clear();
+  lanes_settled_ = false;
+  lanes_changed_ = true;
   for (auto& sink : sinks_.all()) sink->closed_reason.clear();
   for (Partition& partition : partitions_) partition.started = false;
   std::vector<stream::PartitionIndex> owned = Owned();

@@ -3,14 +3,9 @@
 
 #include "firn/base/log.h"
 #include "firn/ingest/pipeline_worker.h"
+#include "firn/ingest/table_intake.h"
 
 namespace firn::ingest {
-namespace {
-
-// Of values that are decoded between two looks at the slabs.
-constexpr uint64_t kBytesBetweenLooks = 1 << 20;
-
-}  // namespace
 
 // Records of a partition that was lost and given again may still be queued: those are of the earlier assignment.
 bool PipelineWorker::Takes(const Partition& partition, uint64_t orders_done) const {
@@ -71,8 +66,7 @@ void PipelineWorker::HandleRecord(const stream::Record& record, Partition& parti
   Sink* sink = SinkFor(record, partition, reject);
   if (fatal_.has_value()) return;
   if (sink == nullptr) {
-    // Below the home's mark only a table that catches up takes part; the rest was judged when main passed by.
-    if (record.offset < partition.home_offset) {
+    if (WasJudged(record, partition)) {
       ++counters_.skipped;
     } else {
       RejectRecord(record, partition, reject, route_.table, false);
@@ -82,7 +76,7 @@ void PipelineWorker::HandleRecord(const stream::Record& record, Partition& parti
   const int64_t skip_below = sink->skip_below(record.partition);
   if (record.offset < skip_below) {
     bool detached = skip_below == INT64_MAX;
-    if (!detached && record.offset < partition.in_doubt_below) {
+    if (!detached && record.offset < partition.in_doubt_below && !WasJudged(record, partition)) {
       reject.code = decode::RejectCode::kRulesChanged;
       reject.message =
           "the routing rules were changed across a restart; under the old rules this record may have gone to "
@@ -92,40 +86,32 @@ void PipelineWorker::HandleRecord(const stream::Record& record, Partition& parti
     }
     ++counters_.skipped;
     // The table has its row; but the worker that gave it may have died before the rejects of that batch were committed.
-    bool owed = !detached && RejectStillOwed(record, partition);
-    if (owed && !DecodeRow(record, partition, *sink, sink->ScratchRows(), reject)) {
+    // Not so a table that was taken in: its lane has looked that far.
+    bool owed = !detached && RejectStillOwed(record, partition) &&
+                (record.partition >= sink->at.size() || record.offset >= sink->at[record.partition].rejected_below);
+    if (owed && !DecodeRow(record, partition.name, *sink, sink->ScratchRows(), reject)) {
       RejectRecord(record, partition, reject, sink->state.name(), false);
     }
     return;
   }
-  if (DecodeRow(record, partition, *sink, *sink->rows, reject)) return;
-  // Catching up: what was decoded before the table was detached has its reject; main passed by the rest.
-  bool catching_up = record.offset < partition.home_offset;
-  if (catching_up && record.offset < sink->at[record.partition].rejected_below) {
+  if (DecodeRow(record, partition.name, *sink, *sink->rows, reject)) return;
+  const Sink::AtPartition& at = sink->at[record.partition];
+  const bool catching_up = record.offset < at.owed_below;
+  if (catching_up && record.offset < at.rejected_below) {
     ++counters_.skipped;
     return;
   }
   RejectRecord(record, partition, reject, sink->state.name(), catching_up);
 }
 
-bool PipelineWorker::DecodeRow(const stream::Record& record, const Partition& partition, Sink& sink,
-                               columnar::RowBuilder& rows, decode::Reject& reject) {
-  if (!record.value.has_value()) {
-    reject.code = decode::RejectCode::kTombstone;
-    reject.message = "a tombstone has no row to make; upserts are not built";
-    return false;
-  }
-  if (record.value->empty()) {
-    reject.code = decode::RejectCode::kEmptyValue;
-    reject.message = "the value has no bytes";
-    return false;
-  }
-  return sink.decoder->Decode(record, partition.name, rows, reject);
+// Main has been here before, and has counted what it did not write.
+bool PipelineWorker::WasJudged(const stream::Record& record, const Partition& partition) const {
+  return options_.reject_policy != RejectPolicy::kTable && record.offset < partition.home_offset;
 }
 
 // Of a record whose table is ahead: would its reject, if it is one, still have to be written or counted?
 bool PipelineWorker::RejectStillOwed(const stream::Record& record, const Partition& partition) {
-  if (options_.reject_policy != RejectPolicy::kTable) return record.offset >= partition.home_offset;
+  if (options_.reject_policy != RejectPolicy::kTable) return !WasJudged(record, partition);
   Sink* rejects = sinks_.Find(options_.rejects_table);
   return rejects != nullptr && record.offset >= rejects->skip_below(record.partition);
 }
@@ -135,10 +121,8 @@ Sink* PipelineWorker::SinkFor(const stream::Record& record, Partition& partition
     if (route_by_partition_.size() <= record.partition) route_by_partition_.resize(record.partition + 1, nullptr);
     if (Sink* known = route_by_partition_[record.partition]) return known;
   }
-  route_.table.clear();
-  if (!router_->RouteRecord(record, partition.name.topic, route_, reject)) return nullptr;
+  if (!RouteToTable(*router_, options_.tables, record, partition.name.topic, route_, reject)) return nullptr;
   const TableRule& rule = options_.tables[route_.rule];
-  if (!rule.is_template()) route_.table = rule.name;
   Sink* sink = OpenedSink(route_.table, &rule, partition, reject);
   if (sink != nullptr && router_->by_topic_only()) route_by_partition_[record.partition] = sink;
   return sink;
@@ -185,16 +169,9 @@ Status PipelineWorker::OpenMetTable(Sink& sink, decode::Reject& reject) {
     reject.message = sink.closed_reason;
     return {};
   }
-  // New to this worker: it takes part from its own positions on; one that has to catch up needs an earlier start.
+  // New to this worker: it takes part from its own positions on; one that has to catch up has a lane.
   const PositionsMap home_map = home_.map();
-  for (size_t i = 0; i < partitions_.size(); ++i) {
-    const auto index = static_cast<stream::PartitionIndex>(i);
-    SetSkip(sink, index, home_map);
-    if (sink.open && partitions_[i].started && sink.detached_for(index) && sink.skip_below(index) != INT64_MAX) {
-      reset_wanted_ = true;
-      reset_reason_ = fmt::format("table '{}' catches up", table);
-    }
-  }
+  for (size_t i = 0; i < partitions_.size(); ++i) SetSkip(sink, static_cast<stream::PartitionIndex>(i), home_map);
   return {};
 }
 
@@ -207,13 +184,18 @@ void PipelineWorker::RejectRecord(const stream::Record& record, const Partition&
     return;
   }
   if (options_.reject_policy == RejectPolicy::kStop) {
-    fatal_ = Error(ErrorCode::kInvalidInput, fmt::format("stopped by 'rejects.policy: stop' at {}/{} offset {}: {}: {}",
-                                                         partition.name.topic, partition.name.partition, record.offset,
-                                                         decode::RejectCodeName(reject.code), reject.message));
+    fatal_ = StoppedByReject(record, partition.name, reject);
     return;
   }
   Sink* sink = sinks_.Find(options_.rejects_table);
-  if (sink == nullptr || !sink->open) {
+  const bool takes_part = sink != nullptr && sink->skip_below(record.partition) != INT64_MAX;
+  // What its lane will find by itself waits for it; but a lane knows nothing of changed rules, nor of other lanes.
+  if (!takes_part && sink != nullptr && sink->detached_for(record.partition) && !catching_up &&
+      reject.code != decode::RejectCode::kRulesChanged) {
+    ++counters_.skipped;
+    return;
+  }
+  if (!takes_part) {
     fatal_ = Error(ErrorCode::kUnavailable,
                    fmt::format("a record has to be rejected, but the rejects table is detached; mend it, then 'firn "
                                "positions resume': {}/{} offset {}: table '{}'",

@@ -27,7 +27,7 @@ Result<std::optional<Poller::Polled>> Poller::Next(int64_t timeout_ms, bool want
   std::unique_lock lock(*monitor_);
   auto something = [&] {
     return woken_ || failure_.has_value() || !control_.empty() ||
-           (want_chunks && seeks_pending_ == 0 && !chunks_.empty());
+           (want_chunks && !chunks_.empty());
   };
   const int64_t until_ms = clock_.BootMs() + timeout_ms;
   while (!something() && clock_.BootMs() < until_ms) monitor_->WaitMs(until_ms - clock_.BootMs());
@@ -38,7 +38,7 @@ Result<std::optional<Poller::Polled>> Poller::Next(int64_t timeout_ms, bool want
     return polled;
   }
   if (failure_.has_value()) return std::unexpected<Error>(*failure_);
-  if (want_chunks && seeks_pending_ == 0 && !chunks_.empty()) {
+  if (want_chunks && !chunks_.empty()) {
     QueuedChunk queued = std::move(chunks_.front());
     chunks_.pop_front();
     queued_bytes_ -= queued.chunk->bytes();
@@ -62,15 +62,8 @@ void Poller::Release(std::vector<stream::PartitionIndex> partitions) {
 
 uint64_t Poller::Seek(std::vector<stream::PartitionPosition> positions) {
   std::lock_guard lock(*monitor_);
-  ++seeks_pending_;
-  orders_.push_back([this, positions = std::move(positions)](stream::RecordSource& source) {
-    Status status = source.Seek(positions);
-    std::lock_guard inner(*monitor_);
-    chunks_.clear();
-    queued_bytes_ = 0;
-    --seeks_pending_;
-    return status;
-  });
+  orders_.push_back(
+      [positions = std::move(positions)](stream::RecordSource& source) { return source.Seek(positions); });
   return ++orders_given_;
 }
 

@@ -2,7 +2,8 @@
 //
 // The ingest thread takes events with Next and gives orders with Assign, Release and Seek, which the poll thread
 // carries out between two polls. Chunks wait in a queue bounded by bytes; when it is full the source is polled without
-// taking records (backpressure). After Seek no chunk that was fetched before it comes out of Next.
+// taking records (backpressure). After Assign and Seek chunks from before them may still come out of Next: their
+// orders_done tells.
 #pragma once
 
 #include <atomic>
@@ -70,7 +71,6 @@ class Poller {
   uint64_t orders_done_ = 0;
   std::optional<Error> failure_;
   size_t queued_bytes_ = 0;
-  int seeks_pending_ = 0;
   bool carrying_out_ = false;
   bool woken_ = false;
   std::atomic<double> cpu_seconds_{0};

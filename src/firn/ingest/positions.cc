@@ -126,6 +126,11 @@ Result<PositionsMap> FromJson(const json& document) {
   }
   map.rules_hash = document.at("rules_hash").get<std::string>();
   FIRN_ASSIGN(map.marks, MarksFromJson(document.at("clusters")));
+  if (document.contains("rejected")) {
+    for (const auto& [table, clusters] : document.at("rejected").items()) {
+      FIRN_ASSIGN(map.rejected[table], MarksFromJson(clusters));
+    }
+  }
   if (document.contains("home")) {
     FIRN_ASSIGN(map.home, HomeFromJson(document.at("home")));
   }
@@ -179,6 +184,7 @@ std::string PositionsMap::Serialize() const {
     document["rows_snapshot_id"] = std::to_string(rows_snapshot_id->value());
     document["rows_sequence_number"] = rows_sequence_number;
   }
+  for (const auto& [of_table, below] : rejected) document["rejected"][of_table] = MarksToJson(below);
   if (home.has_value()) document["home"] = HomeToJson(*home);
   return document.dump(-1, ' ', false, json::error_handler_t::replace);
 }
@@ -209,6 +215,32 @@ ClaimVerdict CompareClaims(const Marks& marks, const Claims& claims) {
   }
   if (all_done) return ClaimVerdict::kAlreadyDone;
   return all_believed ? ClaimVerdict::kGo : ClaimVerdict::kMismatch;
+}
+
+ClaimVerdict CompareRejected(const std::map<std::string, Marks>& rejected, const RejectedClaims& claims) {
+  bool any = false;
+  bool all_done = true;
+  bool all_believed = true;
+  for (const auto& [table, of_table] : claims) {
+    if (of_table.empty()) continue;
+    auto stands = rejected.find(table);
+    const ClaimVerdict verdict = CompareClaims(stands == rejected.end() ? Marks() : stands->second, of_table);
+    any = true;
+    all_done &= verdict == ClaimVerdict::kAlreadyDone;
+    all_believed &= verdict == ClaimVerdict::kGo;
+  }
+  if (!any || all_believed) return ClaimVerdict::kGo;
+  return all_done ? ClaimVerdict::kAlreadyDone : ClaimVerdict::kMismatch;
+}
+
+std::map<std::string, Marks> ApplyRejected(std::map<std::string, Marks> rejected, const RejectedClaims& claims) {
+  for (const auto& [table, of_table] : claims) {
+    Marks& marks = rejected[table];
+    marks = ApplyClaims(std::move(marks), of_table);
+    std::erase_if(marks, [](const auto& mark) { return mark.second.position.offset == 0; });
+    if (marks.empty()) rejected.erase(table);
+  }
+  return rejected;
 }
 
 Marks ApplyClaims(Marks marks, const Claims& claims) {

@@ -53,7 +53,7 @@ struct DetachedEntry {
   std::string reason;
   int64_t since_ms = 0;
   bool hold = false;
-  // Records of the table below this offset were decoded before it was detached: their rejects are in the rejects table.
+  // The table's rejects below this offset are in the rejects table.
   int64_t rejected_below = 0;
 };
 
@@ -79,6 +79,8 @@ struct PositionsMap {
   std::string rules_hash;
   Marks marks;
   std::optional<HomeRecord> home;
+  // In the rejects table: of these tables, which are or were detached, the rejects below these positions stand here.
+  std::map<std::string, Marks> rejected;
 
   std::string Serialize() const;
   // kUnsupported: written for a newer reader; kCorruption: not a map.
@@ -103,5 +105,11 @@ ClaimVerdict CompareClaims(const Marks& marks, const Claims& claims);
 
 // `marks` with the claimed partitions replaced.
 Marks ApplyClaims(Marks marks, const Claims& claims);
+
+// The claims of a commit to the rejects table on its `rejected` member, by table. One that goes to offset 0 takes the
+// mark away.
+using RejectedClaims = std::map<std::string, Claims>;
+ClaimVerdict CompareRejected(const std::map<std::string, Marks>& rejected, const RejectedClaims& claims);
+std::map<std::string, Marks> ApplyRejected(std::map<std::string, Marks> rejected, const RejectedClaims& claims);
 
 }  // namespace firn::ingest

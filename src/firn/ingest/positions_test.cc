@@ -32,9 +32,11 @@ TEST(PositionsMapTest, JsonKeepsEverything) {
   map.home->tables = {{"a.b", "u", ListedState::kAttached, {}}, {"a.c", "", ListedState::kAttaching, map.marks}};
   map.home->detached = {{"a.b", Key(1), "topic", "why", 9, true, 77}};
   map.home->cut = {{Key(2), Mark{"topic", stream::Position{5, -1, -1}}}};
+  map.rejected["a.b"] = {{Key(1), Mark{"topic", stream::Position{6, -1, -1}}}};
   auto back = PositionsMap::Parse(map.Serialize());
   ASSERT_TRUE(back.has_value()) << back.error().ToString();
   EXPECT_EQ(back->Serialize(), map.Serialize());
+  EXPECT_EQ(back->rejected, map.rejected);
   EXPECT_EQ(back->snapshot_id, SnapshotId{INT64_MAX});
   EXPECT_EQ(back->marks, map.marks);
   EXPECT_EQ(back->home->tables[1].marks_at_listing, map.marks);
@@ -75,6 +77,27 @@ TEST(ClaimsTest, TellsOurCommitFromSomebodyElses) {
   // A partition that the map does not know stands at 0.
   claims[Key(9)] = Claim{0, {1, 0, 5}, "t"};
   EXPECT_EQ(CompareClaims(marks, claims), ClaimVerdict::kGo);
+}
+
+TEST(ClaimsTest, MarksOfRejectsAreComparedTableByTable) {
+  std::map<std::string, Marks> stands;
+  RejectedClaims claims;
+  EXPECT_EQ(CompareRejected(stands, claims), ClaimVerdict::kGo);
+  claims["a.b"][Key(0)] = Claim{0, {20, 2, 5}, "t"};
+  claims["a.c"][Key(0)] = Claim{0, {30, 2, 5}, "t"};
+  EXPECT_EQ(CompareRejected(stands, claims), ClaimVerdict::kGo);
+  std::map<std::string, Marks> done = ApplyRejected(stands, claims);
+  EXPECT_EQ(CompareRejected(done, claims), ClaimVerdict::kAlreadyDone);
+  EXPECT_EQ(OffsetOf(done.at("a.c"), Key(0)), 30);
+  std::map<std::string, Marks> half = done;
+  half.erase("a.c");
+  EXPECT_EQ(CompareRejected(half, claims), ClaimVerdict::kMismatch);
+  RejectedClaims away;
+  away["a.b"][Key(0)] = Claim{20, {0, -1, -1}, "t"};
+  EXPECT_EQ(CompareRejected(done, away), ClaimVerdict::kGo);
+  done = ApplyRejected(done, away);
+  EXPECT_FALSE(done.contains("a.b"));
+  EXPECT_EQ(CompareRejected(done, away), ClaimVerdict::kAlreadyDone);
 }
 
 TEST(RulesTest, HashSeesRoutingAndNothingElse) {

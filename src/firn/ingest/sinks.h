@@ -25,6 +25,8 @@ namespace firn::ingest {
 
 // Rows of a slab: what is decoded before it is packed. Its bytes: MemoryBudget::slab_bytes_max, over all tables.
 inline constexpr int64_t kSlabRowsMax = 131'072;
+// Of values that are decoded between two looks at the slabs.
+inline constexpr uint64_t kBytesBetweenLooks = 1 << 20;
 
 struct Sink {
   Sink(iceberg::TableIdentifier identifier, MemoryBudget& memory_budget, Spill& spill_files,
@@ -58,8 +60,11 @@ struct Sink {
   struct AtPartition {
     int64_t believed = 0;        // T[p], moved by own commits alone; what a commit claims from
     int64_t skip_below = 0;      // records below are in the table, or none of its; INT64_MAX: it takes nothing of p
-    int64_t rejected_below = 0;  // catching up: rejects below are in the rejects table
     bool detached = false;       // the home lists it so
+    bool hold = false;           // and a person has to decide
+    int64_t rejected_below = 0;  // detached: its rejects below are in the rejects table,
+    int64_t owed_below = 0;      // and those from there to here are not, wherever that table's own positions stand
+    int64_t rejected = 0;        // what the rejects table's map says of its rejects (PositionsMap::rejected)
   };
   std::vector<AtPartition> at;  // by PartitionIndex
 
@@ -72,6 +77,8 @@ struct Sink {
     return index < at.size() ? at[index].skip_below : 0;
   }
   bool detached_for(stream::PartitionIndex index) const { return index < at.size() && at[index].detached; }
+  // Detached in the home still, but main reads for it again: the next checkpoint can take the entry off.
+  bool taken_in(stream::PartitionIndex index) const { return detached_for(index) && skip_below(index) != INT64_MAX; }
   // Forgets its rows and takes nothing any more. `hold`: until a person decides.
   void Close(std::string reason, bool hold_it);
   // Tells the budget what the slab holds, when it has other rows than the last time.
@@ -100,6 +107,7 @@ class Sinks {
   Sink* Find(const std::string& table);
 
   std::vector<std::unique_ptr<Sink>>& all() { return sinks_; }  // rejects last
+  const std::vector<std::unique_ptr<Sink>>& all() const { return sinks_; }
   // Packs what is a slab already and, while all slabs together are too large, the largest.
   void PackFullSlabs();
   // The rows have to be committed, because memory and spill files take no more of them.

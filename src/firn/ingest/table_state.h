@@ -42,6 +42,17 @@ class TableState {
     std::lock_guard lock(mutex_);
     map_ = std::move(map);
   }
+  // What the map says of the rejects of another table; 0: nothing. Without a copy of the map.
+  int64_t RejectedOf(const std::string& table, const PartitionKey& partition) const {
+    std::lock_guard lock(mutex_);
+    if (!map_.has_value()) return 0;
+    auto of_table = map_->rejected.find(table);
+    return of_table == map_->rejected.end() ? 0 : OffsetOf(of_table->second, partition).value_or(0);
+  }
+  bool attached() const {
+    std::lock_guard lock(mutex_);
+    return map_.has_value();
+  }
   void clear_map() {
     std::lock_guard lock(mutex_);
     map_.reset();

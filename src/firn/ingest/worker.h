@@ -37,6 +37,11 @@ struct DetachedTable {
   std::string table;
   std::string partition;  // "topic/3"
   std::string reason;
+  bool hold = false;             // a person has to decide
+  bool lane = false;             // it is catching up now
+  int64_t position = -1;         // T: what it has committed; -1: not known
+  int64_t home_position = -1;    // H: what the pipeline has
+  int64_t retained_records = -1; // from the log's start to T: what retention may still remove; -1: not known
 };
 
 // A look at a running worker, cheap enough to take ten times a second.
@@ -56,6 +61,7 @@ struct WorkerStatus {
   int64_t lag_records = -1;  // over the assigned partitions, against what is readable now; -1: not known yet
   int64_t buffered_bytes = 0;  // of rows that wait for the next commit: decoded, packed, spilled
   int32_t assigned_partitions = 0;
+  int32_t lanes = 0;  // detached tables that catch up at the moment
   std::vector<DetachedTable> detached;
 };
 

@@ -2,6 +2,10 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+#include <cstdint>
+#include <limits>
+
 #include "firn/ingest/batch_commit.h"
 #include "firn/ingest/memory_budget.h"
 #include "firn/ingest/spill.h"
@@ -30,6 +34,7 @@ WorkerMetrics::WorkerMetrics(metrics::Registry& registry, const std::string& pip
       conflicts_(registry.counter("firn_commit_conflicts_total", "Commits that lost a compare-and-swap", labels_)),
       mismatches_(registry.counter("firn_position_mismatches_total",
                                    "Batches forgotten because positions had been moved by somebody else", labels_)),
+      lane_records_(registry.counter("firn_lane_records_total", "Records read by lanes of detached tables", labels_)),
       files_(registry.counter("firn_data_files_total", "Data files that were committed", labels_)),
       file_bytes_(registry.counter("firn_data_file_bytes_total", "Bytes of these files", labels_)),
       commit_seconds_(registry.histogram("firn_commit_duration_seconds",
@@ -103,6 +108,43 @@ void WorkerMetrics::SetMemory(const MemoryBudget& memory, const Spill& spill) {
   spilled_bytes_.Add(static_cast<double>(spill.bytes_written()) - spilled_bytes_.value());
 }
 
+void WorkerMetrics::CountLaneRecords(uint64_t records) {
+  lane_records_.Add(static_cast<double>(records));
+}
+
+void WorkerMetrics::SetDetachedGauges(const WorkerStatus& status) {
+  struct OfTable {
+    int64_t lag = 0;
+    int64_t retained = INT64_MAX;
+  };
+  std::map<std::string, OfTable> tables;
+  for (const std::string& table : detached_tables_) tables[table];  // 0 when it is detached no more
+  for (const DetachedTable& each : status.detached) {
+    OfTable& of_table = tables[each.table];
+    if (each.position >= 0 && each.home_position > each.position) of_table.lag += each.home_position - each.position;
+    if (each.position >= 0 && each.retained_records >= 0) {
+      of_table.retained = std::min(of_table.retained, each.retained_records);
+    }
+  }
+  for (const auto& [table, values] : tables) {
+    detached_tables_.insert(table);
+    const metrics::Labels labels = With(labels_, "table", table);
+    registry_
+        .gauge("firn_detached_lag_records", "Records between a detached table's positions and the home's, summed up",
+               labels)
+        .Set(static_cast<double>(values.lag));
+    const bool detached = std::ranges::any_of(status.detached, [&](const auto& each) { return each.table == table; });
+    if (values.retained == INT64_MAX && detached) continue;
+    registry_
+        .gauge("firn_detached_retained_records",
+               "Records from the log's start to a detached table's position, of the partition with the fewest; +Inf "
+               "when it is detached no more",
+               labels)
+        .Set(detached ? static_cast<double>(values.retained) : std::numeric_limits<double>::infinity());
+  }
+  registry_.gauge("firn_lanes", "Detached tables that catch up at the moment", labels_).Set(status.lanes);
+}
+
 void WorkerMetrics::SetGauges(const WorkerStatus& status, double lag_seconds, double freshness_seconds,
                               size_t queued_bytes) {
   auto set = [&](const char* name, const char* help, double value) { registry_.gauge(name, help, labels_).Set(value); };
@@ -123,6 +165,7 @@ void WorkerMetrics::SetGauges(const WorkerStatus& status, double lag_seconds, do
   set("firn_assigned_partitions", "Source partitions of this worker", status.assigned_partitions);
   set("firn_detached_entries", "Pairs of table and partition that are detached",
       static_cast<double>(status.detached.size()));
+  SetDetachedGauges(status);
   set("firn_ready", "1 when the worker is assigned and nothing fails", status.ready ? 1 : 0);
 }
 

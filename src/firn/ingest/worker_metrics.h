@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <map>
+#include <set>
 #include <string>
 #include <string_view>
 
@@ -30,7 +31,9 @@ class WorkerMetrics {
   // `reason`: rows, bytes, memory.
   void CountEarlyCommit(std::string_view reason);
   void SetMemory(const MemoryBudget& memory, const Spill& spill);
+  void CountLaneRecords(uint64_t records);
   // Gauges; `lag_seconds` and `freshness_seconds` negative: not known yet.
+  void SetDetachedGauges(const WorkerStatus& status);
   void SetGauges(const WorkerStatus& status, double lag_seconds, double freshness_seconds, size_t queued_bytes);
 
  private:
@@ -43,10 +46,12 @@ class WorkerMetrics {
   metrics::Counter& commits_;
   metrics::Counter& conflicts_;
   metrics::Counter& mismatches_;
+  metrics::Counter& lane_records_;
   metrics::Counter& files_;
   metrics::Counter& file_bytes_;
   metrics::Histogram& commit_seconds_;
   metrics::Counter& spilled_bytes_;
+  std::set<std::string> detached_tables_;  // that have had gauges; for SetGauges, which one thread calls
 };
 
 }  // namespace firn::ingest

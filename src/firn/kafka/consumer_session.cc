@@ -349,6 +349,22 @@ Status ConsumerSession::Assign(std::span<const stream::PartitionPosition> start)
   return {};
 }
 
+Status ConsumerSession::AssignByHand(std::span<const stream::PartitionPosition> start) {
+  for (const stream::PartitionPosition& one : start) {
+    const stream::SourcePartition name = table_.At(one.partition);
+    PartitionState& state = State(one.partition);
+    state.topic = name.topic;
+    state.partition = name.partition;
+    state.topic_id = name.topic_id;
+    assigned_[{state.topic, state.partition}] = one.partition;
+    if (one.position.offset < 0) {
+      return Fail(ErrorCode::kInvalidInput,
+                  fmt::format("{}: cannot start at a negative offset: {}", NameOf(one.partition), one.position.offset));
+    }
+  }
+  return StartFetching(start);
+}
+
 Status ConsumerSession::Release(std::span<const stream::PartitionIndex> partitions) {
   auto rebalance = std::ranges::find_if(
       rebalances_, [](const Rebalance& one) { return one.kind != RebalanceKind::kAssign && one.delivered; });

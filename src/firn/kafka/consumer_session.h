@@ -1,4 +1,5 @@
-// ConsumerSession: the poll thread's half of KafkaSource: the group's rebalances, and records with their positions.
+// ConsumerSession: the poll thread's half of a consumer: the group's rebalances, and records with their positions. Of
+// KafkaSource, which is a member of a group, or of a lane, which has none and is given its partitions by AssignByHand.
 //
 // Belongs to the poll thread alone. Two queues of one ConsumerHandle are served independently: the group queue always,
 // the records queue only when records are wanted. librdkafka stays in a rebalance until Assign or Release answers it,
@@ -38,6 +39,8 @@ class ConsumerSession {
 
   Result<stream::SourceEvent> Poll(int64_t timeout_ms, bool want_records);
   Status Assign(std::span<const stream::PartitionPosition> start);
+  // Without a group: once, before the first Poll. The partitions are numbered in the table already.
+  Status AssignByHand(std::span<const stream::PartitionPosition> start);
   Status Release(std::span<const stream::PartitionIndex> partitions);
   Status Seek(std::span<const stream::PartitionPosition> positions);
 

@@ -16,6 +16,8 @@ namespace firn::kafka {
 namespace {
 
 constexpr int64_t kMaxPollIntervalMsDefault = 300'000;  // librdkafka's own
+constexpr int64_t kMaxPollIntervalMsLimit = 86'400'000;  // librdkafka's own
+constexpr int64_t kLaneQueueKbytesMin = 1024;
 
 struct Setting {
   std::string_view name;
@@ -124,6 +126,27 @@ Result<Conf> MakeConf(const Properties& properties) {
   return conf;
 }
 
+// A lane never joins the group that it is named after, is not missed when it commits for long, and holds little.
+void MakeLaneProperties(int64_t queue_bytes_max, Properties& properties) {
+  for (const char* of_members : {"group.instance.id", "group.protocol", "group.remote.assignor"}) {
+    properties.erase(of_members);
+  }
+  properties.try_emplace("partition.assignment.strategy", "cooperative-sticky");
+  properties["max.poll.interval.ms"] = std::to_string(kMaxPollIntervalMsLimit);
+  properties["statistics.interval.ms"] = "0";
+  auto lower = [&](const char* name, int64_t limit) {
+    int64_t value = 0;
+    const std::string& given = properties[name];
+    auto parsed = std::from_chars(given.data(), given.data() + given.size(), value);
+    if (parsed.ec == std::errc() && value <= limit) return;
+    properties[name] = std::to_string(limit);
+  };
+  lower("queued.max.messages.kbytes", std::max(kLaneQueueKbytesMin, queue_bytes_max / 1024));
+  // What one fetch may bring comes on top.
+  lower("fetch.max.bytes", std::max(kLaneQueueKbytesMin * 1024, queue_bytes_max / 2));
+  lower("max.partition.fetch.bytes", std::max(kLaneQueueKbytesMin * 1024, queue_bytes_max / 2));
+}
+
 Status RefuseOwnKeys(const Properties& properties) {
   for (const OwnKey& own : kOwnKeys) {
     if (properties.contains(std::string(own.name))) {
@@ -176,6 +199,7 @@ Result<Properties> ConsumerProperties(const ConsumerSettings& settings) {
     merged.try_emplace("partition.assignment.strategy", "cooperative-sticky");
   }
   if (settings.topics_by_regex) merged.try_emplace("topic.blacklist", "^__");
+  if (settings.lane_queue_bytes_max > 0) MakeLaneProperties(settings.lane_queue_bytes_max, merged);
   merged["bootstrap.servers"] = settings.bootstrap;
   merged["group.id"] = settings.group_id;
   merged["isolation.level"] = settings.read_committed ? "read_committed" : "read_uncommitted";

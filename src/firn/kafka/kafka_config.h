@@ -28,6 +28,7 @@ struct ConsumerSettings {
   std::string group_id;
   bool read_committed = true;
   bool topics_by_regex = false;
+  int64_t lane_queue_bytes_max = 0;  // not 0: for a lane, which is in no group and holds so many bytes at most
   Properties properties;      // librdkafka's names; they override Firn's defaults
 };
 

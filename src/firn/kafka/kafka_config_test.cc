@@ -58,6 +58,25 @@ TEST(KafkaConfigTest, UnknownAndRefusedPropertiesAreNamed) {
   EXPECT_FALSE(MakeConsumerConf({.bootstrap = "b:1", .group_id = ""}).has_value());
 }
 
+TEST(KafkaConfigTest, LaneIsNoMemberAndHoldsLittle) {
+  ConsumerSettings settings = Settings({{"group.instance.id", "a"},
+                                        {"group.protocol", "consumer"},
+                                        {"fetch.max.bytes", "1100000"},
+                                        {"queued.max.messages.kbytes", "90000"},
+                                        {"client.rack", "r"}});
+  settings.lane_queue_bytes_max = 4 << 20;
+  auto made = ConsumerProperties(settings);
+  ASSERT_TRUE(made.has_value()) << made.error().ToString();
+  EXPECT_FALSE(made->contains("group.instance.id"));
+  EXPECT_FALSE(made->contains("group.protocol"));
+  EXPECT_EQ(made->at("fetch.max.bytes"), "1100000") << "what is lower already stays";
+  EXPECT_EQ(made->at("queued.max.messages.kbytes"), "4096");
+  EXPECT_EQ(made->at("max.partition.fetch.bytes"), std::to_string(2 << 20));
+  EXPECT_EQ(made->at("client.rack"), "r");
+  EXPECT_EQ(made->at("isolation.level"), "read_committed");
+  EXPECT_TRUE(MakeConsumerConf(settings).has_value());
+}
+
 TEST(KafkaConfigTest, SecretsAreNotShown) {
   for (const char* name : {"sasl.password", "ssl.key.password", "ssl.key.pem", "sasl.oauthbearer.client.secret",
                            "ssl.keystore.password", "SASL.Password", "sasl.oauthbearer.config",

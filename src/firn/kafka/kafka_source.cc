@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <chrono>
 #include <cstdlib>
+#include <memory>
 #include <optional>
 #include <thread>
 
@@ -98,6 +99,18 @@ Status CheckTopics(const KafkaSourceOptions& options) {
   }
   return {};
 }
+
+// A consumer without a group: it never subscribes, so there is none to leave.
+class KafkaLane final : public stream::LaneSource {
+ public:
+  explicit KafkaLane(std::unique_ptr<ConsumerSession> session) : session_(std::move(session)) {}
+  Result<stream::SourceEvent> Poll(int64_t timeout_ms) override {
+    return session_->Poll(timeout_ms, /*want_records=*/true);
+  }
+
+ private:
+  const std::unique_ptr<ConsumerSession> session_;
+};
 
 bool UsesOauth(const Properties& properties) {
   for (const char* name : {"sasl.mechanism", "sasl.mechanisms"}) {
@@ -260,6 +273,24 @@ Result<std::vector<stream::TopicDescription>> KafkaSource::DescribeTopics(int64_
     described.push_back({.topic = info.topic, .topic_id = std::move(id), .partition_count = info.partition_count});
   }
   return described;
+}
+
+Result<std::unique_ptr<stream::LaneSource>> KafkaSource::OpenLane(std::span<const stream::PartitionPosition> start,
+                                                                  int64_t queue_bytes_max) {
+  const KafkaSourceOptions& options = impl_->options;
+  FIRN_ASSIGN(Conf conf, MakeConsumerConf({.bootstrap = options.bootstrap,
+                                           .group_id = options.group_id,
+                                           .read_committed = options.read_committed,
+                                           .lane_queue_bytes_max = queue_bytes_max,
+                                           .properties = options.properties}));
+  FIRN_ASSIGN(std::shared_ptr<ConsumerHandle> consumer,
+              ConsumerHandle::Create(std::move(conf), UsesOauth(options.properties)));
+  SessionOptions session_options{.cluster_id = impl_->cluster_id,
+                                 .topic_identity_by_name = options.topic_identity_by_name,
+                                 .chunk_records_max = options.chunk_records_max};
+  auto session = std::make_unique<ConsumerSession>(std::move(consumer), impl_->table, std::move(session_options));
+  FIRN_TRY(session->AssignByHand(start));
+  return std::unique_ptr<stream::LaneSource>(new KafkaLane(std::move(session)));
 }
 
 std::string KafkaSource::cluster_id() const {

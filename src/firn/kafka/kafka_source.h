@@ -60,6 +60,8 @@ class KafkaSource final : public stream::RecordSource {
                                      int64_t timeout_ms) override;
   Result<std::vector<stream::TopicDescription>> DescribeTopics(int64_t timeout_ms) override;
   std::string cluster_id() const override;
+  Result<std::unique_ptr<stream::LaneSource>> OpenLane(std::span<const stream::PartitionPosition> start,
+                                                       int64_t queue_bytes_max) override;
 
   stream::SourcePartition partition(stream::PartitionIndex index) const override;
   stream::PartitionIndex IndexOf(const stream::SourcePartition& partition) override;

@@ -6,6 +6,8 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <functional>
+#include <map>
 #include <thread>
 
 #include "firn/kafka/kafka_test_reader.h"
@@ -649,6 +651,101 @@ TEST(KafkaSourceOptionsTest, WrongOptionsAreRefused) {
   options.connect_timeout_ms = 300;
   ErrorCode unreachable = KafkaSource::Create(options).error().code();
   EXPECT_TRUE(unreachable == ErrorCode::kUnavailable || unreachable == ErrorCode::kTimeout);
+}
+
+// What a lane has given out of each partition.
+struct LaneReader {
+  std::map<stream::PartitionIndex, std::vector<int64_t>> offsets;
+  std::map<stream::PartitionIndex, stream::Position> positions;
+  std::vector<stream::PartitionTrouble> troubles;
+
+  bool PollUntil(stream::LaneSource& lane, const std::function<bool()>& done) {
+    const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(60);
+    while (!done()) {
+      if (std::chrono::steady_clock::now() > deadline) return false;
+      auto event = lane.Poll(50);
+      if (!event.has_value()) {
+        ADD_FAILURE() << event.error().ToString();
+        return false;
+      }
+      if (auto* chunk = std::get_if<std::unique_ptr<stream::RecordChunk>>(&*event)) {
+        for (const stream::Record& record : (*chunk)->records()) offsets[record.partition].push_back(record.offset);
+        for (const stream::PartitionPosition& one : (*chunk)->positions()) positions[one.partition] = one.position;
+      }
+      if (auto* trouble = std::get_if<stream::PartitionTrouble>(&*event)) troubles.push_back(std::move(*trouble));
+    }
+    return true;
+  }
+};
+
+TEST_F(KafkaSourceTest, LaneReadsItsPartitionsFromWhereItIsToldAndTheGroupDoesNotNotice) {
+  CreateTopic("flows", 4);
+  ProduceNumbered(*producer_, "flows", 4, 0, 500);
+  TestReader reader(Options());
+  ASSERT_TRUE(reader.StepUntil([&] { return reader.records.size() >= 2000; }));
+  const stream::PartitionIndex one = reader.indexes.at({"flows", 1});
+  const stream::PartitionIndex three = reader.indexes.at({"flows", 3});
+  std::vector<stream::PartitionPosition> start{{one, {.offset = 100}}, {three, {.offset = 499}}};
+  auto lane = reader.source->OpenLane(start, 4 << 20);
+  ASSERT_TRUE(lane.has_value()) << lane.error().ToString();
+  LaneReader seen;
+  ASSERT_TRUE(seen.PollUntil(**lane, [&] { return seen.offsets[one].size() >= 400 && !seen.offsets[three].empty(); }));
+  // While it is open both go on, each for itself.
+  ProduceNumbered(*producer_, "flows", 4, 500, 20);
+  auto all = [&] { return seen.offsets[one].size() >= 420 && seen.offsets[three].size() >= 21; };
+  ASSERT_TRUE(seen.PollUntil(**lane, all));
+  ASSERT_TRUE(reader.StepUntil([&] { return reader.records.size() >= 2080; }));
+  reader.StepFor(500);
+  ExpectEachOnce(reader.records, 4, 520);
+  EXPECT_EQ(reader.assignments, 1);
+  EXPECT_EQ(reader.revocations, 0);
+  EXPECT_EQ(seen.offsets.size(), 2u);
+  for (auto [index, first] : {std::pair{one, 100}, std::pair{three, 499}}) {
+    ASSERT_EQ(seen.offsets[index].size(), static_cast<size_t>(520 - first));
+    for (int64_t i = first; i < 520; ++i) ASSERT_EQ(seen.offsets[index][static_cast<size_t>(i - first)], i);
+    EXPECT_EQ(seen.positions[index].offset, 520);
+  }
+  EXPECT_TRUE(seen.troubles.empty());
+}
+
+TEST_F(KafkaSourceTest, LaneBelowTheLogsStartSaysSo) {
+  CreateTopic("flows", 1);
+  ProduceNumbered(*producer_, "flows", 1, 0, 100);
+  ASSERT_TRUE(cluster_->DeleteRecords("flows", 0, 50).has_value());
+  auto source = KafkaSource::Create(Options());
+  ASSERT_TRUE(source.has_value()) << source.error().ToString();
+  auto topics = (*source)->DescribeTopics(5000);
+  ASSERT_TRUE(topics.has_value());
+  const stream::PartitionIndex index = (*source)->IndexOf({.cluster_id = (*source)->cluster_id(),
+                                                           .topic_id = topics->front().topic_id,
+                                                           .topic = "flows",
+                                                           .partition = 0});
+  std::vector<stream::PartitionPosition> start{{index, {.offset = 10}}};
+  auto lane = (*source)->OpenLane(start, 4 << 20);
+  ASSERT_TRUE(lane.has_value()) << lane.error().ToString();
+  LaneReader seen;
+  ASSERT_TRUE(seen.PollUntil(**lane, [&] { return !seen.troubles.empty(); }));
+  EXPECT_EQ(seen.troubles[0].partition, index);
+  EXPECT_EQ(seen.troubles[0].error.code(), ErrorCode::kNotFound);
+  EXPECT_TRUE(seen.offsets[index].empty());
+}
+
+TEST_F(KafkaSourceTest, LaneOfATopicThatWasMadeAnewReadsNothingOfIt) {
+  CreateTopic("flows", 1);
+  ProduceNumbered(*producer_, "flows", 1, 0, 100);
+  auto source = KafkaSource::Create(Options());
+  ASSERT_TRUE(source.has_value()) << source.error().ToString();
+  const stream::PartitionIndex index = (*source)->IndexOf({.cluster_id = (*source)->cluster_id(),
+                                                           .topic_id = "the-id-of-before",
+                                                           .topic = "flows",
+                                                           .partition = 0});
+  std::vector<stream::PartitionPosition> start{{index, {.offset = 10}}};
+  auto lane = (*source)->OpenLane(start, 4 << 20);
+  ASSERT_TRUE(lane.has_value()) << lane.error().ToString();
+  LaneReader seen;
+  ASSERT_TRUE(seen.PollUntil(**lane, [&] { return !seen.troubles.empty(); }));
+  EXPECT_EQ(seen.troubles[0].error.code(), ErrorCode::kConflict);
+  EXPECT_TRUE(seen.offsets[index].empty());
 }
 
 }  // namespace

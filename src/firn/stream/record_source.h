@@ -1,8 +1,8 @@
 // RecordSource: batches of raw records with positions; the seam between ingest and Kafka (or a file, or a broker log).
 //
-// One thread (the poll thread) calls Poll, Assign, Release, Seek; CommitGroupOffsets, Watermarks, OffsetsForTimestamp
-// and DescribeTopics may be called from any thread. Partitions are named by a PartitionIndex, dense and stable for the
-// life of the source, so hot code indexes vectors; `partition(index)` gives the full name.
+// One thread (the poll thread) calls Poll, Assign, Release, Seek; CommitGroupOffsets, Watermarks, OffsetsForTimestamp,
+// DescribeTopics and OpenLane may be called from any thread. Partitions are named by a PartitionIndex, dense and stable
+// for the life of the source, so hot code indexes vectors; `partition(index)` gives the full name.
 // The group's session lives as long as Poll is called at least every `max.poll.interval.ms`; Poll(…, want_records =
 // false) serves it without taking records, which is how a full pipeline pushes back.
 #pragma once
@@ -88,6 +88,16 @@ struct Watermarks {
   int64_t end = 0;    // what a reader of this isolation level can reach now (last stable offset or high watermark)
 };
 
+// A consumer of its own, without a group, over single partitions of a RecordSource, each read from a given position on:
+// what a table needs that catches up while the source itself goes on. It numbers partitions as its source does. One
+// thread; it must not outlive its source, the chunks that it gave out may outlive it.
+class LaneSource {
+ public:
+  virtual ~LaneSource() = default;
+  // NothingYet, a chunk, PartitionTrouble (that partition is not read any more) or SourceTrouble; an error ends it.
+  virtual Result<SourceEvent> Poll(int64_t timeout_ms) = 0;
+};
+
 struct TopicDescription {
   std::string topic;
   std::string topic_id;
@@ -118,6 +128,10 @@ class RecordSource {
   // The topics that the subscription matches now, with ids and partition counts.
   virtual Result<std::vector<TopicDescription>> DescribeTopics(int64_t timeout_ms) = 0;
   virtual std::string cluster_id() const = 0;
+  // From any thread. `queue_bytes_max`: what it may hold fetched beside what Poll has given out. Connects in the
+  // background: brokers that are down show as SourceTrouble.
+  virtual Result<std::unique_ptr<LaneSource>> OpenLane(std::span<const PartitionPosition> start,
+                                                       int64_t queue_bytes_max) = 0;
 
   // Known partitions so far; the index of one given out stays valid.
   virtual SourcePartition partition(PartitionIndex index) const = 0;

@@ -40,7 +40,55 @@ class MemoryChunk final : public RecordChunk {
   size_t bytes_ = 0;
 };
 
+constexpr int64_t kIdleMs = 2;
+
+void SleepIdle(int64_t timeout_ms) {
+  std::this_thread::sleep_for(std::chrono::milliseconds(std::min(timeout_ms, kIdleMs)));
+}
+
+class MemoryLaneSource final : public LaneSource {
+ public:
+  MemoryLaneSource(MemoryReader reader, std::shared_ptr<MemoryLanes> lanes)
+      : reader_(std::move(reader)), lanes_(std::move(lanes)) {
+    ++lanes_->opened;
+    const int open = ++lanes_->open;
+    if (open > lanes_->open_max) lanes_->open_max = open;
+  }
+  ~MemoryLaneSource() override { --lanes_->open; }
+
+  Result<SourceEvent> Poll(int64_t timeout_ms) override {
+    SourceEvent event = lanes_->held ? SourceEvent(NothingYet{}) : reader_.Next();
+    if (std::holds_alternative<NothingYet>(event)) SleepIdle(timeout_ms);
+    return event;
+  }
+
+ private:
+  MemoryReader reader_;
+  const std::shared_ptr<MemoryLanes> lanes_;
+};
+
 }  // namespace
+
+SourceEvent MemoryReader::Next() {
+  for (int32_t tries = 0; tries < log_->partition_count(); ++tries) {
+    PartitionIndex index = turn_++ % static_cast<PartitionIndex>(log_->partition_count());
+    auto reading = reading_.find(index);
+    if (reading == reading_.end()) continue;
+    int64_t next = 0;
+    std::vector<LoggedRecord> records =
+        log_->Read(static_cast<int32_t>(index), reading->second.offset, chunk_records_, next);
+    if (next <= reading->second.offset) continue;
+    Watermarks watermarks = log_->WatermarksOf(static_cast<int32_t>(index));
+    if (reading->second.offset < watermarks.start) {
+      reading_.erase(reading);
+      return PartitionTrouble{index,
+                              Error(ErrorCode::kNotFound, fmt::format("log starts at {} already", watermarks.start))};
+    }
+    reading->second.offset = next;
+    return std::unique_ptr<RecordChunk>(new MemoryChunk(index, std::move(records), next));
+  }
+  return NothingYet{};
+}
 
 int64_t MemoryLog::Append(int32_t partition, std::optional<std::string> value, int64_t timestamp_ms) {
   std::lock_guard lock(mutex_);
@@ -106,7 +154,7 @@ void MemorySource::Lose(std::vector<PartitionIndex> partitions) {
 
 bool MemorySource::Holds(PartitionIndex partition) const {
   std::lock_guard lock(mutex_);
-  return reading_.contains(partition);
+  return reader_.Reads(partition);
 }
 
 std::map<PartitionIndex, int64_t> MemorySource::group_offsets() const {
@@ -122,44 +170,31 @@ Result<SourceEvent> MemorySource::Poll(int64_t timeout_ms, bool want_records) {
       events_.pop_front();
       return event;
     }
-    for (size_t tries = 0; want_records && tries < static_cast<size_t>(log_->partition_count()); ++tries) {
-      PartitionIndex index = turn_++ % static_cast<PartitionIndex>(log_->partition_count());
-      auto reading = reading_.find(index);
-      if (reading == reading_.end()) continue;
-      int64_t next = 0;
-      std::vector<LoggedRecord> records =
-          log_->Read(static_cast<int32_t>(index), reading->second.offset, chunk_records_, next);
-      if (next <= reading->second.offset) continue;
-      Watermarks watermarks = log_->WatermarksOf(static_cast<int32_t>(index));
-      if (reading->second.offset < watermarks.start) {
-        reading_.erase(reading);
-        return SourceEvent(PartitionTrouble{
-            index, Error(ErrorCode::kNotFound, fmt::format("log starts at {} already", watermarks.start))});
-      }
-      reading->second.offset = next;
-      return SourceEvent(std::unique_ptr<RecordChunk>(new MemoryChunk(index, std::move(records), next)));
+    if (want_records) {
+      SourceEvent event = reader_.Next();
+      if (!std::holds_alternative<NothingYet>(event)) return event;
     }
   }
-  std::this_thread::sleep_for(std::chrono::milliseconds(std::min<int64_t>(timeout_ms, 2)));
+  SleepIdle(timeout_ms);
   return SourceEvent(NothingYet{});
 }
 
 Status MemorySource::Assign(std::span<const PartitionPosition> start) {
   std::lock_guard lock(mutex_);
-  for (const PartitionPosition& each : start) reading_[each.partition] = each.position;
+  for (const PartitionPosition& each : start) reader_.Start(each);
   return {};
 }
 
 Status MemorySource::Release(std::span<const PartitionIndex> partitions) {
   std::lock_guard lock(mutex_);
-  for (PartitionIndex index : partitions) reading_.erase(index);
+  for (PartitionIndex index : partitions) reader_.Stop(index);
   return {};
 }
 
 Status MemorySource::Seek(std::span<const PartitionPosition> positions) {
   std::lock_guard lock(mutex_);
   for (const PartitionPosition& each : positions) {
-    if (reading_.contains(each.partition)) reading_[each.partition] = each.position;
+    if (reader_.Reads(each.partition)) reader_.Start(each);
   }
   return {};
 }
@@ -194,6 +229,12 @@ Result<int64_t> MemorySource::OffsetForTimestamp(const SourcePartition& partitio
 
 Result<std::vector<TopicDescription>> MemorySource::DescribeTopics(int64_t) {
   return std::vector<TopicDescription>{{log_->topic(), log_->topic_id(), log_->partition_count()}};
+}
+
+Result<std::unique_ptr<LaneSource>> MemorySource::OpenLane(std::span<const PartitionPosition> start, int64_t) {
+  MemoryReader reader(log_, chunk_records_);
+  for (const PartitionPosition& each : start) reader.Start(each);
+  return std::unique_ptr<LaneSource>(new MemoryLaneSource(std::move(reader), lanes_));
 }
 
 SourcePartition MemorySource::partition(PartitionIndex index) const {

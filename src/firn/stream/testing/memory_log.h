@@ -4,6 +4,7 @@
 // anywhere. Transaction markers are offsets that no record has.
 #pragma once
 
+#include <atomic>
 #include <deque>
 #include <map>
 #include <memory>
@@ -54,10 +55,36 @@ class MemoryLog {
   std::vector<Part> partitions_;
 };
 
+// Reads partitions of a log in rounds, a small chunk at a time. Not thread-safe.
+class MemoryReader {
+ public:
+  MemoryReader(std::shared_ptr<MemoryLog> log, size_t chunk_records)
+      : log_(std::move(log)), chunk_records_(chunk_records) {}
+  // A chunk, PartitionTrouble when the log begins above the position, or NothingYet.
+  SourceEvent Next();
+  void Start(const PartitionPosition& at) { reading_[at.partition] = at.position; }
+  void Stop(PartitionIndex partition) { reading_.erase(partition); }
+  bool Reads(PartitionIndex partition) const { return reading_.contains(partition); }
+
+ private:
+  std::shared_ptr<MemoryLog> log_;
+  const size_t chunk_records_;
+  std::map<PartitionIndex, Position> reading_;
+  PartitionIndex turn_ = 0;
+};
+
+// What a test decides about the lanes of a source.
+struct MemoryLanes {
+  std::atomic<bool> held{false};  // no lane gets records
+  std::atomic<int> opened{0};
+  std::atomic<int> open{0};
+  std::atomic<int> open_max{0};
+};
+
 class MemorySource final : public RecordSource {
  public:
   explicit MemorySource(std::shared_ptr<MemoryLog> log, size_t chunk_records = 7)
-      : log_(std::move(log)), chunk_records_(chunk_records) {}
+      : log_(log), chunk_records_(chunk_records), reader_(std::move(log), chunk_records) {}
 
   // The group's decisions.
   void GiveAll();
@@ -66,6 +93,7 @@ class MemorySource final : public RecordSource {
   void Lose(std::vector<PartitionIndex> partitions);
   bool Holds(PartitionIndex partition) const;
   std::map<PartitionIndex, int64_t> group_offsets() const;
+  MemoryLanes& lanes() { return *lanes_; }
 
   Result<SourceEvent> Poll(int64_t timeout_ms, bool want_records) override;
   Status Assign(std::span<const PartitionPosition> start) override;
@@ -79,6 +107,8 @@ class MemorySource final : public RecordSource {
                                      int64_t timeout_ms) override;
   Result<std::vector<TopicDescription>> DescribeTopics(int64_t timeout_ms) override;
   std::string cluster_id() const override { return log_->cluster_id(); }
+  Result<std::unique_ptr<LaneSource>> OpenLane(std::span<const PartitionPosition> start,
+                                               int64_t queue_bytes_max) override;
   SourcePartition partition(PartitionIndex index) const override;
   PartitionIndex IndexOf(const SourcePartition& partition) override;
 
@@ -87,9 +117,9 @@ class MemorySource final : public RecordSource {
   const size_t chunk_records_;
   mutable std::mutex mutex_;
   std::deque<SourceEvent> events_;
-  std::map<PartitionIndex, Position> reading_;
+  MemoryReader reader_;
   std::map<PartitionIndex, int64_t> group_offsets_;
-  PartitionIndex turn_ = 0;
+  const std::shared_ptr<MemoryLanes> lanes_ = std::make_shared<MemoryLanes>();
 };
 
 }  // namespace firn::stream

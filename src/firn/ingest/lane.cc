@@ -1,0 +1,425 @@
+#include "firn/ingest/lane.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <mutex>
+#include <utility>
+
+#include "firn/base/check.h"
+#include "firn/base/log.h"
+
+namespace firn::ingest {
+namespace {
+
+constexpr int64_t kPollMs = 100;
+constexpr int64_t kQueryTimeoutMs = 10'000;
+// The last stretch must be this short: main reads again what came while it was run and committed.
+constexpr int64_t kLastStretchMs = 1'000;
+// Without a record for so long, though there are some, the lane makes room for another one.
+constexpr int64_t kStalledMs = 60'000;
+constexpr int64_t kLaneQueueShareOfMemory = 128;
+
+Error Stopped() {
+  return Error(ErrorCode::kCancelled, "the lane was stopped");
+}
+
+}  // namespace
+
+Lane::Lane(const PipelineOptions& options, const WorkerDependencies& dependencies, Home& home, MapCommitter& committer,
+           WorkerMetrics& metrics, LaneRequest request, std::function<void()> on_end)
+    : options_(options),
+      deps_(dependencies),
+      home_(home),
+      committer_(committer),
+      metrics_(metrics),
+      request_(std::move(request)),
+      on_end_(std::move(on_end)),
+      memory_(options.memory_limit_bytes / kLaneShareOfMemory),
+      spill_(nullptr, 0),
+      sinks_(options, home, committer, memory_, spill_),
+      batch_committer_(options, home, committer, dependencies.threads),
+      monitor_(dependencies.threads.MakeMonitor()) {
+  for (const LanePartition& partition : request_.partitions) goals_.push_back(partition.goal);
+}
+
+Lane::~Lane() {
+  Join();
+}
+
+void Lane::Start() {
+  thread_ = deps_.threads.Start("firn-lane", [this](std::stop_token stop) {
+    LaneEnd end = Run(stop);
+    {
+      std::lock_guard lock(*monitor_);
+      end_ = std::move(end);
+    }
+    on_end_();
+  });
+}
+
+void Lane::Stop() {
+  if (thread_ != nullptr) thread_->RequestStop();
+}
+
+void Lane::Join() {
+  thread_.reset();
+}
+
+void Lane::SetGoals(const std::vector<int64_t>& goals) {
+  std::lock_guard lock(*monitor_);
+  goals_ = goals;
+}
+
+LaneProgress Lane::TakeProgress() {
+  std::lock_guard lock(*monitor_);
+  return std::exchange(progress_, {});
+}
+
+std::optional<LaneEnd> Lane::TakeEnd() {
+  std::lock_guard lock(*monitor_);
+  return std::exchange(end_, std::nullopt);
+}
+
+LaneEnd Lane::Run(std::stop_token stop) {
+  Status status = CatchUp(stop);
+  source_.reset();
+  LaneEnd end;
+  end.held = held_;
+  if (status.has_value()) {
+    end.kind = LaneEnd::Kind::kCaughtUp;
+    for (const At& at : at_) {
+      end.partitions.push_back({at.partition.index, at.believed, at.read, at.rejected_below, at.rejected});
+    }
+    return end;
+  }
+  end.reason = status.error().ToString();
+  end.error = std::move(status.error());
+  end.kind = end.error->code() == ErrorCode::kCancelled || stop.stop_requested() ? LaneEnd::Kind::kStopped
+                                                                                  : failure_kind_;
+  return end;
+}
+
+Status Lane::CatchUp(std::stop_token stop) {
+  FIRN_TRY(Open(stop));
+  FIRN_TRY(HoldWhatRetentionOvertook(stop));
+  TakeGoals();
+  if (!Reached()) {
+    std::vector<stream::PartitionPosition> start;
+    for (const At& at : at_) start.push_back({at.partition.index, at.read});
+    FIRN_ASSIGN(source_, deps_.source.OpenLane(start, options_.memory_limit_bytes / kLaneQueueShareOfMemory));
+  }
+  int64_t stretch_ms = deps_.clock.BootMs();
+  batch_started_ms_ = moved_ms_ = stretch_ms;
+  for (;;) {
+    if (stop.stop_requested()) return std::unexpected<Error>(Stopped());
+    if (Reached()) {
+      const bool short_stretch = deps_.clock.BootMs() - stretch_ms <= kLastStretchMs;
+      TakeGoals();
+      if (short_stretch || Reached()) break;
+      stretch_ms = deps_.clock.BootMs();
+    }
+    FIRN_ASSIGN(stream::SourceEvent event, source_->Poll(kPollMs));
+    FIRN_TRY(HandleEvent(std::move(event), stop));
+    if (CommitDue()) FIRN_TRY(Commit(stop));
+    if (deps_.clock.BootMs() - moved_ms_ > kStalledMs) {
+      return Fail(ErrorCode::kTimeout, fmt::format("no record came for {} s", kStalledMs / 1000));
+    }
+  }
+  return Commit(stop);
+}
+
+// The table as it stands, and where each partition is read from: where the rows end, or, should a worker have died
+// between a table's commit and its rejects, where the rejects end.
+Status Lane::Open(std::stop_token stop) {
+  FIRN_ASSIGN(router_, Router::Create(options_.tables));
+  FIRN_ASSIGN(target_, sinks_.FindOrMake(request_.table, request_.rule));
+  FIRN_TRY(sinks_.Open(*target_, stop));
+  if (!target_->open) {
+    // Its history was changed: a person decides.
+    std::vector<DetachedEntry> entries;
+    for (const LanePartition& each : request_.partitions) {
+      entries.push_back(DetachedEntry{request_.table, each.key, each.name.topic, target_->closed_reason,
+                                      deps_.clock.WallMs(), true, each.rejected_below});
+    }
+    FIRN_ASSIGN(MapCommitResult edited, home_.Detach(entries, stop));
+    FIRN_TRY(RequireDone(edited, home_.name()));
+    held_ = true;
+    return Fail(ErrorCode::kInvalidInput, target_->closed_reason);
+  }
+  if (!target_->is_rejects() && options_.reject_policy == RejectPolicy::kTable) {
+    FIRN_ASSIGN(rejects_, sinks_.Rejects());
+    FIRN_TRY(sinks_.Open(*rejects_, stop));
+    if (!rejects_->open) return Fail(ErrorCode::kUnavailable, rejects_->closed_reason);
+  }
+  home_map_ = home_.map();
+  const PositionsMap map = *target_->state.map();
+  const PositionsMap rejects_map = writes_rejects() ? *rejects_->state.map() : PositionsMap();
+  auto rejected = rejects_map.rejected.find(request_.table);
+  for (const LanePartition& partition : request_.partitions) {
+    At at;
+    at.partition = partition;
+    at.number = at_.size();
+    if (auto mark = map.marks.find(partition.key); mark != map.marks.end()) at.read = mark->second.position;
+    at.believed = at.read.offset;
+    if (rejected != rejects_map.rejected.end()) at.rejected = OffsetOf(rejected->second, partition.key).value_or(0);
+    at.rejected_below = std::max(partition.rejected_below, at.rejected);
+    if (writes_rejects() && at.rejected_below < at.read.offset) at.read = stream::Position{at.rejected_below, -1, -1};
+    LogInfo("lane: a table catches up", {{"table", request_.table},
+                                         {"topic", partition.name.topic},
+                                         {"partition", partition.name.partition},
+                                         {"from", at.read.offset},
+                                         {"to", partition.goal}});
+    at_.push_back(std::move(at));
+  }
+  return {};
+}
+
+// What lies below a log's start can never be read: the table is held for that partition.
+Status Lane::HoldWhatRetentionOvertook(std::stop_token stop) {
+  std::vector<DetachedEntry> held;
+  for (At& at : at_) {
+    if (at.read.offset >= std::max(at.goal, at.partition.goal) && at.read.offset >= at.believed) continue;
+    FIRN_ASSIGN(stream::Watermarks watermarks, deps_.source.QueryWatermarks(at.partition.name, kQueryTimeoutMs));
+    if (at.read.offset >= watermarks.start) continue;
+    if (at.believed >= watermarks.start && at.believed > at.read.offset) {
+      // Only for rejects of a worker that died was it to be read from so far below.
+      at.read = stream::Position{std::min(at.believed, watermarks.start), -1, -1};
+      continue;
+    }
+    const std::string reason = fmt::format(
+        "retention has removed records that the table still needs, offsets {} to {} of {}/{}; give them up with 'firn "
+        "positions set --table'",
+        at.read.offset, watermarks.start, at.partition.name.topic, at.partition.name.partition);
+    LogError("table cannot catch up", {{"table", request_.table}, {"reason", reason}});
+    held.push_back(DetachedEntry{request_.table, at.partition.key, at.partition.name.topic, reason,
+                                 deps_.clock.WallMs(), true, at.rejected_below});
+    at.reads = false;
+  }
+  if (held.empty()) return {};
+  FIRN_ASSIGN(MapCommitResult edited, home_.Detach(held, stop));
+  FIRN_TRY(RequireDone(edited, home_.name()));
+  held_ = true;
+  std::erase_if(at_, [](const At& at) { return !at.reads; });
+  return {};
+}
+
+void Lane::TakeGoals() {
+  std::lock_guard lock(*monitor_);
+  for (At& at : at_) at.goal = goals_[at.number];
+}
+
+bool Lane::Reached() const {
+  return std::ranges::all_of(at_, [](const At& at) { return at.read.offset >= std::max(at.goal, at.believed); });
+}
+
+Lane::At* Lane::Find(stream::PartitionIndex index) {
+  auto found = std::ranges::find_if(at_, [&](const At& at) { return at.partition.index == index; });
+  return found == at_.end() ? nullptr : &*found;
+}
+
+Status Lane::HandleEvent(stream::SourceEvent event, std::stop_token stop) {
+  if (auto* chunk = std::get_if<std::unique_ptr<stream::RecordChunk>>(&event)) return HandleChunk(**chunk);
+  if (auto* trouble = std::get_if<stream::PartitionTrouble>(&event)) return OnTrouble(*trouble, stop);
+  if (auto* trouble = std::get_if<stream::SourceTrouble>(&event)) {
+    const ErrorCode code = trouble->error.code();
+    if (code == ErrorCode::kInvalidInput || code == ErrorCode::kUnauthorized || code == ErrorCode::kUnsupported) {
+      return std::unexpected<Error>(std::move(trouble->error));
+    }
+  }
+  return {};
+}
+
+// What was read before it is good and is committed. Then it is retention, or nothing that the lane can mend.
+Status Lane::OnTrouble(const stream::PartitionTrouble& trouble, std::stop_token stop) {
+  At* at = Find(trouble.partition);
+  if (at == nullptr) return {};
+  FIRN_TRY(Commit(stop));
+  FIRN_TRY(HoldWhatRetentionOvertook(stop));
+  if (Find(trouble.partition) == nullptr) return {};
+  return std::unexpected<Error>(trouble.error);
+}
+
+Status Lane::HandleChunk(const stream::RecordChunk& chunk) {
+  moved_ms_ = deps_.clock.BootMs();
+  uint64_t records = 0;
+  uint64_t bytes_since_look = 0;
+  At* at = nullptr;
+  for (const stream::Record& record : chunk.records()) {
+    if (at == nullptr || at->partition.index != record.partition) at = Find(record.partition);
+    if (at == nullptr || record.offset < at->read.offset) continue;
+    FIRN_TRY(HandleRecord(record, *at));
+    if (stopped_by_reject_.has_value()) break;  // the position stays at this record
+    at->read = stream::Position{record.offset + 1, record.leader_epoch, record.timestamp_ms};
+    ++records;
+    bytes_since_look += record.value.has_value() ? record.value->size() : 0;
+    if (bytes_since_look < kBytesBetweenLooks) continue;
+    bytes_since_look = 0;
+    sinks_.PackFullSlabs();
+  }
+  sinks_.PackFullSlabs();
+  for (const stream::PartitionPosition& moved : chunk.positions()) {
+    At* of = Find(moved.partition);
+    if (stopped_by_reject_.has_value() || of == nullptr || moved.position.offset <= of->read.offset) continue;
+    of->read.offset = moved.position.offset;
+    if (moved.position.leader_epoch >= 0) of->read.leader_epoch = moved.position.leader_epoch;
+  }
+  if (target_->decoder != nullptr) {
+    metrics_.CountUnknownFields(request_.table, target_->decoder->TakeUnknownFieldCounts());
+  }
+  std::lock_guard lock(*monitor_);
+  progress_.records += records;
+  return {};
+}
+
+Status Lane::HandleRecord(const stream::Record& record, At& at) {
+  if (target_->is_rejects()) return HandleForRejects(record, at);
+  decode::Reject reject;
+  if (!at.is_routed_here.value_or(false)) {
+    if (at.is_routed_here.has_value()) return {};
+    const bool here = RouteToTable(*router_, options_.tables, record, at.partition.name.topic, route_, reject) &&
+                      route_.table == request_.table;
+    if (router_->by_topic_only()) at.is_routed_here = here;
+    if (!here) return {};
+  }
+  const bool has_row = record.offset < at.believed;
+  const bool has_reject = record.offset < at.rejected_below;
+  if (has_row && has_reject) return {};
+  if (DecodeRow(record, at.partition.name, *target_, has_row ? target_->ScratchRows() : *target_->rows, reject)) {
+    return {};
+  }
+  return has_reject ? Status() : RejectRecord(record, at, reject, request_.table);
+}
+
+// The rejects table catches up: what main left out while it was detached, of all tables that were not. Those that were
+// have lanes that write their rejects.
+Status Lane::HandleForRejects(const stream::Record& record, At& at) {
+  if (record.offset < at.believed) return {};
+  decode::Reject reject;
+  if (RouteToTable(*router_, options_.tables, record, at.partition.name.topic, route_, reject)) {
+    return DecodeForRejects(record, at);
+  }
+  return RejectRecord(record, at, reject, route_.table);
+}
+
+Status Lane::DecodeForRejects(const stream::Record& record, At& at) {
+  const std::string table = route_.table;
+  decode::Reject reject;
+  const DetachedEntry* detached = home_map_.home->FindDetached(table, at.partition.key);
+  if (detached != nullptr && record.offset >= detached->rejected_below) return {};
+  if (home_map_.home->Find(table) == nullptr) {
+    reject.code = decode::RejectCode::kNoRoute;
+    reject.message = "the table could not be used";
+    return RejectRecord(record, at, reject, table);
+  }
+  FIRN_ASSIGN(Sink * sink, sinks_.FindOrMake(table, &options_.tables[route_.rule]));
+  if (!sink->open) {
+    FIRN_TRY(sinks_.Open(*sink, {}));
+    if (!sink->open) return Fail(ErrorCode::kUnavailable, sink->closed_reason);
+  }
+  if (DecodeRow(record, at.partition.name, *sink, sink->ScratchRows(), reject)) return {};
+  return RejectRecord(record, at, reject, table);
+}
+
+Status Lane::RejectRecord(const stream::Record& record, const At& at, const decode::Reject& reject,
+                          const std::string& intended_table) {
+  switch (options_.reject_policy) {
+    case RejectPolicy::kDrop: ++dropped_[std::string(decode::RejectCodeName(reject.code))]; break;
+    case RejectPolicy::kStop: stopped_by_reject_ = StoppedByReject(record, at.partition.name, reject); return {};
+    case RejectPolicy::kTable: {
+      Sink& sink = rejects_ == nullptr ? *target_ : *rejects_;
+      sink.rejects->Append(*sink.rows, record, at.partition.name, reject, intended_table, deps_.clock.WallMs());
+    }
+  }
+  metrics_.CountReject(reject.code, options_.reject_policy == RejectPolicy::kDrop);
+  return {};
+}
+
+int64_t Lane::buffered_rows() const {
+  return target_->buffered_rows() + (rejects_ == nullptr ? 0 : rejects_->buffered_rows());
+}
+
+bool Lane::CommitDue() const {
+  if (stopped_by_reject_.has_value()) return true;
+  const int64_t bytes = target_->buffered_bytes() + (rejects_ == nullptr ? 0 : rejects_->buffered_bytes());
+  if (bytes >= options_.commit_bytes_max || sinks_.full()) return true;
+  if (buffered_rows() >= options_.commit_rows_max) return true;
+  const int64_t waited_ms = deps_.clock.BootMs() - batch_started_ms_;
+  if (buffered_rows() > 0) return waited_ms >= options_.commit_interval_ms;
+  // Without rows the position alone, so that a restart does not begin at the beginning.
+  return waited_ms >= std::max(options_.commit_interval_ms, options_.checkpoint_interval_ms) &&
+         std::ranges::any_of(at_, [](const At& at) { return at.read.offset > at.believed; });
+}
+
+// The rejects first, with their mark: when the rows' commit does not follow, the mark says that they are there.
+Batch Lane::Freeze(bool& claims_rows, bool& claims_rejects) {
+  Batch batch;
+  batch.lane_of = request_.table;
+  Claims claims;
+  Claims rejected;
+  for (const At& at : at_) {
+    const std::string& topic = at.partition.name.topic;
+    batch.home_claims[at.partition.key] = Claim{at.believed, at.read, topic};
+    if (at.read.offset > at.believed) claims[at.partition.key] = Claim{at.believed, at.read, topic};
+    if (at.read.offset > at.rejected) rejected[at.partition.key] = Claim{at.rejected, at.read, topic};
+  }
+  claims_rejects = writes_rejects() && rejects_->buffered_rows() > 0;
+  if (claims_rejects) {
+    TableBatch rejects = FreezeRows(*rejects_, {});
+    rejects.rejected[request_.table] = std::move(rejected);
+    batch.tables.push_back(std::move(rejects));
+  }
+  claims_rows = !claims.empty();
+  if (claims_rows) batch.tables.push_back(FreezeRows(*target_, std::move(claims)));
+  FIRN_CHECK(buffered_rows() == 0, "rows of a lane without a claim on the positions they came from");
+  return batch;
+}
+
+Status Lane::Commit(std::stop_token stop) {
+  batch_started_ms_ = deps_.clock.BootMs();
+  const bool dropped_only = buffered_rows() == 0 && !dropped_.empty();
+  const bool moved = std::ranges::any_of(at_, [](const At& at) { return at.read.offset > at.believed; });
+  if (buffered_rows() > 0 || dropped_only || moved) {
+    bool claims_rows = false;
+    bool claims_rejects = false;
+    Batch batch = Freeze(claims_rows, claims_rejects);
+    BatchResult result = batch_committer_.Commit(std::move(batch), stop);
+    FIRN_TRY(AfterCommit(std::move(result), claims_rows, claims_rejects, stop));
+  }
+  moved_ms_ = deps_.clock.BootMs();
+  if (!stopped_by_reject_.has_value()) return {};
+  failure_kind_ = LaneEnd::Kind::kFatal;
+  return std::unexpected<Error>(*stopped_by_reject_);
+}
+
+Status Lane::AfterCommit(BatchResult result, bool claimed_rows, bool claimed_rejects, std::stop_token stop) {
+  const BatchResult::Kind kind = result.kind;
+  const std::string reason = result.reason;
+  std::optional<Error> error = result.error;
+  {
+    std::lock_guard lock(*monitor_);
+    progress_.batches.push_back(std::move(result));
+  }
+  switch (kind) {
+    case BatchResult::Kind::kDone: break;
+    case BatchResult::Kind::kForget:
+      if (stop.stop_requested()) return std::unexpected<Error>(Stopped());
+      failure_kind_ = LaneEnd::Kind::kForgotten;
+      return Fail(ErrorCode::kConflict, reason);
+    case BatchResult::Kind::kFailed: return Fail(ErrorCode::kUnavailable, reason);
+    case BatchResult::Kind::kStop: failure_kind_ = LaneEnd::Kind::kFatal; return std::unexpected<Error>(*error);
+  }
+  FIRN_TRY(sinks_.RefreshPlan(*target_));
+  if (rejects_ != nullptr) FIRN_TRY(sinks_.RefreshPlan(*rejects_));
+  std::lock_guard lock(*monitor_);
+  for (At& at : at_) {
+    if (claimed_rows) at.believed = std::max(at.believed, at.read.offset);
+    if (claimed_rejects) at.rejected = std::max(at.rejected, at.read.offset);
+    at.rejected_below = std::max(at.rejected_below, at.read.offset);
+    progress_.committed.push_back({at.partition.index, at.believed, at.read, at.rejected_below, at.rejected});
+  }
+  for (const auto& [code, count] : std::exchange(dropped_, {})) progress_.dropped[code] += count;
+  return {};
+}
+
+}  // namespace firn::ingest

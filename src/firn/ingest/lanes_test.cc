@@ -1,0 +1,464 @@
+// Lanes: a detached table catches up while the rest goes on, and whatever dies on the way, each record is a row or a
+// reject once.
+#include <algorithm>
+
+#include "firn/ingest/lanes.h"
+#include "firn/ingest/worker_fixture_for_test.h"
+
+namespace firn::ingest {
+namespace {
+
+// lake.events takes each third record, lake.other the rest.
+PipelineOptions TwoTables() {
+  PipelineOptions options = MakeOptions();
+  options.tables[0].match = {RouteMatch{.field_path = {"kind"}, .field_equals = "k0"}};
+  TableRule other = options.tables[0];
+  other.name = "lake.other";
+  other.match.clear();
+  options.tables.push_back(other);
+  return options;
+}
+
+PipelineOptions Impatient(PipelineOptions options) {
+  options.detach_after_ms = 50;
+  return options;
+}
+
+// A worker in a thread of its own.
+class Running {
+ public:
+  Running(std::unique_ptr<Worker> worker) : worker_(std::move(worker)) {
+    run_ = std::async(std::launch::async, [this] { return worker_->Run(stop_.get_token(), false); });
+  }
+  ~Running() { (void)Stop(); }
+  Worker& worker() { return *worker_; }
+  WorkerStatus status() const { return worker_->status(); }
+  Result<RunResult> Stop() {
+    stop_.request_stop();
+    return run_.valid() ? run_.get() : Result<RunResult>(RunResult{});
+  }
+
+ private:
+  std::unique_ptr<Worker> worker_;
+  std::stop_source stop_;
+  std::future<Result<RunResult>> run_;
+};
+
+class LanesTest : public WorkerTest {
+ protected:
+  template <typename Condition>
+  static bool WaitFor(Condition condition) {
+    for (int i = 0; i < 4000; ++i) {
+      if (condition()) return true;
+      std::this_thread::sleep_for(std::chrono::milliseconds(5));
+    }
+    return false;
+  }
+  void Refuse(const std::string& table) {
+    catalog_.SetFaults([table](CatalogCall call, const TableIdentifier& of) {
+      return call == CatalogCall::kCommit && of.name == table ? CatalogFault::kUnavailable : CatalogFault::kNone;
+    });
+  }
+  // lake.events is detached, with `count` new records from `first` on that it misses its part of.
+  void DetachEvents(int64_t first, int64_t count, PipelineOptions options) {
+    Refuse("events");
+    Produce(first, count);
+    auto detached = RunOnce(Impatient(std::move(options)));
+    ASSERT_TRUE(detached.has_value()) << detached.error().ToString();
+    catalog_.SetFaults(nullptr);
+    ASSERT_EQ(detached->status.detached.size(), 4u);
+  }
+  size_t Rows(const std::string& table) {
+    size_t rows = 0;
+    for (const auto& [id, times] : CountValues(table, "id")) rows += static_cast<size_t>(times);
+    return rows;
+  }
+  // Counted without touching the catalog's faults.
+  int64_t TotalRecords(const std::string& table) {
+    auto loaded = catalog_.LoadTable(TableIdentifier::Parse(table).value());
+    if (!loaded.has_value()) return -1;
+    const iceberg::Snapshot* snapshot = loaded->metadata.CurrentSnapshot();
+    auto total = snapshot->summary.find("total-records");
+    return total == snapshot->summary.end() ? 0 : std::stoll(total->second);
+  }
+  int64_t CountRejects() {
+    int64_t rejects = 0;
+    for (const auto& [offset, times] : CountValues("lake.p__rejects", "offset")) rejects += times;
+    return rejects;
+  }
+  void ExpectBothExact(int64_t produced) {
+    ExpectExactly((produced + 2) / 3, "lake.events");
+    ExpectExactly(produced - (produced + 2) / 3, "lake.other");
+  }
+  // Goes to lake.events, and is none of its rows.
+  void ProduceBroken() {
+    for (int32_t p = 0; p < 4; ++p) log_->Append(p, R"({"id":"none","kind":"k0"})");
+    broken_ += 4;
+  }
+  int64_t broken_ = 0;
+};
+
+TEST_F(LanesTest, TableCatchesUpWhileMainGoesOn) {
+  Produce(0, 90);
+  ExpectCaughtUp(RunOnce(TwoTables()));
+  DetachEvents(90, 90, TwoTables());
+  stream::MemorySource source(log_);
+  source.lanes().held = true;
+  source.GiveAll();
+  Running running(MakeWorker(source, TwoTables()));
+  ASSERT_TRUE(WaitFor([&] { return running.status().lanes == 1; }));
+  Produce(180, 90);
+  EXPECT_TRUE(WaitFor([&] { return TotalRecords("lake.other") == 180; })) << "the lane holds up other tables";
+  EXPECT_EQ(TotalRecords("lake.events"), 30);
+  std::vector<DetachedTable> detached = running.status().detached;
+  ASSERT_EQ(detached.size(), 4u);
+  EXPECT_TRUE(detached[0].lane);
+  EXPECT_TRUE(WaitFor([&] { return running.status().detached[0].retained_records > 0; }));
+  EXPECT_GT(running.status().detached[0].home_position, running.status().detached[0].position);
+  source.lanes().held = false;
+  EXPECT_TRUE(WaitFor([&] { return running.status().ready && running.status().detached.empty(); }));
+  EXPECT_EQ(running.status().lanes, 0);
+  Produce(270, 30);
+  EXPECT_TRUE(WaitFor([&] { return TotalRecords("lake.events") == 100; }));
+  EXPECT_TRUE(running.Stop().has_value());
+  ExpectBothExact(300);
+}
+
+TEST_F(LanesTest, HandOverIsExactWhileRecordsKeepComing) {
+  Produce(0, 90);
+  ExpectCaughtUp(RunOnce(TwoTables()));
+  DetachEvents(90, 210, TwoTables());
+  stream::MemorySource source(log_);
+  source.GiveAll();
+  Running running(MakeWorker(source, TwoTables()));
+  std::atomic<int64_t> next{300};
+  std::jthread producer([&](std::stop_token end) {
+    while (!end.stop_requested()) {
+      Produce(next, 12);
+      next += 12;
+      ProduceBroken();
+      std::this_thread::sleep_for(std::chrono::milliseconds(3));
+    }
+  });
+  EXPECT_TRUE(WaitFor([&] { return running.status().ready && running.status().detached.empty(); }));
+  const int64_t then = next;
+  EXPECT_TRUE(WaitFor([&] { return next > then + 1'000; }));
+  producer.request_stop();
+  producer.join();
+  EXPECT_TRUE(WaitFor([&] { return TotalRecords("lake.events") + TotalRecords("lake.other") == next; }));
+  EXPECT_TRUE(running.Stop().has_value());
+  ExpectCaughtUp(RunOnce(TwoTables()));
+  ExpectBothExact(next);
+  EXPECT_EQ(CountRejects(), broken_);
+}
+
+TEST_F(LanesTest, DeathBetweenTheDetachAndTheRejectsLosesNone) {
+  Produce(0, 90);
+  ExpectCaughtUp(RunOnce(TwoTables()));
+  ProduceBroken();
+  Produce(90, 90);
+  // lake.events is detached by the first home commit; from then on nothing can be committed any more.
+  std::atomic<bool> dying{false};
+  catalog_.SetFaults([&](CatalogCall call, const TableIdentifier& table) {
+    if (call != CatalogCall::kCommit) return CatalogFault::kNone;
+    if (table.name == "p__home" && !dying.exchange(true)) return CatalogFault::kNone;
+    return dying || table.name == "events" ? CatalogFault::kUnavailable : CatalogFault::kNone;
+  });
+  PipelineOptions options = Impatient(TwoTables());
+  options.shutdown_deadline_ms = 1;
+  options.checkpoint_interval_ms = 60'000;
+  {
+    stream::MemorySource source(log_);
+    source.GiveAll();
+    Running running(MakeWorker(source, options));
+    EXPECT_TRUE(WaitFor([&] { return dying.load(); }));
+    std::this_thread::sleep_for(std::chrono::milliseconds(50));
+    (void)running.Stop();
+  }
+  catalog_.SetFaults(nullptr);
+  ExpectCaughtUp(RunOnce(TwoTables()));
+  ExpectBothExact(180);
+  EXPECT_EQ(CountRejects(), broken_);
+}
+
+// A worker that dies at its n-th commit, before or after the catalog has carried it out, for every n.
+class LaneDeathTest : public LanesTest, public testing::WithParamInterface<bool> {
+ protected:
+  // False: it has finished before.
+  bool RunAndDieAt(int nth) {
+    std::atomic<int> commits{0};
+    std::atomic<bool> dying{false};
+    const CatalogFault last = GetParam() ? CatalogFault::kLostAnswer : CatalogFault::kUnavailable;
+    catalog_.SetFaults([&](CatalogCall call, const TableIdentifier&) {
+      if (dying) return CatalogFault::kUnavailable;
+      if (call != CatalogCall::kCommit || ++commits < nth) return CatalogFault::kNone;
+      dying = true;
+      return last;
+    });
+    PipelineOptions options = TwoTables();
+    options.shutdown_deadline_ms = 1;
+    {
+      stream::MemorySource source(log_, 5);
+      source.GiveAll();
+      Running running(MakeWorker(source, options));
+      WaitFor([&] { return dying || (running.status().assigned_partitions == 4 && running.status().ready); });
+      if (dying) std::this_thread::sleep_for(std::chrono::milliseconds(20));
+      (void)running.Stop();
+    }
+    catalog_.SetFaults(nullptr);
+    return dying;
+  }
+};
+
+TEST_P(LaneDeathTest, LosesAndDoublesNothingWhereverItDies) {
+  int64_t produced = 90;
+  Produce(0, produced);
+  ExpectCaughtUp(RunOnce(TwoTables()));
+  for (int nth = 1; nth <= 12; ++nth) {
+    SCOPED_TRACE(nth);
+    ProduceBroken();
+    ASSERT_NO_FATAL_FAILURE(DetachEvents(produced, 60, TwoTables()));
+    produced += 60;
+    ProduceBroken();
+    Produce(produced, 30);
+    produced += 30;
+    const bool died = RunAndDieAt(nth);
+    ExpectCaughtUp(RunOnce(TwoTables()));
+    ExpectBothExact(produced);
+    ASSERT_EQ(CountRejects(), broken_);
+    if (!died) break;
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(BeforeAndAfterTheEffect, LaneDeathTest, testing::Bool());
+
+TEST_F(LanesTest, TableThatFailsInItsLaneBacksOffAndHarmsNothing) {
+  Produce(0, 90);
+  ExpectCaughtUp(RunOnce(TwoTables()));
+  DetachEvents(90, 90, TwoTables());
+  Refuse("events");
+  stream::MemorySource source(log_);
+  source.GiveAll();
+  Running running(MakeWorker(source, Impatient(TwoTables())));
+  Produce(180, 90);
+  EXPECT_TRUE(WaitFor([&] { return TotalRecords("lake.other") == 180 && source.lanes().opened == 1; }));
+  EXPECT_TRUE(WaitFor([&] { return running.status().lanes == 0; }));
+  Produce(270, 30);
+  EXPECT_TRUE(WaitFor([&] { return TotalRecords("lake.other") == 200; }));
+  EXPECT_EQ(source.lanes().opened, 1) << "a lane that failed waits";
+  EXPECT_TRUE(running.Stop().has_value());
+  catalog_.SetFaults(nullptr);
+  ExpectCaughtUp(RunOnce(TwoTables()));
+  ExpectBothExact(300);
+}
+
+TEST_F(LanesTest, RetentionThatOvertakesALaneHoldsThatPartitionAlone) {
+  Produce(0, 90);
+  ExpectCaughtUp(RunOnce(TwoTables()));
+  DetachEvents(90, 90, TwoTables());
+  stream::MemorySource source(log_);
+  source.lanes().held = true;
+  source.GiveAll();
+  Running running(MakeWorker(source, TwoTables()));
+  ASSERT_TRUE(WaitFor([&] { return source.lanes().open == 1; }));
+  log_->TruncateBefore(1, log_->WatermarksOf(1).end - 2);
+  source.lanes().held = false;
+  EXPECT_TRUE(WaitFor([&] {
+    std::vector<DetachedTable> detached = running.status().detached;
+    return detached.size() == 1 && detached[0].hold;
+  }));
+  EXPECT_EQ(running.status().detached[0].partition, "events/1");
+  EXPECT_TRUE(running.Stop().has_value());
+  std::map<int64_t, int> rows = CountValues("lake.events", "id");
+  for (int64_t id = 0; id < 180; id += 3) EXPECT_EQ(rows[id], id % 4 == 1 && id >= 90 ? 0 : 1) << id;
+}
+
+TEST_F(LanesTest, RevokeInMidLaneLeavesTheRestToTheNextOwner) {
+  Produce(0, 90);
+  ExpectCaughtUp(RunOnce(TwoTables()));
+  DetachEvents(90, 90, TwoTables());
+  stream::MemorySource first_source(log_);
+  stream::MemorySource second_source(log_);
+  first_source.lanes().held = true;
+  first_source.GiveAll();
+  Running first(MakeWorker(first_source, TwoTables()));
+  PipelineOptions options = TwoTables();
+  options.worker = "w2";
+  Running second(MakeWorker(second_source, options));
+  ASSERT_TRUE(WaitFor([&] { return first_source.lanes().open == 1; }));
+  first_source.Revoke({2, 3});
+  ASSERT_TRUE(WaitFor([&] { return !first_source.Holds(2) && !first_source.Holds(3); }));
+  second_source.Give({2, 3});
+  EXPECT_TRUE(WaitFor([&] { return second_source.lanes().opened > 0 && second_source.lanes().open == 0; }));
+  Produce(180, 90);
+  EXPECT_TRUE(WaitFor([&] { return second.status().detached.size() == 2; }));
+  first_source.lanes().held = false;
+  EXPECT_TRUE(WaitFor([&] { return first.status().detached.empty(); }));
+  EXPECT_TRUE(WaitFor([&] { return TotalRecords("lake.events") == 90 && TotalRecords("lake.other") == 180; }));
+  EXPECT_TRUE(first.Stop().has_value());
+  EXPECT_TRUE(second.Stop().has_value());
+  ExpectBothExact(270);
+}
+
+TEST_F(LanesTest, EntryThatAnotherOwnerTookOffIsNotPassedOver) {
+  Produce(0, 90);
+  ExpectCaughtUp(RunOnce(TwoTables()));
+  DetachEvents(90, 90, TwoTables());
+  stream::MemorySource source(log_);
+  source.lanes().held = true;
+  source.GiveAll();
+  PipelineOptions slow = TwoTables();
+  slow.worker = "zombie";
+  Running running(MakeWorker(source, slow));
+  ASSERT_TRUE(WaitFor([&] { return source.lanes().open == 1; }));
+  // Two owners at once. The other one takes the table in; this one still skips its records.
+  ExpectCaughtUp(RunOnce(TwoTables()));
+  Produce(180, 90);
+  EXPECT_TRUE(WaitFor([&] { return TotalRecords("lake.events") == 90 && TotalRecords("lake.other") == 180; }));
+  source.lanes().held = false;
+  EXPECT_TRUE(running.Stop().has_value());
+  ExpectCaughtUp(RunOnce(TwoTables()));
+  ExpectBothExact(270);
+}
+
+TEST_F(LanesTest, OwnersThatBothRunALaneDoubleNothing) {
+  Produce(0, 90);
+  ExpectCaughtUp(RunOnce(TwoTables()));
+  for (int round = 0; round < 3; ++round) {
+    ProduceBroken();
+    DetachEvents(90 + round * 90, 90, TwoTables());
+    ProduceBroken();
+    stream::MemorySource first_source(log_, 3);
+    stream::MemorySource second_source(log_, 5);
+    first_source.GiveAll();
+    second_source.GiveAll();
+    Running first(MakeWorker(first_source, TwoTables()));
+    Running second(MakeWorker(second_source, TwoTables()));
+    EXPECT_TRUE(WaitFor([&] { return TotalRecords("lake.events") == 60 + 30 * round; }));
+    EXPECT_TRUE(first.Stop().has_value());
+    EXPECT_TRUE(second.Stop().has_value());
+    ExpectCaughtUp(RunOnce(TwoTables()));
+    ExpectBothExact(180 + round * 90);
+    ASSERT_EQ(CountRejects(), broken_);
+  }
+}
+
+TEST_F(LanesTest, LanesAreFewAndAllTablesGetTheirTurn) {
+  PipelineOptions options = MakeOptions();
+  options.tables[0].name = "lake.{topic}_{field:kind}";
+  auto produce = [&](int64_t first, int64_t count) {
+    for (int64_t id = first; id < first + count; ++id) {
+      log_->Append(static_cast<int32_t>(id % 4), fmt::format(R"({{"id":{},"kind":"k{}"}})", id, id % 7));
+    }
+  };
+  produce(0, 70);
+  ExpectCaughtUp(RunOnce(options));
+  catalog_.SetFaults([](CatalogCall call, const TableIdentifier& table) {
+    const bool ours = call == CatalogCall::kCommit && table.name.starts_with("events_");
+    return ours ? CatalogFault::kUnavailable : CatalogFault::kNone;
+  });
+  produce(70, 70);
+  ASSERT_TRUE(RunOnce(Impatient(options)).has_value());
+  catalog_.SetFaults(nullptr);
+  stream::MemorySource source(log_);
+  source.lanes().held = true;
+  source.GiveAll();
+  Running running(MakeWorker(source, options));
+  EXPECT_TRUE(WaitFor([&] { return source.lanes().open == static_cast<int>(kLanesMax); }));
+  source.lanes().held = false;
+  EXPECT_TRUE(WaitFor([&] { return running.status().ready && running.status().detached.empty(); }));
+  EXPECT_EQ(source.lanes().open_max, static_cast<int>(kLanesMax));
+  EXPECT_TRUE(running.Stop().has_value());
+  for (int kind = 0; kind < 7; ++kind) ExpectExactly(20, fmt::format("lake.events_k{}", kind));
+}
+
+TEST_F(LanesTest, RejectsTableCatchesUpLikeAnyOther) {
+  Produce(0, 30);
+  ExpectCaughtUp(RunOnce(TwoTables()));
+  auto produce = [&](int64_t first) {
+    Produce(first, 30);
+    ProduceBroken();
+    for (int32_t p = 0; p < 4; ++p) log_->Append(p, "cannot be routed");
+    broken_ += 4;
+  };
+  Refuse("p__rejects");
+  produce(30);
+  auto detached = RunOnce(Impatient(TwoTables()));
+  ASSERT_TRUE(detached.has_value()) << detached.error().ToString();
+  ASSERT_EQ(detached->status.detached.size(), 4u);
+  produce(60);
+  auto still = RunOnce(Impatient(TwoTables()));
+  ASSERT_TRUE(still.has_value()) << still.error().ToString();
+  catalog_.SetFaults(nullptr);
+  produce(90);
+  auto caught_up = RunOnce(TwoTables());
+  ExpectCaughtUp(caught_up);
+  EXPECT_TRUE(caught_up->status.detached.empty());
+  ExpectBothExact(120);
+  EXPECT_EQ(CountRejects(), broken_);
+}
+
+TEST_F(LanesTest, RejectThatStopsThePipelineStopsItInALaneToo) {
+  PipelineOptions options = TwoTables();
+  options.reject_policy = RejectPolicy::kStop;
+  Produce(0, 90);
+  ExpectCaughtUp(RunOnce(options));
+  DetachEvents(90, 90, options);
+  Refuse("events");
+  log_->Append(2, R"({"id":"none","kind":"k0"})");
+  Produce(180, 30);
+  ASSERT_TRUE(RunOnce(Impatient(options)).has_value()) << "main does not decode what waits for its table";
+  catalog_.SetFaults(nullptr);
+  auto stopped = RunOnce(options);
+  ASSERT_FALSE(stopped.has_value());
+  EXPECT_EQ(stopped.error().code(), ErrorCode::kInvalidInput);
+  EXPECT_NE(stopped.error().message().find("events/2 offset "), std::string::npos) << stopped.error().message();
+  options.reject_policy = RejectPolicy::kTable;
+  ExpectCaughtUp(RunOnce(options));
+  ExpectBothExact(210);
+}
+
+TEST_F(LanesTest, DroppedRecordsOfALaneAreCounted) {
+  PipelineOptions options = TwoTables();
+  options.reject_policy = RejectPolicy::kDrop;
+  Produce(0, 90);
+  ExpectCaughtUp(RunOnce(options));
+  DetachEvents(90, 90, options);
+  Refuse("events");
+  ProduceBroken();
+  auto skipped = RunOnce(Impatient(options));
+  ASSERT_TRUE(skipped.has_value());
+  catalog_.SetFaults(nullptr);
+  auto result = RunOnce(options);
+  ExpectCaughtUp(result);
+  EXPECT_EQ(skipped->status.dropped + result->status.dropped, 4u);
+  ExpectBothExact(180);
+}
+
+TEST_F(LanesTest, RowsThatWaitForACommitAreNotPassedByACheckpoint) {
+  PipelineOptions options = TwoTables();
+  options.shutdown_deadline_ms = 1;
+  options.commit_interval_ms = options.checkpoint_interval_ms = 20;
+  std::atomic<int64_t> next{0};
+  std::jthread producer([&](std::stop_token end) {
+    while (!end.stop_requested()) {
+      Produce(next, 3);
+      next += 3;
+      std::this_thread::sleep_for(std::chrono::milliseconds(1));
+    }
+  });
+  for (int round = 0; round < 6; ++round) {
+    stream::MemorySource source(log_, 3);
+    source.GiveAll();
+    Running running(MakeWorker(source, options));
+    WaitFor([&] { return running.status().rows_committed > 100; });
+    (void)running.Stop();
+  }
+  producer.request_stop();
+  producer.join();
+  ExpectCaughtUp(RunOnce(TwoTables()));
+  ExpectBothExact(next);
+}
+
+}  // namespace
+}  // namespace firn::ingest

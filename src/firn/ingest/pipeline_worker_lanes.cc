@@ -1,0 +1,328 @@
+// PipelineWorker, detached tables: when their lanes begin, and how main takes a table in that has caught up.
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <set>
+
+#include "firn/base/log.h"
+#include "firn/ingest/pipeline_worker.h"
+
+namespace firn::ingest {
+namespace {
+
+constexpr int64_t kLanesLookMs = 100;
+constexpr int64_t kHeldLookMs = 60'000;
+constexpr int64_t kRetentionWarnMs = 600'000;
+// Warn when less than this share of what the log holds is left before the table's position.
+constexpr int64_t kRetentionShareLeft = 10;
+
+}  // namespace
+
+Status PipelineWorker::TendLanes() {
+  TakeLaneProgress();
+  TakeLaneEnds();
+  if (stopping_ || reset_wanted_ || fatal_.has_value()) return {};
+  const int64_t now_ms = deps_.clock.BootMs();
+  if (lanes_changed_ || now_ms - lanes_looked_ms_ >= kLanesLookMs) {
+    lanes_looked_ms_ = now_ms;
+    lanes_changed_ = false;
+    StartLanes();
+  }
+  if (!commit_in_flight_ && now_ms - held_looked_ms_ >= kHeldLookMs) {
+    held_looked_ms_ = now_ms;
+    LookAtHeld();
+  }
+  return {};
+}
+
+void PipelineWorker::TakeLaneProgress() {
+  for (auto& [table, progress] : lanes_.TakeProgress()) {
+    for (const BatchResult& result : progress.batches) {
+      if (result.kind == BatchResult::Kind::kForget && !stopping_) metrics_.CountMismatch();
+      CountCommitted(result);
+    }
+    metrics_.CountLaneRecords(progress.records);
+    for (const auto& [code, count] : progress.dropped) {
+      counters_.dropped += count;
+      dropped_[code] += count;
+    }
+    Sink* sink = sinks_.Find(table);
+    for (const LaneEnd::Partition& done : progress.committed) {
+      int64_t& until = rejected_until_[{table, done.index}];
+      until = std::max(until, done.rejected_below);
+      if (sink != nullptr && done.index < sink->at.size() && !sink->taken_in(done.index)) {
+        sink->at[done.index].believed = done.believed;
+        sink->at[done.index].rejected_below = std::max(sink->at[done.index].rejected_below, done.rejected_below);
+      }
+    }
+  }
+}
+
+void PipelineWorker::TakeLaneEnds() {
+  for (Lanes::Ended& ended : lanes_.TakeEnded()) {
+    lanes_changed_ = true;
+    if (ended.end.kind == LaneEnd::Kind::kFatal && !fatal_.has_value()) fatal_ = std::move(ended.end.error);
+    Sink* sink = sinks_.Find(ended.request.table);
+    if (!ended.end.held || sink == nullptr) continue;
+    const PositionsMap home_map = home_.map();
+    for (const LanePartition& partition : ended.request.partitions) SetSkip(*sink, partition.index, home_map);
+  }
+}
+
+// A lane for every table that is detached for partitions of ours, as far as there is room.
+void PipelineWorker::StartLanes() {
+  lanes_.SetGoals([&](stream::PartitionIndex index) { return partitions_[index].read.offset; });
+  lanes_settled_ = true;
+  const std::vector<stream::PartitionIndex> owned = Owned();
+  for (const auto& sink : sinks_.all()) {
+    LaneRequest request{sink->state.name(), sink->rule, {}};
+    for (stream::PartitionIndex index : owned) {
+      const Partition& partition = partitions_[index];
+      if (!sink->detached_for(index) || sink->taken_in(index) || sink->at[index].hold) continue;
+      if (!partition.started || partition.releasing || !partition.trouble.empty()) continue;
+      if (lanes_.Has(request.table, index)) {
+        lanes_settled_ = false;
+        continue;
+      }
+      request.partitions.push_back({index, partition.name, partition.key, sink->at[index].rejected_below,
+                                    partition.read.offset});
+    }
+    if (request.partitions.empty() || lanes_.BacksOff(request.table)) continue;
+    lanes_settled_ = false;
+    // What main has decoded of its rejects comes first: the lane must see how far they reach.
+    auto is_of_sink = [&](const auto& pending) { return pending.sink == sink.get(); };
+    const Sink* rejects = sinks_.Find(options_.rejects_table);
+    if (rejects == nullptr || rejects->buffered_rows() == 0) std::erase_if(rejects_pending_, is_of_sink);
+    if (std::ranges::any_of(rejects_pending_, is_of_sink)) continue;
+    auto marks_sink = [&](const auto& marked) { return marked.first == sink.get(); };
+    if (commit_in_flight_ && std::ranges::any_of(in_flight_rejected_, marks_sink)) continue;
+    lanes_.Start(std::move(request));
+  }
+}
+
+// 'firn positions' may have taken a hold off the home's entries.
+void PipelineWorker::LookAtHeld() {
+  std::vector<std::pair<Sink*, stream::PartitionIndex>> held;
+  for (const auto& sink : sinks_.all()) {
+    for (stream::PartitionIndex index : Owned()) {
+      if (index < sink->at.size() && sink->at[index].hold) held.emplace_back(sink.get(), index);
+    }
+  }
+  if (held.empty() || !home_.Reload().has_value()) return;
+  const PositionsMap home_map = home_.map();
+  for (const auto& [sink, index] : held) {
+    SetSkip(*sink, index, home_map);
+    if (sink->detached_for(index)) continue;
+    reset_wanted_ = true;
+    reset_reason_ = fmt::format("table '{}' is detached no more", sink->state.name());
+  }
+}
+
+// The home lists the sink as detached for what we own, and it is closed.
+void PipelineWorker::OnDetached(Sink& sink) {
+  const PositionsMap home_map = home_.map();
+  const Sink* rejects = sinks_.Find(options_.rejects_table);
+  const bool rejects_wait = rejects != nullptr && rejects->open && rejects->buffered_rows() > 0 && !sink.is_rejects();
+  for (stream::PartitionIndex index : Owned()) {
+    const bool was_taking_part =
+        partitions_[index].started && index < sink.at.size() && sink.at[index].skip_below != INT64_MAX;
+    SetSkip(sink, index, home_map);
+    if (rejects_wait && was_taking_part) rejects_pending_.push_back({&sink, index, partitions_[index].read.offset});
+  }
+  lanes_settled_ = false;
+  lanes_changed_ = true;
+}
+
+// A checkpoint is done: which entries are gone, which has a person put on hold?
+void PipelineWorker::SeeDetached() {
+  const PositionsMap home_map = home_.map();
+  for (auto& sink : sinks_.all()) {
+    for (size_t i = 0; i < sink->at.size(); ++i) {
+      if (!sink->at[i].detached) continue;
+      const DetachedEntry* entry = home_map.home->FindDetached(sink->state.name(), partitions_[i].key);
+      if (entry == nullptr) {
+        LogInfo("table has caught up", {{"table", sink->state.name()},
+                                        {"topic", partitions_[i].name.topic},
+                                        {"partition", partitions_[i].name.partition}});
+      } else if (entry->hold && sink->taken_in(static_cast<stream::PartitionIndex>(i))) {
+        reset_wanted_ = true;
+        reset_reason_ = fmt::format("table '{}' was put on hold", sink->state.name());
+      }
+      sink->at[i].detached = entry != nullptr;
+    }
+  }
+}
+
+// Below, the rejects of every table that takes part are in the rejects table, whatever becomes of what we hold.
+int64_t PipelineWorker::SurelyRejectedBelow(stream::PartitionIndex index, const PositionsMap& home_map) {
+  const Partition& partition = partitions_[index];
+  int64_t below = partition.started ? std::max(partition.home_believed, partition.home_offset)
+                                    : OffsetOf(home_map.marks, partition.key).value_or(0);
+  Sink* rejects = sinks_.Find(options_.rejects_table);
+  if (rejects == nullptr || !rejects->open) return below;
+  const bool known = partition.started && index < rejects->at.size();
+  const int64_t stands =
+      known ? rejects->at[index].believed : OffsetOf(rejects->state.map()->marks, partition.key).value_or(0);
+  return std::max(below, stands);
+}
+
+// Main can take in a table between two batches only: its columns must hold no row of what it is sent back over.
+bool PipelineWorker::ReadyToTakeIn() {
+  if (lanes_.caught_up().empty() || stopping_ || fatal_.has_value() || !releasing_.empty()) return false;
+  std::set<std::string> tables;
+  for (const Lanes::CaughtUp& each : lanes_.caught_up()) tables.insert(each.table);
+  for (const std::string& table : tables) {
+    Sink* sink = sinks_.Find(table);
+    if (sink == nullptr || !OpenToTakeIn(*sink)) lanes_.PutOff(table);
+  }
+  return !lanes_.caught_up().empty() && !reset_wanted_;
+}
+
+bool PipelineWorker::OpenToTakeIn(Sink& sink) {
+  if (sink.open) return true;
+  Status opened = sinks_.Open(sink, stop_);
+  if (!opened.has_value() || !sink.open) {
+    LogWarning("table has caught up and cannot be taken in; it is tried again",
+               {{"table", sink.state.name()},
+                {"reason", opened.has_value() ? sink.closed_reason : opened.error().ToString()}});
+    return false;
+  }
+  TakePartAgain(sink);
+  return true;
+}
+
+// What the lanes have committed is what the table skips from now on. Where main has read further already, it is sent
+// back for what lies in between, over which all other tables skip.
+void PipelineWorker::TakeIn() {
+  const PositionsMap home_map = home_.map();
+  std::map<stream::PartitionIndex, stream::Position> back;
+  std::map<stream::PartitionIndex, std::set<const Sink*>> taken;
+  for (const Lanes::CaughtUp& lane : lanes_.TakeCaughtUp()) {
+    Sink* sink = sinks_.Find(lane.table);
+    if (sink == nullptr || !sink->open) continue;
+    for (const LaneEnd::Partition& done : lane.partitions) {
+      const Partition& partition = partitions_[done.index];
+      const DetachedEntry* entry = home_map.home->FindDetached(lane.table, partition.key);
+      if (entry == nullptr || entry->hold || sink->taken_in(done.index)) continue;
+      if (!partition.owned || !partition.started || partition.releasing || !partition.trouble.empty()) continue;
+      Sink* rejects = sinks_.Find(options_.rejects_table);
+      const bool rejects_part = rejects != nullptr && rejects != sink && rejects->skip_below(done.index) != INT64_MAX;
+      // The lane has committed through states of its own: ours is behind. No commit is under way that could hide that.
+      sink->state.MarkStale();
+      if (rejects != nullptr) rejects->state.MarkStale();
+      Sink::AtPartition& at = sink->at[done.index];
+      at.believed = done.believed;
+      at.skip_below = std::max(done.believed, done.read.offset);
+      at.rejected_below = done.rejected_below;
+      at.rejected = done.rejected;
+      // Neither main nor whoever moved the rejects table's own positions has looked at what comes now.
+      at.owed_below = std::max(partition.read.offset, at.skip_below);
+      if (rejects_part) at.owed_below = std::max(at.owed_below, rejects->skip_below(done.index));
+      taken[done.index].insert(sink);
+      auto to = back.try_emplace(done.index, done.read).first;
+      if (done.read.offset < to->second.offset) to->second = done.read;
+      LogInfo("lane: the table has caught up and is taken in", {{"table", lane.table},
+                                                                {"topic", partition.name.topic},
+                                                                {"partition", partition.name.partition},
+                                                                {"offset", done.read.offset},
+                                                                {"main_reads", partition.read.offset}});
+    }
+  }
+  for (const auto& [index, to] : back) {
+    if (to.offset < partitions_[index].read.offset) SendBack(index, to, taken[index]);
+  }
+  flushed_everything_ = false;
+  lanes_changed_ = true;
+}
+
+void PipelineWorker::SendBack(stream::PartitionIndex index, stream::Position to,
+                              const std::set<const Sink*>& for_whom) {
+  Partition& partition = partitions_[index];
+  for (auto& sink : sinks_.all()) {
+    if (for_whom.contains(sink.get()) || sink->skip_below(index) == INT64_MAX) continue;
+    sink->at[index].skip_below = std::max(sink->at[index].skip_below, partition.read.offset);
+  }
+  partition.home_offset = std::max(partition.home_offset, partition.read.offset);
+  partition.read = to;
+  partition.start_order = poller_.Seek({{index, to}});
+}
+
+// What the batch and the home must agree on about detached tables.
+void PipelineWorker::FreezeDetached(Batch& batch, const PositionsMap& home_map) {
+  const Sink* rejects = sinks_.Find(options_.rejects_table);
+  const bool has_rejects = rejects != nullptr && rejects->buffered_rows() > 0;
+  for (stream::PartitionIndex index : Owned()) {
+    const Partition& partition = partitions_[index];
+    batch.rejected_below[partition.key] = has_rejects ? SurelyRejectedBelow(index, home_map)
+                                                      : std::max(partition.read.offset, partition.home_offset);
+    for (const auto& sink : sinks_.all()) {
+      if (sink->detached_for(index) && !sink->taken_in(index)) {
+        batch.skipped.emplace_back(sink->state.name(), partition.key);
+      }
+    }
+  }
+}
+
+// What a batch with rejects says of detached tables: those that main has taken in, those that were just detached, and
+// those whose marks nobody needs any more.
+void PipelineWorker::FreezeRejected(TableBatch& rejects) {
+  auto claim = [&](Sink& sink, stream::PartitionIndex index, const stream::Position& to) {
+    const Partition& partition = partitions_[index];
+    rejects.rejected[sink.state.name()][partition.key] = Claim{sink.at[index].rejected, to, partition.name.topic};
+    in_flight_rejected_.emplace_back(&sink, index);
+  };
+  for (const auto& sink : sinks_.all()) {
+    if (sink->is_rejects()) continue;
+    for (stream::PartitionIndex index : Owned()) {
+      if (index >= sink->at.size()) continue;
+      const Sink::AtPartition& at = sink->at[index];
+      const stream::Position& read = partitions_[index].read;
+      if (sink->taken_in(index) && read.offset > at.rejected) claim(*sink, index, read);
+      if (sink->open && !at.detached && at.rejected > 0) claim(*sink, index, stream::Position{});
+    }
+  }
+  for (const InFlight& pending : std::exchange(rejects_pending_, {})) {
+    if (partitions_[pending.partition].owned && pending.to > pending.sink->at[pending.partition].rejected) {
+      claim(*pending.sink, pending.partition, stream::Position{pending.to, -1, -1});
+    }
+  }
+}
+
+void PipelineWorker::DescribeDetached(const PositionsMap& home_map, WorkerStatus& status) {
+  if (!home_map.home.has_value()) return;
+  const int64_t now_ms = deps_.clock.BootMs();
+  std::set<stream::PartitionIndex> watched;
+  for (const DetachedEntry& entry : home_map.home->detached) {
+    DetachedTable told;
+    told.table = entry.table;
+    told.partition = fmt::format("{}/{}", entry.topic, entry.partition.partition);
+    told.reason = entry.reason;
+    told.hold = entry.hold;
+    told.home_position = OffsetOf(home_map.marks, entry.partition).value_or(-1);
+    auto of_entry = [&](const Partition& each) { return each.owned && each.key == entry.partition; };
+    auto partition = std::ranges::find_if(partitions_, of_entry);
+    Sink* sink = sinks_.Find(entry.table);
+    if (partition != partitions_.end() && sink != nullptr) {
+      const auto index = static_cast<stream::PartitionIndex>(partition - partitions_.begin());
+      watched.insert(index);
+      told.lane = lanes_.Has(entry.table, index);
+      std::optional<stream::Watermarks> extent = lag_.ExtentOf(index);
+      if (sink->state.attached() && index < sink->at.size()) told.position = sink->at[index].believed;
+      if (told.position >= 0 && extent.has_value()) {
+        told.retained_records = told.position - extent->start;
+        int64_t& warned_ms = retention_warned_ms_[{told.table, told.partition}];
+        const bool near = told.retained_records < (extent->end - extent->start) / kRetentionShareLeft;
+        if (near && (warned_ms == 0 || now_ms - warned_ms >= kRetentionWarnMs)) {
+          warned_ms = now_ms;
+          LogWarning("retention is about to remove records that a detached table still needs; raise the topic's "
+                     "retention, or mend the table",
+                     {{"table", told.table}, {"partition", told.partition}, {"records_left", told.retained_records}});
+        }
+      }
+    }
+    status.detached.push_back(std::move(told));
+  }
+  lag_.WatchExtents(std::move(watched));
+}
+
+}  // namespace firn::ingest

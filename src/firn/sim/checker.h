@@ -1,0 +1,126 @@
+// Checker: holds a pipeline's tables against everything that was ever produced, and against DESIGN 3.
+//
+// One OS thread; reads catalog and store, writes nothing, and must be given ones without faults. Check may be called at
+// any instant at which nothing is half done in them, as often as wanted: data files are parsed once a path, positions
+// and rows are compared with those of the Check before. What it takes for granted: a table's rows carry "id" (long), the
+// id in LogHistory, and may carry "p" (int) and "o" (long); a record's table is ProducedRecord::table.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <optional>
+#include <set>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "firn/env/object_store.h"
+#include "firn/iceberg/catalog/catalog.h"
+#include "firn/ingest/pipeline_options.h"
+#include "firn/ingest/positions.h"
+#include "firn/sim/log_history.h"
+
+namespace firn::sim {
+
+enum class ViolationCode : uint8_t {
+  kLostRow,           // below T[p], not there
+  kLostBelowHome,     // below H[p] of a table that is not detached, not there
+  kLostReject,
+  kLostDrop,          // the counted drops are not the dropped records
+  kDoubledRow,
+  kDoubledReject,
+  kBeyondPosition,    // there, though T[p] has not passed it
+  kNeverReadable,     // of aborted or open data, or of a record that nobody has been given
+  kUnknownRow,        // of no record
+  kWrongTable,
+  kWrongValue,        // "p" or "o" are not the record's
+  kUnexpectedReject,  // a good record, or under a code that is not allowed
+  kVanishedRow,       // the Check before saw it
+  kNotCaughtUp,       // at the end: readable, but not passed
+  kPositionWentBack,
+  kPositionBeyondLog,
+  kMissingFile,
+  kWrongFileSize,
+  kWrongRecordCount,
+  kFileListedTwice,
+  kUnreadable,        // a table, a manifest, a file, a map
+  kTableMissing,
+  kWrongUuid,
+  kForeignDeleteFiles,  // row deletes, which this checker does not apply
+};
+std::string_view ViolationCodeName(ViolationCode code);
+
+struct Violation {
+  ViolationCode code;
+  std::string table;
+  std::optional<ingest::PartitionKey> partition;
+  int64_t offset = -1;
+  int64_t id = 0;
+  std::string words;
+  std::string ToString() const;
+};
+
+// What others than the pipeline did, and what was decided: it makes some rows absent, or there again, by design.
+struct Expectation {
+  // table → ids that foreign hands have removed: absent or once.
+  std::map<std::string, std::set<int64_t>> may_be_absent;
+  // table → ids that foreign hands may have put there once more (cherry-pick, append of copies).
+  std::map<std::string, std::set<int64_t>> may_be_doubled;
+  // Offsets that somebody decided to leave out (continue, positions set): not demanded. An empty table: of all.
+  struct GivenUp {
+    std::string table;
+    ingest::PartitionKey partition;
+    int64_t from = 0;
+    int64_t to = 0;
+  };
+  std::vector<GivenUp> given_up;
+  // Where a topic began by the start policy (latest, timestamp); below, nothing is demanded. Absent: at its beginning.
+  std::map<ingest::PartitionKey, int64_t> first_offsets;
+  // Tables that cannot be held against anything (dropped, replaced, without permission); "" none.
+  std::set<std::string> unchecked_tables;
+  // Tables (the home too) whose positions may go back between two checks (rewind, restore, positions set).
+  std::set<std::string> positions_may_go_back;
+  // Partitions that stand still until somebody decides; overtaken ones (LogHistory) need not be named.
+  std::set<ingest::PartitionKey> may_lag;
+  // Tables that may be behind at the end (held).
+  std::set<std::string> tables_may_lag;
+  // docs/adr/0002: after a crash in the middle of a catch-up a reject can be there twice.
+  bool catch_up_rejects_may_double = false;
+  // Good records may be rejects under rules_changed, beside their row or instead, and rows may be in another table.
+  bool rules_changed = false;
+  // Further codes under which a good record may be a reject instead of a row ("no_route" of a table that cannot open).
+  std::set<std::string> row_reject_codes;
+};
+
+struct CheckReport {
+  std::vector<Violation> violations;  // at most kViolationsMax are kept
+  int64_t violation_count = 0;
+  int64_t rows = 0;
+  int64_t rejects = 0;
+  int64_t dropped = 0;
+  int64_t demanded = 0;            // records that had to be there
+  int64_t files = 0;
+  int32_t partitions_overtaken = 0;  // not demanded to be caught up
+  bool ok() const { return violation_count == 0; }
+  std::string ToString() const;
+};
+inline constexpr size_t kViolationsMax = 50;
+
+class Checker {
+ public:
+  Checker(iceberg::Catalog& catalog, env::ObjectStore& store, const ingest::PipelineOptions& options,
+          const LogHistory& history);
+  ~Checker();
+
+  // `finished`: the run is over, all faults too, and the pipeline says that it is caught up: all must be there.
+  CheckReport Check(const Expectation& expectation, bool finished);
+  // What the next Check may not be compared with (after a rollback, a rewind): the rows seen so far.
+  void ForgetSeen(const std::string& table);
+
+ private:
+  struct Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace firn::sim

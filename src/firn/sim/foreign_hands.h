@@ -1,0 +1,71 @@
+// ForeignHands: what other engines and people do to the pipeline's tables, at one instant and without fault.
+//
+// One OS thread. Each act goes to the catalog's and the store's truth; what it means for the checker (rows gone, rows
+// there again, positions set back) is written into the Expectation. An act that the table's state does not allow (no
+// snapshot, nothing to roll back to) does nothing and returns false.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "firn/env/clock.h"
+#include "firn/env/object_store.h"
+#include "firn/iceberg/manifest/manifest.h"
+#include "firn/sim/checker.h"
+#include "firn/sim/fault_kinds.h"
+#include "firn/sim/sim_catalog.h"
+
+namespace firn::sim {
+
+class ForeignHands {
+ public:
+  ForeignHands(CatalogServer& server, env::ObjectStore& store, env::Clock& clock, env::Random& random,
+               SimFaults& faults, Expectation& expectation, std::function<void(const std::string&)> forget_seen)
+      : server_(server),
+        store_(store),
+        clock_(clock),
+        random_(random),
+        faults_(faults),
+        expectation_(expectation),
+        forget_seen_(std::move(forget_seen)) {}
+
+  bool Append(const std::string& table);   // an empty snapshot of somebody else's
+  bool Rewrite(const std::string& table);  // compaction: other files, the same rows
+  bool Delete(const std::string& table);   // a data file goes
+  bool Expire(const std::string& table);   // all snapshots but the newest few
+  bool Rollback(const std::string& table);
+  bool RemovePositions(const std::string& table, const std::string& property);
+  bool RestorePositions(const std::string& table, const std::string& property);  // to an older value
+  bool Drop(const std::string& table);
+
+ private:
+  struct Live {
+    const iceberg::TableMetadata* metadata = nullptr;
+    iceberg::TableIdentifier identifier;
+    std::vector<iceberg::ManifestEntry> entries;
+  };
+  bool Open(const std::string& table, Live& live);
+  bool Commit(const Live& live, std::vector<iceberg::ManifestEntry> entries, const std::string& operation);
+  std::set<int64_t> IdsIn(const std::vector<iceberg::ManifestEntry>& entries);
+  const std::set<int64_t>& IdsOfFile(const std::string& path);
+  std::string NewName(const Live& live, const std::string& suffix);
+
+  CatalogServer& server_;
+  env::ObjectStore& store_;
+  env::Clock& clock_;
+  env::Random& random_;
+  SimFaults& faults_;
+  Expectation& expectation_;
+  std::function<void(const std::string&)> forget_seen_;
+  std::map<std::string, std::set<int64_t>> ids_by_path_;
+  std::map<std::string, std::vector<std::string>> old_properties_;
+};
+
+// The values of the column "id" of a Parquet file, nulls left out; empty when it cannot be read.
+std::set<int64_t> ReadIds(env::ObjectStore& store, const std::string& path);
+
+}  // namespace firn::sim

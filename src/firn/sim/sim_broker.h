@@ -1,0 +1,113 @@
+// SimBroker: one simulated Kafka cluster: topics, their logs, transactions, the pipeline's consumer group, outages.
+//
+// One OS thread, no sleeping: every call is one instant of the simulated clock. The world drives what producers and
+// operators do; SimSource is how a pipeline sees it. Every change is told to LogHistory, every fault noted in SimFaults.
+// A topic that was deleted and made again has a new id; logs and history of the old one stay in LogHistory.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <optional>
+#include <set>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "firn/base/error.h"
+#include "firn/env/clock.h"
+#include "firn/sim/fault_kinds.h"
+#include "firn/sim/log_history.h"
+#include "firn/sim/sim_group.h"
+#include "firn/sim/sim_log.h"
+#include "firn/stream/record_source.h"
+
+namespace firn::sim {
+
+struct SimBrokerOptions {
+  std::string cluster_id = "sim-cluster";
+  SimGroupOptions group;
+};
+
+// What a producer sends. The value is made by ValueOf, with the offset that the record gets.
+struct Production {
+  std::string table;  // in the value, for routing by field
+  ValueShape shape = ValueShape::kRow;
+  std::optional<std::string> key;
+  std::string extra_members;  // ",\"kind\":\"k1\""
+  int64_t timestamp_ms = -1;  // -1: now
+  TransactionId transaction = kNoTransaction;
+};
+
+class SimBroker {
+ public:
+  SimBroker(env::Clock& clock, env::Random& random, SimFaults& faults, LogHistory& history,
+            SimBrokerOptions options = {});
+
+  // Topics. A topic that does not exist, or a partition that it has not: nothing happens (-1, 0, empty).
+  void CreateTopic(const std::string& topic, int32_t partitions);
+  void DeleteTopic(const std::string& topic);
+  void RecreateTopic(const std::string& topic, int32_t partitions);
+  void AddPartitions(const std::string& topic, int32_t count);
+  std::vector<std::string> topics() const;
+  int32_t partition_count(const std::string& topic) const;
+  std::string topic_id(const std::string& topic) const;
+
+  // Producers.
+  int64_t Produce(const std::string& topic, int32_t partition, const Production& production);  // the record's offset
+  TransactionId BeginTransaction();
+  void EndTransaction(TransactionId transaction, bool committed);
+  std::vector<TransactionId> open_transactions() const;
+
+  // What happens to a log. Offsets are brought into the log's limits.
+  void Retain(const std::string& topic, int32_t partition, int64_t new_start);
+  void Compact(const std::string& topic, int32_t partition, int64_t below);
+  void TruncateByUncleanElection(const std::string& topic, int32_t partition, int64_t new_end);
+  void ElectLeader(const std::string& topic, int32_t partition);
+  const SimLog* log(const std::string& topic, int32_t partition) const;
+
+  // Outages.
+  void TakeDown(int64_t duration_ms);
+  bool IsUp() const { return clock_.BootMs() >= down_until_ms_; }
+
+  // The group; SimGroup's own calls for members.
+  SimGroup& group();  // as it is now: time has passed for it
+  void CommitGroupOffset(const stream::SourcePartition& partition, int64_t offset);
+  std::map<std::pair<std::string, int32_t>, int64_t> group_offsets() const { return group_offsets_; }
+  void DeleteGroup();  // what is stored of it: its offsets
+
+  // For SimSource: the log by the full name; nullptr when the topic is gone or has another id now.
+  const SimLog* Find(const stream::SourcePartition& partition) const;
+  bool TopicExists(const std::string& topic) const { return topics_.contains(topic); }
+  void MarkDelivered(const stream::SourcePartition& partition, const std::vector<const LogEntry*>& entries,
+                     int64_t position);
+  const std::string& cluster_id() const { return options_.cluster_id; }
+  int64_t now_ms() const { return clock_.BootMs(); }
+  LogHistory& history() { return history_; }
+
+ private:
+  struct Topic {
+    std::string id;
+    std::vector<SimLog> logs;
+  };
+  SimLog* MutableLog(const std::string& topic, int32_t partition);
+  ingest::PartitionKey KeyOf(const std::string& topic, int32_t partition) const;
+  void Measure(const std::string& topic, int32_t partition);  // the log's ends into the history
+  void Remove(const std::vector<int64_t>& ids, Removal removal);
+  void ShareOut();
+
+  env::Clock& clock_;
+  env::Random& random_;
+  SimFaults& faults_;
+  LogHistory& history_;
+  const SimBrokerOptions options_;
+  SimGroup group_;
+  std::map<std::string, Topic> topics_;
+  std::map<TransactionId, std::set<std::pair<std::string, int32_t>>> transactions_;  // open → where it has records
+  std::map<std::pair<std::string, int32_t>, int64_t> group_offsets_;
+  TransactionId next_transaction_ = 1;
+  int64_t next_topic_ = 1;
+  int64_t down_until_ms_ = INT64_MIN;
+};
+
+}  // namespace firn::sim

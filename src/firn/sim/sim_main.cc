@@ -1,0 +1,165 @@
+// firn-sim: runs the simulation of ingest and commit for one seed or many (docs/reliability.md).
+#include <CLI/CLI.hpp>
+#include <fmt/format.h>
+
+#include <chrono>
+#include <cstdio>
+#include <map>
+#include <nlohmann/json.hpp>
+#include <thread>
+
+#include "firn/sim/runner.h"
+
+namespace {
+
+using firn::sim::FaultKind;
+using firn::sim::SeedOutcome;
+using firn::sim::WorldOptions;
+
+constexpr char kExamples[] = R"(Examples:
+  firn-sim --runs 2000                 seeds 1 to 2000, on all cores
+  firn-sim --seed 17 --trace           one run, with everything that happened in it
+  firn-sim --seed 17 --shrink          the same, with as few kinds of trouble as still fail
+  firn-sim --seed 17 --without store_down,foreign_rewrite
+)";
+
+struct Arguments {
+  WorldOptions options;
+  uint64_t seed = 0;
+  uint64_t first = 1;
+  int64_t runs = 0;
+  int32_t jobs = static_cast<int32_t>(std::max(1U, std::thread::hardware_concurrency()));
+  std::vector<std::string> without;
+  bool trace = false;
+  bool shrink = false;
+  bool json = false;
+  bool require_all_kinds = false;
+};
+
+void SetWithout(Arguments& arguments) {
+  for (const std::string& name : arguments.without) {
+    bool known = false;
+    for (size_t i = 0; i < firn::sim::kFaultKindCount; ++i) {
+      if (FaultKindName(static_cast<FaultKind>(i)) != name) continue;
+      arguments.options.without.insert(static_cast<FaultKind>(i));
+      known = true;
+    }
+    if (!known) throw CLI::ValidationError("--without", fmt::format("no such kind of fault: '{}'", name));
+  }
+}
+
+void PrintFailure(const SeedOutcome& outcome) {
+  fmt::print("seed {} FAILED: {}\n", outcome.seed, outcome.plan);
+  for (const std::string& violation : outcome.violations) fmt::print("  {}\n", violation);
+}
+
+std::string Reproduce(const WorldOptions& options) {
+  std::string command = fmt::format("firn-sim --seed {} --commits {}", options.seed, options.commits_max);
+  if (!options.without.empty()) command += " --without ";
+  bool first = true;
+  for (FaultKind kind : options.without) {
+    command += fmt::format("{}{}", first ? "" : ",", FaultKindName(kind));
+    first = false;
+  }
+  return command;
+}
+
+int RunOneSeed(Arguments& arguments) {
+  WorldOptions& options = arguments.options;
+  options.seed = arguments.seed;
+  if (arguments.shrink) {
+    options = firn::sim::Shrink(options);
+    fmt::print("{} --trace\n", Reproduce(options));
+  }
+  if (arguments.trace || arguments.shrink) {
+    options.trace = [](const std::string& line) {
+      fmt::print("{}\n", line);
+      std::fflush(stdout);
+    };
+    const firn::sim::WorldResult result = firn::sim::RunWorld(options);
+    for (const std::string& violation : result.violations) fmt::print("FAILED {}\n", violation);
+    return result.violations.empty() ? 0 : 1;
+  }
+  const SeedOutcome outcome = firn::sim::RunOne(options);
+  if (!outcome.ok()) PrintFailure(outcome);
+  fmt::print("seed {}: {} commits, {} records, {} rows, {} rejects, {} s simulated, {:.2f} CPU s: {}\n", outcome.seed,
+             outcome.commits, outcome.records, outcome.rows, outcome.rejects, outcome.simulated_ms / 1000,
+             outcome.cpu_s, outcome.ok() ? "ok" : "FAILED");
+  return outcome.ok() ? 0 : 1;
+}
+
+int RunManySeeds(const Arguments& arguments) {
+  const auto started = std::chrono::steady_clock::now();
+  std::map<std::string, uint64_t> faults;
+  std::vector<uint64_t> failed;
+  int64_t done = 0, commits = 0, records = 0;
+  double cpu_s = 0, told_s = 0;
+  auto elapsed_s = [&] { return std::chrono::duration<double>(std::chrono::steady_clock::now() - started).count(); };
+  firn::sim::RunSeeds(arguments.options, arguments.first, arguments.runs, arguments.jobs,
+                      [&](const SeedOutcome& outcome) {
+                        ++done;
+                        commits += outcome.commits;
+                        records += outcome.records;
+                        cpu_s += outcome.cpu_s;
+                        for (const auto& [kind, times] : outcome.faults) faults[kind] += times;
+                        if (!outcome.ok()) {
+                          failed.push_back(outcome.seed);
+                          PrintFailure(outcome);
+                          std::fflush(stdout);
+                        }
+                        if (elapsed_s() - told_s > 10) {
+                          told_s = elapsed_s();
+                          fmt::print(stderr, "{} of {} runs, {} failed, {:.0f} s\n", done, arguments.runs,
+                                     failed.size(), told_s);
+                        }
+                      });
+  std::vector<std::string> missing;
+  for (size_t i = 0; i < firn::sim::kFaultKindCount; ++i) {
+    const std::string name(FaultKindName(static_cast<FaultKind>(i)));
+    if (!faults.contains(name)) missing.push_back(name);
+  }
+  if (arguments.json) {
+    nlohmann::json report = {{"runs", done},       {"failed", failed},   {"commits", commits}, {"records", records},
+                             {"cpu_seconds", cpu_s}, {"seconds", elapsed_s()}, {"faults", faults}, {"missing", missing}};
+    fmt::print("{}\n", report.dump(2));
+  } else {
+    fmt::print("kinds of trouble:\n");
+    for (const auto& [kind, times] : faults) fmt::print("  {:<32} {}\n", kind, times);
+    if (!missing.empty()) fmt::print("never happened: {}\n", fmt::join(missing, ", "));
+    fmt::print("{} runs, {} commits, {} records, {:.0f} s, {:.2f} CPU s a run\n", done, commits, records, elapsed_s(),
+               cpu_s / static_cast<double>(std::max<int64_t>(1, done)));
+    if (!failed.empty()) fmt::print("failed seeds: {}\n", fmt::join(failed, ", "));
+  }
+  fmt::print("{} passed, {} failed\n", done - static_cast<int64_t>(failed.size()), failed.size());
+  if (!failed.empty()) return 1;
+  return arguments.require_all_kinds && !missing.empty() ? 1 : 0;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  CLI::App app("Simulates a pipeline, its brokers, store and catalog, with everything that can go wrong.", "firn-sim");
+  app.footer(kExamples);
+  Arguments arguments;
+  auto* seed = app.add_option("--seed", arguments.seed, "one run with this seed");
+  app.add_option("--runs", arguments.runs, "so many runs")->excludes(seed)->check(CLI::PositiveNumber);
+  app.add_option("--first", arguments.first, "the first seed of --runs")->capture_default_str();
+  app.add_option("--jobs", arguments.jobs, "processes at the same time")
+      ->check(CLI::Range(1, 256))
+      ->capture_default_str();
+  app.add_option("--commits", arguments.options.commits_max, "commits of rows until the trouble ends")
+      ->capture_default_str();
+  app.add_option("--without", arguments.without, "kinds of trouble that do not happen")->delimiter(',');
+  app.add_flag("--trace", arguments.trace, "print what happens (with --seed)")->needs(seed);
+  app.add_flag("--shrink", arguments.shrink, "look for the fewest kinds that still fail (with --seed)")->needs(seed);
+  app.add_flag("--json", arguments.json, "the report of --runs as JSON");
+  app.add_flag("--require-all-kinds", arguments.require_all_kinds, "fail when a kind of trouble never happened");
+  try {
+    app.parse(argc, argv);
+    SetWithout(arguments);
+    if (arguments.seed == 0 && arguments.runs == 0) throw CLI::ValidationError("one of --seed, --runs is needed");
+  } catch (const CLI::ParseError& error) {
+    return app.exit(error) == 0 ? 0 : 2;
+  }
+  return arguments.runs > 0 ? RunManySeeds(arguments) : RunOneSeed(arguments);
+}

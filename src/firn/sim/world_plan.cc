@@ -1,0 +1,94 @@
+#include "firn/sim/world_plan.h"
+
+#include <fmt/format.h>
+
+#include "firn/sim/fault_kinds.h"
+
+namespace firn::sim {
+namespace {
+
+schema::Schema RowSchema() {
+  auto field = [](int32_t id, const char* name, schema::TypeKind kind) {
+    schema::Field made;
+    made.id = FieldId{id};
+    made.name = name;
+    made.type = schema::Type::Primitive(kind);
+    return made;
+  };
+  schema::Schema schema;
+  schema.fields = {field(1, "id", schema::TypeKind::kLong), field(2, "p", schema::TypeKind::kInt),
+                   field(3, "o", schema::TypeKind::kLong), field(4, "kind", schema::TypeKind::kString)};
+  return schema;
+}
+
+ingest::TableRule RuleFor(std::string name, std::string field_regex, bool partitioned) {
+  ingest::TableRule rule;
+  rule.name = std::move(name);
+  ingest::RouteMatch match;
+  match.field_path = {"table"};
+  match.field_regex = std::move(field_regex);
+  rule.match = {std::move(match)};
+  rule.schema = RowSchema();
+  if (partitioned) rule.partition = {"kind"};
+  return rule;
+}
+
+}  // namespace
+
+std::string FixedTable(int32_t number) {
+  return fmt::format("lake.t{}", number);
+}
+
+std::string TemplateTable(const std::string& kind) {
+  return fmt::format("lake.x_{}", kind);
+}
+
+WorldPlan DrawPlan(env::Random& random) {
+  WorldPlan plan;
+  plan.workers = 1 + static_cast<int32_t>(Below(random, 3));
+  plan.partitions = 1 + static_cast<int32_t>(Below(random, 5));
+  plan.fixed_tables = 1 + static_cast<int32_t>(Below(random, 3));
+  plan.template_rule = Below(random, 3) == 0;
+  plan.quiet_table = plan.fixed_tables > 1 && Below(random, 3) == 0;
+  plan.without_history = Below(random, 5) == 0;
+  plan.record_gap_ms = 40 + Below(random, 400);
+  plan.broken_per_mille = Below(random, 2) == 0 ? 0 : static_cast<int32_t>(Below(random, 150));
+  plan.transactional_per_mille = Below(random, 2) == 0 ? 0 : static_cast<int32_t>(Below(random, 500));
+  plan.chaos_gap_ms = 1500 + Below(random, 8000);
+  plan.session_timeout_ms = 6000 + Below(random, 20'000);
+
+  ingest::PipelineOptions& pipeline = plan.pipeline;
+  pipeline.pipeline = "p";
+  pipeline.group_id = "g";
+  pipeline.home_table = "lake.p__home";
+  pipeline.rejects_table = "lake.p__rejects";
+  pipeline.reject_policy = Below(random, 6) == 0 ? ingest::RejectPolicy::kDrop : ingest::RejectPolicy::kTable;
+  for (int32_t i = 0; i < plan.fixed_tables; ++i) {
+    pipeline.tables.push_back(RuleFor(FixedTable(i), "lake[.]t" + std::to_string(i), Below(random, 3) == 0));
+  }
+  if (plan.template_rule) pipeline.tables.push_back(RuleFor("lake.x_{field:kind}", "lake[.]x_.*", false));
+  pipeline.commit_interval_ms = 1000 + Below(random, 9000);
+  pipeline.checkpoint_interval_ms = pipeline.commit_interval_ms * (1 + Below(random, 5));
+  pipeline.commit_rows_max = Below(random, 3) == 0 ? 20 + Below(random, 200) : 10'000'000;
+  pipeline.commit_max_age_ms = 5 * pipeline.commit_interval_ms + Below(random, 600'000);
+  pipeline.shutdown_deadline_ms = 5000 + Below(random, 30'000);
+  pipeline.detach_after_ms = 5000 + Below(random, 60'000);
+  pipeline.max_poll_interval_ms = 15'000 + Below(random, 60'000);
+  pipeline.memory_limit_bytes = 16 << 20;
+  pipeline.upload_threads = 1;
+  return plan;
+}
+
+std::string WorldPlan::ToString() const {
+  return fmt::format(
+      "{} workers, {} partitions, {} tables{}{}{}, a record every {} ms, {} ‰ broken, {} ‰ transactional, rejects {}, "
+      "commit every {} ms, checkpoint {} ms, max_age {} ms, detach_after {} ms, session {} ms, max.poll {} ms, trouble "
+      "about every {} ms",
+      workers, partitions, fixed_tables, template_rule ? " and a template" : "", quiet_table ? ", the last quiet" : "",
+      without_history ? ", catalog without history" : "", record_gap_ms, broken_per_mille, transactional_per_mille,
+      pipeline.reject_policy == ingest::RejectPolicy::kDrop ? "dropped" : "kept", pipeline.commit_interval_ms,
+      pipeline.checkpoint_interval_ms, pipeline.commit_max_age_ms, pipeline.detach_after_ms, session_timeout_ms,
+      pipeline.max_poll_interval_ms, chaos_gap_ms);
+}
+
+}  // namespace firn::sim

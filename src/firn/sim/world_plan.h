@@ -1,0 +1,36 @@
+// WorldPlan: the shape of one simulated world, drawn from its seed.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "firn/env/clock.h"
+#include "firn/ingest/pipeline_options.h"
+
+namespace firn::sim {
+
+struct WorldPlan {
+  int32_t workers = 1;
+  int32_t partitions = 1;
+  int32_t fixed_tables = 1;
+  bool template_rule = false;    // a rule whose tables are met on the way
+  bool quiet_table = false;      // the last fixed table gets one record in hundreds
+  bool without_history = false;  // a catalog like Nessie
+  int64_t record_gap_ms = 50;    // between two records of a producer
+  int32_t broken_per_mille = 0;
+  int32_t transactional_per_mille = 0;
+  int64_t chaos_gap_ms = 4000;
+  int64_t session_timeout_ms = 10'000;
+  ingest::PipelineOptions pipeline;
+
+  std::string ToString() const;
+};
+
+inline constexpr const char* kTopic = "events";
+
+WorldPlan DrawPlan(env::Random& random);
+std::string FixedTable(int32_t number);                  // "lake.t0"
+std::string TemplateTable(const std::string& kind);      // "lake.x_<kind>"
+
+}  // namespace firn::sim

@@ -1,0 +1,97 @@
+// The World's state and its actors: worker slots (world_workers.cc), producers and trouble (world_trouble.cc), and the
+// run as a whole (world.cc). world.h is what others see.
+#pragma once
+
+#include <functional>
+#include <map>
+#include <memory>
+#include <optional>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "firn/env/testing/manual_clock.h"
+#include "firn/env/testing/memory_store.h"
+#include "firn/ingest/worker.h"
+#include "firn/sim/checker.h"
+#include "firn/sim/foreign_hands.h"
+#include "firn/sim/process.h"
+#include "firn/sim/scheduler.h"
+#include "firn/sim/sim_broker.h"
+#include "firn/sim/sim_catalog.h"
+#include "firn/sim/sim_source.h"
+#include "firn/sim/world.h"
+#include "firn/sim/world_plan.h"
+
+namespace firn::sim {
+
+class World {
+ public:
+  explicit World(const WorldOptions& options);
+  ~World();
+  WorldResult Run();
+
+ private:
+  // A place where a worker runs, and is started again when it has ended.
+  struct Slot {
+    int32_t number = 0;
+    int32_t incarnation = 0;
+    std::shared_ptr<Process> process;  // null between two lives
+    std::shared_ptr<SimLife> life;
+    ingest::WorkerStatus status;       // as last seen
+  };
+
+  // world.cc
+  void Main();
+  void EndTrouble();
+  bool Settle();
+  bool HasSettled(std::string& why_not);
+  void Check(bool finished);
+  void Trace(const std::string& line);
+  void Violation(std::string text);
+  bool Off(FaultKind kind) const { return options_.without.contains(kind); }
+  int64_t CommitsOfRows() const;
+  const ingest::PositionsMap* HomeMap();
+
+  // world_workers.cc
+  void RunSlot(Slot& slot);
+  void RunWorker(Slot& slot);
+  void StopWorkers();
+  void ResumeHeldTables();
+
+  // world_trouble.cc
+  void Produce();
+  void MakeTrouble();
+  void TroubleForProcess(Slot& slot);
+  void TroubleForBroker();
+  void TroubleForLog();
+  void TroubleForLake();
+  void TroubleByForeignHands();
+  std::string AnyTable();
+  int64_t SafeToRemoveBelow(int32_t partition);
+
+  const WorldOptions options_;
+  // Sequences of their own, so that a kind that is switched off moves the others as little as can be.
+  env::SeededRandom plan_random_, schedule_random_, fault_random_, lake_random_, broker_random_, trouble_random_,
+      producer_random_, worker_random_;
+  WorldPlan plan_;
+  Scheduler scheduler_;
+  Process world_process_;  // the world's own clock
+  SeededFaults faults_;
+  LogHistory history_;
+  env::MemoryStore store_;
+  CatalogServer catalog_;
+  SimBroker broker_;
+  Weather weather_;
+  std::map<std::string, int64_t> forbidden_until_ms_;
+  Expectation expectation_;
+  Checker checker_;
+  ForeignHands hands_;
+  std::vector<std::unique_ptr<Slot>> slots_;
+  std::optional<ingest::PositionsMap> home_map_;
+  WorldResult result_;
+  bool trouble_over_ = false;
+  bool ending_ = false;
+};
+
+}  // namespace firn::sim

@@ -1,0 +1,238 @@
+// The World's producers and everything that goes wrong on a large scale: processes, brokers, logs, lake, foreign hands.
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "firn/sim/world_state.h"
+
+namespace firn::sim {
+namespace {
+
+constexpr int64_t kOutageMsMax = 45'000;
+constexpr int64_t kQuietOneIn = 150;
+constexpr int32_t kKinds = 3;
+constexpr int64_t kAwaitsToDeathMax = 120;
+
+ValueShape BrokenShape(env::Random& random) {
+  constexpr ValueShape kShapes[] = {ValueShape::kMalformed, ValueShape::kWrongType, ValueShape::kTombstone,
+                                    ValueShape::kEmpty, ValueShape::kUnroutable};
+  return kShapes[Below(random, std::size(kShapes))];
+}
+
+}  // namespace
+
+void World::Produce() {
+  std::map<int32_t, TransactionId> open;  // one producer a partition
+  while (!trouble_over_) {
+    scheduler_.SleepMs(1 + Below(producer_random_, 2 * plan_.record_gap_ms));
+    if (!broker_.IsUp()) continue;
+    const int64_t burst = Below(producer_random_, 40) == 0 ? 60 : 1 + Below(producer_random_, 4);
+    for (int64_t i = 0; i < burst; ++i) {
+      const auto partition = static_cast<int32_t>(Below(producer_random_, broker_.partition_count(kTopic)));
+      Production production;
+      const std::string kind = fmt::format("k{}", Below(producer_random_, kKinds));
+      production.extra_members = fmt::format(R"(,"kind":"{}")", kind);
+      auto table = static_cast<int32_t>(Below(producer_random_, plan_.fixed_tables + (plan_.template_rule ? 1 : 0)));
+      if (plan_.quiet_table && table == plan_.fixed_tables - 1 && Below(producer_random_, kQuietOneIn) != 0) table = 0;
+      production.table = table < plan_.fixed_tables ? FixedTable(table) : TemplateTable(kind);
+      if (Below(producer_random_, 1000) < plan_.broken_per_mille) production.shape = BrokenShape(producer_random_);
+      if (Below(producer_random_, 4) == 0) production.key = fmt::format("key{}", Below(producer_random_, 5));
+      TransactionId& transaction = open[partition];
+      if (transaction == kNoTransaction && Below(producer_random_, 1000) < plan_.transactional_per_mille) {
+        transaction = broker_.BeginTransaction();
+      }
+      production.transaction = transaction;
+      broker_.Produce(kTopic, partition, production);
+      if (transaction != kNoTransaction && Below(producer_random_, 12) == 0) {
+        broker_.EndTransaction(transaction, Below(producer_random_, 3) != 0);
+        transaction = kNoTransaction;
+      }
+    }
+  }
+}
+
+void World::MakeTrouble() {
+  while (!trouble_over_) {
+    scheduler_.SleepMs(1 + Below(trouble_random_, 2 * plan_.chaos_gap_ms));
+    if (trouble_over_) return;
+    switch (Below(trouble_random_, 10)) {
+      case 0:
+      case 1:
+      case 2:
+      case 3: TroubleForProcess(*slots_[static_cast<size_t>(Below(trouble_random_, plan_.workers))]); break;
+      case 4:
+      case 5: TroubleForBroker(); break;
+      case 6: TroubleForLog(); break;
+      case 7: TroubleForLake(); break;
+      default: TroubleByForeignHands(); break;
+    }
+  }
+}
+
+void World::TroubleForProcess(Slot& slot) {
+  const std::shared_ptr<Process> process = slot.process;
+  const std::shared_ptr<SimLife> life = slot.life;
+  const auto choice = Below(trouble_random_, 10);
+  const auto duration_ms = 500 + Below(trouble_random_, 3 * plan_.session_timeout_ms);
+  const auto awaits = Below(trouble_random_, kAwaitsToDeathMax);
+  const auto jump_ms = Below(trouble_random_, 7'200'000) - 3'600'000;
+  if (process == nullptr || process->dead()) return;
+  if (choice < 4) {
+    if (Off(FaultKind::kProcessCrashed)) return;
+    auto die = [this, life, name = process->name()] {
+      faults_.Note(FaultKind::kProcessCrashed, name);
+      life->Kill(scheduler_.now_ms());
+    };
+    if (choice == 0) {
+      die();
+      process->Kill();
+    } else {
+      process->KillAtAwait(awaits, die);
+    }
+  } else if (choice < 7) {
+    if (Off(FaultKind::kProcessSuspended) || process->suspended()) return;
+    faults_.Note(FaultKind::kProcessSuspended, fmt::format("{} for {} ms", process->name(), duration_ms));
+    process->SuspendFor(duration_ms + 1);
+    life->Suspend(scheduler_.now_ms());
+    scheduler_.Start(nullptr, "resume", [this, life, duration_ms] {
+      scheduler_.SleepMs(duration_ms);
+      life->Resume(scheduler_.now_ms());
+    });
+  } else if (choice < 9) {
+    if (Off(FaultKind::kProcessStopped)) return;
+    faults_.Note(FaultKind::kProcessStopped, process->name());
+    process->RequestStop();
+  } else {
+    if (Off(FaultKind::kWallClockJumped)) return;
+    faults_.Note(FaultKind::kWallClockJumped, fmt::format("{} by {} ms", process->name(), jump_ms));
+    process->JumpWall(jump_ms);
+  }
+}
+
+void World::TroubleForBroker() {
+  const auto choice = Below(trouble_random_, 6);
+  const auto duration_ms = 500 + Below(trouble_random_, kOutageMsMax);
+  Slot& slot = *slots_[static_cast<size_t>(Below(trouble_random_, plan_.workers))];
+  switch (choice) {
+    case 0:
+      if (Off(FaultKind::kBrokersDown)) return;
+      faults_.Note(FaultKind::kBrokersDown, fmt::format("for {} ms", duration_ms));
+      broker_.TakeDown(duration_ms);
+      return;
+    case 1:
+      if (Off(FaultKind::kMemberCutOff) || slot.life == nullptr) return;
+      faults_.Note(FaultKind::kMemberCutOff, fmt::format("slot{} for {} ms", slot.number, duration_ms));
+      slot.life->CutOff(scheduler_.now_ms(), scheduler_.now_ms() + duration_ms);
+      return;
+    case 2:
+      if (Off(FaultKind::kGroupDeleted)) return;
+      broker_.DeleteGroup();
+      return;
+    case 3:
+      if (Off(FaultKind::kSessionLost) || slot.process == nullptr) return;
+      broker_.group().EvictByName(slot.process->name(), FaultKind::kSessionLost);
+      return;
+    default:
+      if (Off(FaultKind::kRebalanceForced)) return;
+      broker_.group().ForceRebalance();
+      return;
+  }
+}
+
+// Everything below is committed in every table: retention may take it without loss.
+int64_t World::SafeToRemoveBelow(int32_t partition) {
+  const ingest::PositionsMap* home = HomeMap();
+  if (home == nullptr) return 0;
+  const ingest::PartitionKey key{broker_.cluster_id(), broker_.topic_id(kTopic), partition};
+  int64_t safe = ingest::OffsetOf(home->marks, key).value_or(0);
+  for (const ingest::DetachedEntry& entry : home->home->detached) {
+    if (entry.partition == key) safe = 0;
+  }
+  return safe;
+}
+
+void World::TroubleForLog() {
+  const auto partition = static_cast<int32_t>(Below(trouble_random_, broker_.partition_count(kTopic)));
+  const auto choice = Below(trouble_random_, 20);
+  const SimLog* log = broker_.log(kTopic, partition);
+  if (log == nullptr) return;
+  const int64_t back = Below(trouble_random_, 30);
+  if (choice < 6) {
+    if (!Off(FaultKind::kLogRetained)) broker_.Retain(kTopic, partition, SafeToRemoveBelow(partition));
+  } else if (choice < 8) {
+    // Not all of it was read: what is gone is gone, and is not to be asked for.
+    if (!Off(FaultKind::kLogRetained)) broker_.Retain(kTopic, partition, log->end() - back);
+  } else if (choice < 12) {
+    if (!Off(FaultKind::kLogCompacted)) broker_.Compact(kTopic, partition, log->end() - back);
+  } else if (choice < 13) {
+    if (!Off(FaultKind::kLogTruncated)) broker_.TruncateByUncleanElection(kTopic, partition, log->end() - back / 2);
+  } else if (choice < 17) {
+    if (!Off(FaultKind::kLeaderElected)) broker_.ElectLeader(kTopic, partition);
+  } else if (choice < 18) {
+    if (!Off(FaultKind::kTopicRecreated)) broker_.RecreateTopic(kTopic, plan_.partitions);
+  } else {
+    if (!Off(FaultKind::kPartitionsAdded) && broker_.partition_count(kTopic) < 8) broker_.AddPartitions(kTopic, 1);
+  }
+}
+
+void World::TroubleForLake() {
+  const auto choice = Below(trouble_random_, 6);
+  const auto duration_ms = 500 + Below(trouble_random_, kOutageMsMax);
+  const int64_t until_ms = scheduler_.now_ms() + duration_ms;
+  const std::string table = AnyTable();
+  auto note = [&](FaultKind kind) {
+    if (Off(kind)) return false;
+    faults_.Note(kind, fmt::format("for {} ms", duration_ms));
+    return true;
+  };
+  switch (choice) {
+    case 0:
+      if (note(FaultKind::kStoreDown)) weather_.store_down_until_ms = until_ms;
+      return;
+    case 1:
+      if (note(FaultKind::kStoreSlow)) weather_.store_slow_until_ms = until_ms;
+      return;
+    case 2:
+      if (note(FaultKind::kCatalogDown)) weather_.catalog_down_until_ms = until_ms;
+      return;
+    case 3:
+      if (note(FaultKind::kCatalogSlow)) weather_.catalog_slow_until_ms = until_ms;
+      return;
+    default:
+      if (table.empty() || !note(FaultKind::kPermissionLost)) return;
+      forbidden_until_ms_[table] = until_ms;
+      return;
+  }
+}
+
+std::string World::AnyTable() {
+  const ingest::PositionsMap* home = HomeMap();
+  if (home == nullptr || !home->home.has_value() || home->home->tables.empty()) return "";
+  const auto& tables = home->home->tables;
+  return tables[static_cast<size_t>(Below(trouble_random_, static_cast<int64_t>(tables.size())))].table;
+}
+
+void World::TroubleByForeignHands() {
+  const std::string table = AnyTable();
+  const auto choice = Below(trouble_random_, 20);
+  if (table.empty()) return;
+  auto may = [&](FaultKind kind) { return !Off(kind); };
+  const bool is_rejects = table == plan_.pipeline.rejects_table;
+  if (choice < 5) {
+    if (may(FaultKind::kForeignAppend)) hands_.Append(table);
+  } else if (choice < 11) {
+    if (may(FaultKind::kForeignRewrite)) hands_.Rewrite(table);
+  } else if (choice < 14) {
+    if (may(FaultKind::kForeignExpiry)) hands_.Expire(table);
+  } else if (choice < 17) {
+    if (!is_rejects && may(FaultKind::kForeignDelete)) hands_.Delete(table);
+  } else if (choice < 19) {
+    if (!is_rejects && !plan_.without_history && may(FaultKind::kForeignRollback)) hands_.Rollback(table);
+  } else {
+    if (!is_rejects && may(FaultKind::kForeignPropertyChanged)) {
+      hands_.RemovePositions(table, ingest::PositionsProperty(plan_.pipeline.pipeline));
+    }
+  }
+}
+
+}  // namespace firn::sim

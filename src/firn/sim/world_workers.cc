@@ -1,0 +1,95 @@
+// The World's workers: processes that begin, die and begin again, and the person who resumes held tables.
+#include <fmt/format.h>
+
+#include "firn/ingest/positions_admin.h"
+#include "firn/sim/world_state.h"
+
+namespace firn::sim {
+namespace {
+
+constexpr int64_t kRestartMsMax = 8000;
+constexpr int64_t kWallSkewMsMax = 2000;
+
+}  // namespace
+
+void World::RunSlot(Slot& slot) {
+  while (!ending_) {
+    scheduler_.SleepMs(Below(worker_random_, trouble_over_ ? 500 : kRestartMsMax));
+    if (ending_) return;
+    ++slot.incarnation;
+    ++result_.processes;
+    auto process = std::make_shared<Process>(scheduler_, fmt::format("w{}.{}", slot.number, slot.incarnation),
+                                             world_process_.clock().WallMs() - scheduler_.now_ms());
+    process->JumpWall(Below(worker_random_, kWallSkewMsMax) - kWallSkewMsMax / 2);
+    slot.process = process;
+    slot.life = std::make_shared<SimLife>();
+    // In a fiber of the process: it stands still while the process is suspended.
+    Fiber* main = scheduler_.Start(process.get(), process->name(), [this, &slot] { RunWorker(slot); });
+    scheduler_.Join(main);
+    slot.process.reset();
+    slot.life.reset();
+  }
+}
+
+void World::RunWorker(Slot& slot) {
+  const std::shared_ptr<Process> process = slot.process;
+  Trace("process starts");
+  env::SeededRandom random(worker_random_.Next64());
+  SimStore store(*process, store_, faults_, weather_, random);
+  SimCatalog catalog(*process, catalog_, faults_, weather_, random, forbidden_until_ms_);
+  SimSourceOptions source_options;
+  source_options.name = process->name();
+  source_options.topics = {kTopic};
+  SimSource source(broker_, process->clock(), random, faults_, slot.life, source_options);
+  metrics::Registry registry;
+  ingest::PipelineOptions options = plan_.pipeline;
+  options.worker = process->name();
+  auto worker = ingest::Worker::Create(
+      options, {catalog, store, source, process->clock(), random, registry, process->threads()});
+  if (!worker.has_value()) {
+    Violation(fmt::format("worker_refused: {}", worker.error().ToString()));
+    ending_ = true;
+    return;
+  }
+  Result<ingest::RunResult> ended = (*worker)->Run(process->stop_token(), false);
+  slot.status = (*worker)->status();
+  if (ended.has_value()) {
+    Trace(process->dead() ? "process is dead" : "process has ended");
+  } else {
+    Trace(fmt::format("process has ended: {}", ended.error().ToString()));
+  }
+}
+
+void World::StopWorkers() {
+  for (auto& slot : slots_) {
+    if (slot->process != nullptr) slot->process->RequestStop();
+  }
+}
+
+// What a person does: looks at what is held, and decides.
+void World::ResumeHeldTables() {
+  const ingest::PositionsMap* home = HomeMap();
+  if (home == nullptr || !home->home.has_value()) return;
+  std::set<std::string> held;
+  for (const ingest::DetachedEntry& entry : home->home->detached) {
+    if (entry.hold) held.insert(entry.table);
+  }
+  env::SeededRandom random(trouble_random_.Next64());
+  ingest::PositionsAdmin admin(plan_.pipeline, catalog_, store_, world_process_.clock(), random);
+  for (const std::string& table : held) {
+    const bool rewind = Below(trouble_random_, 2) == 0;
+    auto mode = rewind ? ingest::ResumeMode::kRewind : ingest::ResumeMode::kContinue;
+    auto resumed = admin.Resume(table, mode, false, {});
+    if (!resumed.has_value() && rewind) resumed = admin.Resume(table, ingest::ResumeMode::kContinue, false, {});
+    Trace(fmt::format("a person resumes '{}' ({}): {}", table, rewind ? "rewind" : "continue",
+                      resumed.has_value() ? "done" : resumed.error().ToString()));
+    if (!resumed.has_value()) continue;
+    faults_.Note(FaultKind::kPositionsByHand, table);
+    expectation_.positions_may_go_back.insert(table);
+    for (const ingest::AdminChange& change : *resumed) {
+      Trace(fmt::format("  {} {} -> {}", change.partition, change.from, change.to));
+    }
+  }
+}
+
+}  // namespace firn::sim
