@@ -1,4 +1,5 @@
 #include <fmt/format.h>
+#include <malloc.h>
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
@@ -23,6 +24,7 @@ namespace {
 
 constexpr int64_t kStartWaitMsMin = 200;
 constexpr int64_t kStartWaitMsMax = 10'000;
+constexpr int kMmapThresholdBytes = 1 << 20;
 
 // A service that starts before its servers waits for them; a batch job gives up after a while.
 class StartPatience {
@@ -88,6 +90,9 @@ class RunCommand final : public Command {
     if (!config.has_value()) return ReportError(invocation, config.error(), json_, kUsage);
     ConfigureLogging(config->log.format, config->log.level);
     std::signal(SIGPIPE, SIG_IGN);  // sockets of OpenSSL and the AWS SDK may raise it
+    // Or glibc learns from every large block that it gets back to keep larger ones, up to 32 MiB, in heaps that
+    // fragment: records of 1 MB made a peak of 236 MiB instead of 127.
+    mallopt(M_MMAP_THRESHOLD, kMmapThresholdBytes);
     Result<ingest::RunResult> result = RunPipeline(*config, invocation);
     if (!result.has_value() && result.error().code() == ErrorCode::kCancelled) result = ingest::RunResult{};
     if (!result.has_value()) return ReportError(invocation, result.error(), json_);

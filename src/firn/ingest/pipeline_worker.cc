@@ -23,6 +23,19 @@ constexpr int64_t kMismatchWindowMs = 600'000;
 constexpr size_t kMismatchesMax = 3;
 constexpr int64_t kMismatchBackoffMs = 30'000;
 
+// Roughly what a table's metadata holds in memory: long are its snapshots and, with many source partitions, positions.
+int64_t MetadataBytes(const iceberg::TableMetadata& metadata) {
+  constexpr int64_t kSnapshotBytes = 2 << 10;
+  constexpr int64_t kEntryBytes = 128;
+  int64_t bytes = static_cast<int64_t>(metadata.snapshots.size()) * kSnapshotBytes;
+  bytes += static_cast<int64_t>(metadata.snapshot_log.size() + metadata.metadata_log.size()) * kEntryBytes;
+  for (const schema::Schema& schema : metadata.schemas)
+    bytes += static_cast<int64_t>(schema.fields.size()) * kEntryBytes;
+  for (const auto& [key, value] : metadata.properties)
+    bytes += static_cast<int64_t>(key.size() + value.size()) + kEntryBytes;
+  return bytes;
+}
+
 template <typename... Handlers>
 struct Overloaded : Handlers... {
   using Handlers::operator()...;
@@ -611,6 +624,11 @@ void PipelineWorker::PublishStatus() {
   status.buffered_bytes = sinks_.buffered_bytes();
   memory_.Set(MemoryUse::kClientQueue, options_.client_queue_bytes);
   memory_.Set(MemoryUse::kQueue, static_cast<int64_t>(poller_.queued_bytes()));
+  int64_t metadata_bytes = 0;
+  for (const auto& sink : sinks_.all()) {
+    if (auto loaded = sink->state.loaded(); loaded != nullptr) metadata_bytes += MetadataBytes(loaded->metadata);
+  }
+  memory_.Set(MemoryUse::kMetadata, metadata_bytes);
   memory_.Set(MemoryUse::kLanes,
               static_cast<int64_t>(lanes_.running()) * (options_.memory_limit_bytes / kLaneShareOfMemory));
   metrics_.SetMemory(memory_, spill_);
