@@ -10,10 +10,11 @@ import zlib
 
 import pytest
 
+from fault_proxy import FaultProxy
 from firn import Lake, Pipeline, binary, bucket_uri, merged, warehouse_uri
 from produce import Topics
 from readers import DuckReader, PyIcebergReader, SparkReader
-from servers import BUCKET, KafkaBroker, ObjectServer, RestFixture
+from servers import BUCKET, KafkaBroker, Nessie, ObjectServer, RestFixture
 
 QUICK = os.environ.get("FIRN_REAL_QUICK") == "1"
 LAKES = ("sqlite-local", "rest-local", "sqlite-s3", "rest-s3")
@@ -99,8 +100,30 @@ def rest_s3(deps, work, s3):
     server.stop()
 
 
+@pytest.fixture(scope="session")
+def nessie(deps, work, s3):
+    server = Nessie(deps, work / "nessie", s3.endpoint).start()
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def proxies():
+    """Makes fault proxies before servers."""
+    made = []
+
+    def make(target: str, speaks: str = "rest") -> FaultProxy:
+        made.append(FaultProxy(target, speaks))
+        return made[-1]
+
+    yield make
+    for one in made:
+        one.close()
+
+
 class Lakes:
-    """Lakes by name. A SQLite lake is a file and a warehouse of the test's own; a REST lake is shared by all tests."""
+    """Lakes by name: those of LAKES, and nessie-s3. A SQLite lake is a file and a warehouse of the test's own; a REST
+    lake is shared by all tests."""
 
     def __init__(self, request, folder: pathlib.Path):
         self.request = request
@@ -110,6 +133,9 @@ class Lakes:
         catalog, store = name.split("-")
         server = self.request.getfixturevalue("s3") if store == "s3" else None
         endpoint = server.endpoint if server else ""
+        if catalog == "nessie":
+            here = self.request.getfixturevalue("nessie")
+            return Lake("rest", store, here.uri, here.warehouse, s3_endpoint=endpoint)
         if catalog == "rest":
             fixture = self.request.getfixturevalue(f"rest_{store}")
             return Lake("rest", store, fixture.uri, fixture.warehouse, s3_endpoint=endpoint)

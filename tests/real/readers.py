@@ -98,7 +98,7 @@ class DuckReader:
                 f"URL_STYLE 'path', USE_SSL false, REGION '{S3_REGION}')")
         if attach:
             self.connection.execute(f"ATTACH '' AS lake (TYPE iceberg, ENDPOINT '{lake.uri}', "
-                                    "AUTHORIZATION_TYPE 'none')")
+                                    "AUTHORIZATION_TYPE 'none', ACCESS_DELEGATION_MODE 'none')")
 
     def source(self, table: str) -> str:
         if self.attach:

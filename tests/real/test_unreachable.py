@@ -1,18 +1,17 @@
 """Brokers, catalogs and stores that are not there, go away, answer no, or are full: nothing is lost."""
 
-import http.client
-import http.server
+import itertools
 import os
 import pathlib
 import re
 import shutil
 import subprocess
-import threading
 import time
 
 import pytest
 
 import firn
+from fault_proxy import Rule, commit_to
 from invariants import assert_accounted
 from processes import free_port
 from produce import SMALL_COLUMNS, small_events
@@ -168,6 +167,36 @@ def test_a_catalog_with_oauth2(s3, topics, pipelines, readers, name):
     assert s3.credential.split(":")[1] not in pipeline.output()
 
 
+@pytest.mark.parametrize("status", [401, 419])
+def test_a_token_that_runs_out_again_and_again(s3, topics, pipelines, proxies, name, status):
+    """Every two seconds a request is refused, as when a token's time is over: a new one is fetched, and the same
+    request goes again. (Not more often: this server's tokens of one second are all the same, and one that was refused
+    is not sent again.) Nobody is thrown out, nothing is lost."""
+    lake = oauth_lake(s3, s3.credential)
+    proxy = proxies(s3.catalog_uri)
+    last = time.monotonic()
+
+    def is_due(request) -> bool:
+        nonlocal last
+        due = not request.path.endswith("/oauth/tokens") and time.monotonic() - last > 2
+        if due:
+            last = time.monotonic()
+        return due
+
+    rule = proxy.add(Rule(is_due, "answer", status=status))
+    topics.create(name, 2)
+    pipeline = pipelines(lake, [events_table(name)], changes={
+        "catalog": {"uri": proxy.url}, "commit": {"interval": "500ms"}})
+    run = pipeline.start()
+    sent = 0
+    while rule.hits < 4:
+        topics.send(name, small_events(sent, 300).values, 2)
+        sent += 300
+        run.wait_for(lambda status, done=sent: status["rows_committed"] >= done, 90, "rows are committed")
+    assert run.stop() == 0
+    assert_once(lake, f"{name}.events", 0, sent)
+
+
 def test_a_catalog_that_refuses_the_credential(s3, topics, pipelines, name):
     topics.create(name, 1)
     for changes in ({"catalog": {"credential": "nobody:wrong-secret-word"}},
@@ -253,78 +282,27 @@ def test_a_full_disk(lakes, topics, pipelines, name, work):
 # --- answers that get lost -----------------------------------------------------------------------------------------
 
 
-class LossyProxy(threading.Thread):
-    """Before the REST catalog: lets a commit through, and loses its answer each `every`th time."""
-
-    def __init__(self, target: str, every: int):
-        super().__init__(daemon=True)
-        self.commits, self.lost = 0, 0
-        proxy = self
-
-        class Handler(http.server.BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
-
-            def forward(self):
-                length = int(self.headers.get("Content-Length", 0))
-                body = self.rfile.read(length)
-                connection = http.client.HTTPConnection(target, timeout=30)
-                headers = {key: value for key, value in self.headers.items()
-                           if key.lower() not in ("host", "connection", "accept-encoding")}
-                connection.request(self.command, self.path, body, headers)
-                answer = connection.getresponse()
-                content = answer.read()
-                connection.close()
-                is_commit = self.command == "POST" and re.search(r"/tables/[^/]+$", self.path)
-                if is_commit and answer.status == 200:
-                    proxy.commits += 1
-                    if proxy.commits % every == 0:
-                        proxy.lost += 1
-                        self.close_connection = True
-                        if proxy.lost % 2:
-                            return  # the connection just ends
-                        content, answer.status = b"bad gateway", 502
-                self.send_response(answer.status)
-                for key, value in answer.getheaders():
-                    if key.lower() not in ("transfer-encoding", "content-length", "connection", "content-encoding"):
-                        self.send_header(key, value)
-                self.send_header("Content-Length", str(len(content)))
-                self.end_headers()
-                if self.command != "HEAD":
-                    self.wfile.write(content)
-
-            do_GET = do_POST = do_HEAD = do_DELETE = forward
-
-            def log_message(self, *arguments):
-                pass
-
-        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.server.daemon_threads = True
-        self.port = self.server.server_address[1]
-
-    def run(self):
-        self.server.serve_forever()
-
-    def stop(self):
-        self.server.shutdown()
-        self.server.server_close()
-
-
-def test_lost_answers_of_commits_double_nothing(lakes, topics, pipelines, name):
+def test_lost_answers_of_commits_double_nothing(lakes, topics, pipelines, proxies, name):
+    """Every third commit is applied, and its answer lost: in turn the connection just ends, or a gateway says 502."""
     lake = lakes.get("rest-local")
-    proxy = LossyProxy(lake.uri.removeprefix("http://"), 3)
-    proxy.start()
-    try:
-        topics.create(name, 2)
-        pipeline = pipelines(lake, [events_table(name)], changes={
-            "catalog": {"uri": f"http://127.0.0.1:{proxy.port}"}, "commit": {"interval": "500ms"}})
-        run = pipeline.start()
-        for start in range(0, 3000, 300):
-            topics.send(name, small_events(start, 300).values + [b"bad"], 2)
-            run.wait_for(lambda status, done=start + 300: status["rows_committed"] >= done, 90, "rows are committed")
-        assert run.stop() == 0
-    finally:
-        proxy.stop()
-    assert proxy.lost >= 3
+    proxy = proxies(lake.uri)
+    rules = [proxy.add(Rule(every(6, 2), "drop_answer")), proxy.add(Rule(every(6, 5), "answer_after", status=502))]
+    topics.create(name, 2)
+    pipeline = pipelines(lake, [events_table(name)], changes={
+        "catalog": {"uri": proxy.url}, "commit": {"interval": "500ms"}})
+    run = pipeline.start()
+    for start in range(0, 3000, 300):
+        topics.send(name, small_events(start, 300).values + [b"bad"], 2)
+        run.wait_for(lambda status, done=start + 300: status["rows_committed"] >= done, 90, "rows are committed")
+    assert run.stop() == 0
+    assert sum(rule.hits for rule in rules) >= 3
     pipeline.change({"catalog": {"uri": lake.uri}}).catch_up()
     assert_once(lake, f"{name}.events", 0, 3000)
     assert_accounted(lake, pipeline, [f"{name}.events"], 3010)
+
+
+def every(count: int, which: int):
+    """Matches one of `count` commits."""
+    numbers = itertools.count()
+    commits = commit_to()
+    return lambda request: commits(request) and next(numbers) % count == which

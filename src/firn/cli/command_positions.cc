@@ -1,6 +1,7 @@
 #include <fmt/format.h>
 
 #include <CLI/CLI.hpp>
+#include <fstream>
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <ostream>
@@ -11,11 +12,14 @@
 #include "firn/config/config.h"
 #include "firn/env/clock.h"
 #include "firn/ingest/positions_admin.h"
+#include "firn/ingest/positions_move.h"
 
 namespace firn::cli {
 namespace {
 
 using nlohmann::json;
+
+constexpr size_t kOffsetsBytesMax = 16 << 20;
 
 json MarksJson(const ingest::Marks& marks) {
   json out = json::array();
@@ -85,7 +89,7 @@ void PrintShown(const ingest::PipelinePositions& shown, std::ostream& out) {
 class PositionsCommand final : public Command {
  public:
   std::string_view name() const override { return "positions"; }
-  std::string_view summary() const override { return "Show, set, resume or rebuild a pipeline's positions"; }
+  std::string_view summary() const override { return "Show, set, move, resume or rebuild a pipeline's positions"; }
   std::string_view details() const override {
     return "show     the home's low-water mark, each table's own positions, what is detached and why\n"
            "set      moves the home (with --tables also every table) to --offset: forward skips records, backward "
@@ -94,11 +98,14 @@ class PositionsCommand final : public Command {
            "table's\n"
            "         own positions alone: a table on hold because its records have left the log goes on behind the "
            "gap\n"
+           "move     a topic has moved to another cluster: gives its copy there positions that stand for the same "
+           "records;\n"
+           "         with all workers stopped, before the first one reads from the new cluster\n"
            "resume   gives a table on hold positions again: --continue takes what stands in it (or the home's, when "
            "it\n"
            "         has none), --rewind goes back to its newest surviving snapshot of this pipeline\n"
            "rebuild  makes a lost home out of the tables' own positions\n"
-           "set, resume and rebuild only print their plan unless --yes is given. Workers may run meanwhile; they "
+           "set, move, resume and rebuild only print their plan unless --yes is given. Workers may run meanwhile; they "
            "notice.\n"
            "When one of them has moved what the plan was made from, the command refuses with 'conflict'.";
   }
@@ -107,6 +114,7 @@ class PositionsCommand final : public Command {
            "firn positions set --topic flows --partition 3 --offset 120000 -c firn.yaml        # the plan\n"
            "firn positions set --topic flows --partition 3 --offset 120000 -c firn.yaml --yes  # does it\n"
            "firn positions set --topic flows --partition 3 --offset 90000 --table security.flows --yes\n"
+           "firn positions move --topic flows --from-cluster Ab1 --cluster-id Cd2 --topic-id Xy3 --offsets pairs.txt\n"
            "firn positions resume --table security.flows --continue --yes\n"
            "firn positions rebuild --yes";
   }
@@ -119,17 +127,24 @@ class PositionsCommand final : public Command {
   void AddOptions(CLI::App& app) override {
     app.add_option("ACTION", action_, "What to do")
         ->required()
-        ->check(CLI::IsMember({"show", "set", "resume", "rebuild"}));
+        ->check(CLI::IsMember({"show", "set", "move", "resume", "rebuild"}));
     app.add_option("-c,--config", config_path_, "Configuration file")->type_name("FILE")->default_str(config_path_);
-    app.add_option("--topic", set_.topic, "set: topic name")->type_name("TOPIC");
+    app.add_option("--topic", set_.topic, "set, move: topic name")->type_name("TOPIC");
     app.add_option("--partition", partition_, "set: one partition; all when absent")
         ->type_name("N")
         ->check(CLI::NonNegativeNumber);
     app.add_option("--offset", offset_, "set: the next offset to read")->type_name("N")->check(CLI::NonNegativeNumber);
     CLI::Option* all_tables = app.add_flag("--tables", set_.tables_too, "set: every table's own positions too");
-    app.add_option("--cluster-id", set_.cluster_id, "set: for a partition that the home does not know")
+    app.add_option("--cluster-id", set_.cluster_id,
+                   "set: for a partition that the home does not know; move: the new one")
         ->type_name("ID");
-    app.add_option("--topic-id", set_.topic_id, "set: for a partition that the home does not know")->type_name("ID");
+    app.add_option("--topic-id", set_.topic_id, "set: for a partition that the home does not know; move: the new one")
+        ->type_name("ID");
+    app.add_option("--from-cluster", move_.from_cluster, "move: the old cluster's id")->type_name("ID");
+    app.add_option("--from-topic-id", move_.from_topic_id, "move: the old topic's id, where there were several")
+        ->type_name("ID");
+    app.add_option("--offsets", offsets_, "move: keep, earliest, or a file with lines 'partition old new'")
+        ->type_name("HOW");
     app.add_option("--table", table_, "resume: which table; set: this table's own positions, not the home's")
         ->type_name("NS.TABLE")
         ->excludes(all_tables);
@@ -161,6 +176,12 @@ class PositionsCommand final : public Command {
     if (action_ == "set" && (set_.topic.empty() || !offset_.has_value())) {
       return Fail(ErrorCode::kInvalidInput, "positions set needs --topic and --offset");
     }
+    const bool names_new_topic = !set_.topic_id.empty();
+    if (action_ == "move" && (set_.topic.empty() || move_.from_cluster.empty() || set_.cluster_id.empty() ||
+                              !names_new_topic || offsets_.empty())) {
+      return Fail(ErrorCode::kInvalidInput,
+                  "positions move needs --topic, --from-cluster, --cluster-id, --topic-id and --offsets");
+    }
     if (action_ == "resume" && (table_.empty() || continue_ == rewind_)) {
       return Fail(ErrorCode::kInvalidInput, "positions resume needs --table and one of --continue and --rewind");
     }
@@ -177,6 +198,28 @@ class PositionsCommand final : public Command {
     return {};
   }
 
+  Result<ingest::MoveRequest> ReadMove() const {
+    using Offsets = ingest::MoveRequest::Offsets;
+    ingest::MoveRequest request = move_;
+    request.topic = set_.topic;
+    request.to_cluster = set_.cluster_id;
+    request.to_topic_id = set_.topic_id;
+    request.offsets = offsets_ == "keep" ? Offsets::kKeep : Offsets::kEarliest;
+    if (offsets_ == "keep" || offsets_ == "earliest") return request;
+    request.offsets = Offsets::kPairs;
+    std::ifstream file(offsets_, std::ios::binary);
+    std::string text(kOffsetsBytesMax + 1, '\0');
+    file.read(text.data(), static_cast<std::streamsize>(text.size()));
+    text.resize(static_cast<size_t>(file.gcount()));
+    if (!file.is_open() || file.bad() || text.size() > kOffsetsBytesMax) {
+      return Fail(ErrorCode::kInvalidInput,
+                  fmt::format("--offsets takes keep, earliest, or a file of at most {} bytes: '{}'", kOffsetsBytesMax,
+                              offsets_));
+    }
+    FIRN_ASSIGN(request.pairs, ingest::ParseOffsetPairs(text));
+    return request;
+  }
+
   Result<std::vector<ingest::AdminChange>> Apply(ingest::PositionsAdmin& admin, Invocation& invocation) {
     if (action_ == "set") {
       ingest::SetRequest request = set_;
@@ -184,6 +227,10 @@ class PositionsCommand final : public Command {
       request.offset = *offset_;
       request.table = table_;
       return admin.Set(request, !yes_, invocation.stop);
+    }
+    if (action_ == "move") {
+      FIRN_ASSIGN(ingest::MoveRequest request, ReadMove());
+      return admin.Move(request, !yes_, invocation.stop);
     }
     if (action_ == "resume") {
       ingest::ResumeMode mode = rewind_ ? ingest::ResumeMode::kRewind : ingest::ResumeMode::kContinue;
@@ -217,6 +264,8 @@ class PositionsCommand final : public Command {
   std::string action_;
   std::string config_path_ = "firn.yaml";
   ingest::SetRequest set_;
+  ingest::MoveRequest move_;
+  std::string offsets_;
   std::optional<int32_t> partition_;
   std::optional<int64_t> offset_;
   std::string table_;

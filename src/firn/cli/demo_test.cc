@@ -135,6 +135,37 @@ TEST(Commands, CheckRunAndPositionsOnOnePipeline) {
   Outcome positions = FirnJson({"positions", "show", "-c", config_path});
   EXPECT_EQ(positions.code, kSuccess) << positions.err;
   EXPECT_EQ(positions.document["home"]["positions"].size(), 3U);
+
+  // To another cluster: the plan names what is missing, and is carried out with --yes alone.
+  const nlohmann::json& first_position = positions.document["home"]["positions"][0];
+  std::vector<std::string> move = {"positions",      "move",
+                                   "-c",             config_path,
+                                   "--topic",        "events",
+                                   "--from-cluster", first_position["cluster_id"],
+                                   "--cluster-id",   "another",
+                                   "--topic-id",     "made-there"};
+  EXPECT_EQ(FirnJson(move).code, kUsage);
+  std::string pairs_path = (folder / "pairs.txt").string();
+  move.insert(move.end(), {"--offsets", pairs_path});
+  EXPECT_EQ(FirnJson(move).code, kFailure) << "no such file";
+  std::ofstream pairs(pairs_path);
+  pairs << "# partition old new\n";
+  for (const nlohmann::json& each : positions.document["home"]["positions"]) {
+    if (each["partition"] != 0) pairs << each["partition"] << " " << each["offset"] << " 7\n";
+  }
+  pairs.flush();
+  Outcome incomplete = FirnJson(move);
+  EXPECT_EQ(incomplete.document["error"]["code"], "invalid_input") << incomplete.document.dump(2);
+  pairs << "0 " << first_position["offset"] << " 5\n";
+  pairs.close();
+  Outcome plan = FirnJson(move);
+  EXPECT_EQ(plan.code, kSuccess) << plan.document.dump(2);
+  EXPECT_EQ(plan.document["done"], false);
+  EXPECT_EQ(plan.document["changes"].size(), 9U);
+  EXPECT_EQ(FirnJson({"positions", "show", "-c", config_path}).document["home"]["positions"].size(), 3U);
+  move.push_back("--yes");
+  EXPECT_EQ(FirnJson(move).code, kSuccess);
+  EXPECT_EQ(FirnJson({"positions", "show", "-c", config_path}).document["home"]["positions"].size(), 6U);
 }
 
 TEST(Commands, CheckSaysWhyNoBrokerAnswers) {

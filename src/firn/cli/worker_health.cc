@@ -74,6 +74,8 @@ nlohmann::json StatusToJson(const ingest::WorkerStatus& status) {
       {"lag_records", nullptr},
       {"buffered_bytes", status.buffered_bytes},
       {"assigned_partitions", status.assigned_partitions},
+      {"commit_interval_effective_ms", status.commit_interval_effective_ms},
+      {"workers", status.workers},
       {"lanes", status.lanes},
       {"detached", std::move(detached)},
   };

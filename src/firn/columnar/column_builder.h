@@ -12,6 +12,7 @@
 #include <cstdint>
 #include <cstring>
 #include <memory>
+#include <span>
 #include <string_view>
 #include <vector>
 
@@ -63,7 +64,22 @@ class ColumnBuilder {
   // The same once the column has caught up with `rows` rows. One that has no value yet counts nothing.
   int64_t BytesAt(int64_t rows) const;
 
-  void AppendNull() { AppendNulls(1); }  // struct: its children get nulls too; list, map: an empty range
+  // Struct: its children get nulls too; list, map: an empty range.
+  void AppendNull() {
+    if (storage_ > Storage::kBytes || length_ == row_capacity_ || validity_.data() == nullptr) [[unlikely]] {
+      return AppendNulls(1);
+    }
+    if (storage_ == Storage::kBytes) {
+      offsets()[length_ + 1] = static_cast<int32_t>(byte_count_);
+    } else if (storage_ == Storage::kBool) {
+      WriteBit(values_.data(), length_, false);
+    } else {
+      std::memset(values_.data() + length_ * width_, 0, static_cast<size_t>(width_));
+    }
+    WriteBit(validity_.data(), length_, false);
+    ++null_count_;
+    ++length_;
+  }
   void AppendNulls(int64_t count);
   // Nulls up to `length` rows; nothing when there are as many.
   void FillNulls(int64_t length) {
@@ -91,6 +107,7 @@ class ColumnBuilder {
   bool AppendReadableBytes(std::string_view value) {
     if (!MakeByteRoom(value.size())) [[unlikely]] return false;
     uint8_t* target = values_.data() + byte_count_;
+    __builtin_prefetch(target + 128, 1);
     std::memcpy(target, value.data(), kReadableBytes);
     if (value.size() > kReadableBytes) {
       std::memcpy(target + kReadableBytes, value.data() + kReadableBytes, value.size() - kReadableBytes);
@@ -110,6 +127,7 @@ class ColumnBuilder {
 
   ColumnBuilder& child(size_t index) { return *children_[index]; }
   size_t child_count() const { return children_.size(); }
+  std::span<const std::unique_ptr<ColumnBuilder>> children() const { return children_; }
   bool required() const { return required_; }
   // Unclosed elements of a list or map: what AppendList would close over.
   int64_t open_elements() const { return children_[0]->length_ - byte_count_; }
@@ -159,6 +177,7 @@ class ColumnBuilder {
   }
   bool CloseBytes(size_t size) {
     byte_count_ += static_cast<int64_t>(size);
+    __builtin_prefetch(offsets() + length_ + 17, 1);
     offsets()[length_ + 1] = static_cast<int32_t>(byte_count_);
     CloseValid();
     return true;
@@ -167,7 +186,9 @@ class ColumnBuilder {
   void AppendFixedWidth(Storage storage, T value) {
     Expect(storage);
     MakeRoom();
-    std::memcpy(values_.data() + length_ * static_cast<int64_t>(sizeof(T)), &value, sizeof(T));
+    uint8_t* target = values_.data() + length_ * static_cast<int64_t>(sizeof(T));
+    __builtin_prefetch(target + 64, 1);
+    std::memcpy(target, &value, sizeof(T));
     CloseValid();
   }
   int32_t* offsets() { return reinterpret_cast<int32_t*>(offsets_.data()); }
@@ -210,6 +231,7 @@ class RowBuilder {
   int64_t bytes() const;
   ColumnBuilder& column(size_t index) { return *columns_[index]; }
   size_t column_count() const { return columns_.size(); }
+  std::span<const std::unique_ptr<ColumnBuilder>> columns() const { return columns_; }
   // One more row. Every column has at most this many values. An optional one may be left out and is null there, if
   // whoever appends to it next calls FillNulls before (Finish does it by itself); a required one must have its value.
   void CloseRow();

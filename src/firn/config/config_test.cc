@@ -78,8 +78,9 @@ TEST(Config, EveryBlockArrives) {
       "source: {topics_regex: '^net\\..*', start: 2026-11-22T00:00:00Z, topic_identity: name}\n"
       "catalog: {type: sqlite, uri: 'sqlite:///c.db', name: lake, warehouse: 'file:///w/', timeout: 5s}\n"
       "store: {s3: {endpoint: 'http://s', region: r, path_style: false, access_key_id: k, secret_access_key: s}}\n"
-      "tables: [{name: a.b}]\n"
+      "tables: [{name: a.b, history_policy: hold}]\n"
       "rejects: {policy: drop}\n"
+      "history: {policy: rewind}\n"
       "home: a.marks\n"
       "commit: {interval: 5s, rows_max: 7, bytes_max: 256MiB, max_age: 1h, shutdown_deadline: 9s, detach_after: 3m,\n"
       "  upload_threads: 4}\n"
@@ -104,6 +105,9 @@ TEST(Config, EveryBlockArrives) {
   EXPECT_FALSE(config.store.s3.path_style);
   EXPECT_EQ(config.store.s3.secret_access_key.Reveal(), "s");
   EXPECT_EQ(pipeline.reject_policy, ingest::RejectPolicy::kDrop);
+  EXPECT_EQ(pipeline.history_policy, ingest::HistoryPolicy::kRewind);
+  EXPECT_EQ(pipeline.tables[0].history_policy, ingest::HistoryPolicy::kHold);
+  EXPECT_NE(EffectiveYaml(config).find("    history_policy: hold\n"), std::string::npos);
   EXPECT_EQ(pipeline.home_table, "a.marks");
   EXPECT_EQ(pipeline.commit_interval_ms, 5000);
   EXPECT_EQ(pipeline.commit_rows_max, 7);

@@ -68,6 +68,7 @@ void AddPipeline(const ingest::PipelineOptions& pipeline, std::map<std::string, 
   values["rejects.policy"] = kPolicies[static_cast<size_t>(pipeline.reject_policy)];
   values["rejects.table"] = pipeline.rejects_table;
   values["home"] = pipeline.home_table;
+  values["history.policy"] = HistoryPolicyName(pipeline.history_policy);
   values["commit.interval"] = FormatDurationMs(pipeline.commit_interval_ms);
   values["commit.rows_max"] = fmt::format("{}", pipeline.commit_rows_max);
   values["commit.bytes_max"] = pipeline.commit_bytes_max == 0 ? "auto" : FormatSizeBytes(pipeline.commit_bytes_max);
@@ -136,6 +137,9 @@ std::string TableText(const ingest::TableRule& rule) {
     out += fmt::format("      {}: {}\n", QuoteYaml(name), IsSecretName(name) ? QuoteYaml(kMasked) : QuoteYaml(value));
   }
   if (!rule.location.empty()) out += fmt::format("    location: {}\n", QuoteYaml(rule.location));
+  if (rule.history_policy.has_value()) {
+    out += fmt::format("    history_policy: {}\n", HistoryPolicyName(*rule.history_policy));
+  }
   out += "    decode:\n";
   for (const auto& [name, value] : DecodeValues(rule.decode)) {
     if (!value.empty()) out += fmt::format("      {}: {}\n", name, QuoteYaml(value));

@@ -225,6 +225,10 @@ constexpr Key kKeys[] = {
     {.path = "tables[].properties", .type = kTextMap, .doc = "Table properties likewise."},
     {.path = "tables[].location", .type = kText, .doc = "Location likewise; without it the catalog chooses."},
     {.path = "tables[].decode", .type = kBlock, .doc = "This table's own decode keys."},
+    {.path = "tables[].history_policy",
+     .type = kChoice,
+     .choices = "hold|rewind|continue",
+     .doc = "This table's own history.policy."},
 
     {.path = "rejects", .type = kBlock, .doc = "Records that cannot become rows."},
     {.path = "rejects.policy",
@@ -241,13 +245,24 @@ constexpr Key kKeys[] = {
      .default_text = "<namespace of the first table>.<pipeline>__home",
      .doc = "The table without rows that holds the pipeline's low-water mark."},
 
+    {.path = "history", .type = kBlock, .doc = "A table whose history was changed by somebody else: rolled back, "
+                                                "replaced, restored, dropped and made again."},
+    {.path = "history.policy",
+     .type = kChoice,
+     .default_text = "hold",
+     .choices = "hold|rewind|continue",
+     .doc = "hold: the table is detached until 'firn positions resume' says how it goes on. rewind: back to the newest "
+            "surviving snapshot of this pipeline, later records are read again; hold where none is left. continue: on "
+            "from the positions as they stand; rows that are gone stay gone. The home table is always for a person."},
+
     {.path = "commit", .type = kBlock, .doc = "When buffered rows become a snapshot."},
     {.path = "commit.interval",
      .type = kDuration,
      .default_text = "1m",
      .min = 500,
      .max = kDay,
-     .doc = "Time between commits; a commit that takes longer delays the next."},
+     .doc = "Time between commits; a commit that takes longer delays the next. With several workers it becomes as long "
+            "as the number of workers times the time of a commit times three, at most a fifth of max_age."},
     {.path = "commit.rows_max",
      .type = kInteger,
      .default_text = "10000000",
@@ -293,7 +308,8 @@ constexpr Key kKeys[] = {
      .default_text = "1m",
      .min = 500,
      .max = kHour,
-     .doc = "How often it is moved forward, and with it the consumer group's offsets."},
+     .doc = "How often it is moved forward, and with it the consumer group's offsets. With several workers it becomes "
+            "longer as commit.interval does."},
 
     {.path = "memory", .type = kBlock, .doc = "Memory."},
     {.path = "memory.limit",

@@ -243,6 +243,9 @@ class ConfigReader {
       rejects->Text("table", pipeline().rejects_table);
       if (rejects->Has("table")) CheckOwnTable(*rejects, "table", pipeline().rejects_table);
     }
+    if (std::optional<BlockReader> history = root_.Block("history")) {
+      ReadHistoryPolicy(*history, "policy", pipeline().history_policy);
+    }
     root_.Text("home", pipeline().home_table);
     if (root_.Has("home")) CheckOwnTable(root_, "home", pipeline().home_table);
 

@@ -187,6 +187,12 @@ std::string TableNameProblem(const std::string& name, bool template_allowed) {
   return part_is_empty || parts == 0 ? std::string(kExpected) : "";
 }
 
+void ReadHistoryPolicy(const BlockReader& block, std::string_view name, ingest::HistoryPolicy& policy) {
+  using ingest::HistoryPolicy;
+  static constexpr std::array kPolicies = {HistoryPolicy::kHold, HistoryPolicy::kRewind, HistoryPolicy::kContinue};
+  block.Choice(name, policy, kPolicies);
+}
+
 void ReadDecodeOptions(const BlockReader& block, decode::json::JsonDecoderOptions& options) {
   static constexpr std::array kUnknown = {UnknownFields::kCount, UnknownFields::kKeep, UnknownFields::kReject};
   static constexpr std::array kDuplicate = {DuplicateKeys::kLast, DuplicateKeys::kFirst, DuplicateKeys::kReject};
@@ -218,6 +224,10 @@ ingest::TableRule ReadTableRule(const BlockReader& block, const decode::json::Js
   for (const BlockReader& match : block.Blocks("match")) rule.match.push_back(ReadMatch(match));
   rule.decode = pipeline_decode;
   if (std::optional<BlockReader> decode = block.Block("decode")) ReadDecodeOptions(*decode, rule.decode);
+  if (block.Has("history_policy")) {
+    rule.history_policy.emplace();
+    ReadHistoryPolicy(block, "history_policy", *rule.history_policy);
+  }
   block.TextList("partition", rule.partition);
   block.TextList("sort_order", rule.sort_order);
   block.TextMap("properties", rule.properties);

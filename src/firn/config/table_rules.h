@@ -13,6 +13,8 @@ namespace firn::config {
 // Sets only what the block names, so that a table's block can stand on top of the pipeline's.
 void ReadDecodeOptions(const BlockReader& block, decode::json::JsonDecoderOptions& options);
 
+void ReadHistoryPolicy(const BlockReader& block, std::string_view name, ingest::HistoryPolicy& policy);
+
 ingest::TableRule ReadTableRule(const BlockReader& block, const decode::json::JsonDecoderOptions& pipeline_decode,
                                 const std::string& folder);
 

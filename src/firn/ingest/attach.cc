@@ -103,7 +103,8 @@ Result<AttachResult> OpenAttached(MapCommitter& committer, TableState& table, co
     return result;
   }
   FIRN_ASSIGN(HistoryVerdict history,
-              JudgeHistory(loaded->metadata, table.name(), committer.identity().pipeline, *stands, committer.store()));
+              JudgeHistory(loaded->metadata, table.name(), committer.identity().pipeline, *stands, committer.store(),
+                           listed.sequence_number));
   if (!history.unchanged) {
     result.hold_reason = history.reason;
     return result;

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <utility>
 
 #include "firn/base/check.h"
 #include "firn/base/log.h"
@@ -13,6 +14,17 @@ namespace {
 
 constexpr int64_t kRetryWaitMsMin = 200;
 constexpr int64_t kRetryWaitMsMax = 10'000;
+
+// Does the mark belong to a cluster that is not read any more, or to a topic that was made anew?
+bool IsLeftBehind(const PartitionKey& key, const Mark& mark, const Claims& read) {
+  bool same_cluster = false;
+  for (const auto& [own, claim] : read) {
+    if (own.cluster_id != key.cluster_id) continue;
+    same_cluster = true;
+    if (claim.topic == mark.topic) return own.topic_id != key.topic_id;
+  }
+  return !same_cluster && !read.empty();
+}
 
 // Of everything that one commit claims in a map.
 ClaimVerdict CompareAll(const PositionsMap& stands, const TableBatch& table) {
@@ -126,6 +138,19 @@ bool BatchCommitter::TooOld() const {
   return age > options_.commit_max_age_ms;
 }
 
+// The first files of a process show it; later the store's clock is its own business again.
+Status BatchCommitter::CheckStoreClock() {
+  if (first_upload_.store_ms == 0 || std::exchange(store_clock_checked_, true)) return {};
+  const int64_t early_ms = first_upload_.wall_ms - first_upload_.store_ms;
+  const int64_t late_ms = first_upload_.store_ms - committer_.clock().WallMs();
+  const int64_t skew_ms = std::max(early_ms, late_ms);
+  if (skew_ms <= options_.clock_skew_max_ms) return {};
+  return Fail(ErrorCode::kInvalidInput,
+              fmt::format("this machine's clock and the store's differ too much; synchronise them "
+                          "(limits.clock_skew_max {} ms): {} ms",
+                          options_.clock_skew_max_ms, skew_ms));
+}
+
 Result<MapDecision> BatchCommitter::Decide(const TableBatch& table, const iceberg::LoadedTable& fresh,
                                            const std::optional<PositionsMap>& stands) const {
   MapDecision decision;
@@ -147,6 +172,12 @@ Result<MapDecision> BatchCommitter::Decide(const TableBatch& table, const iceber
   if (!history.unchanged) {
     decision.outcome = CommitOutcome::kHistoryChanged;
     decision.reason = history.reason;
+    return decision;
+  }
+  if (stands->sequence_number < believed->sequence_number) {
+    // Set back together with its table: opening it again judges that by what the home knows.
+    decision.outcome = CommitOutcome::kMismatch;
+    decision.reason = "the positions in the table are older than those that this worker has seen there";
     return decision;
   }
   switch (CompareAll(*stands, table)) {
@@ -180,6 +211,7 @@ Result<MapCommitResult> BatchCommitter::CommitRows(TableBatch& table, const Batc
     int64_t watermark = batch.watermark_ms;
     std::optional<PositionsMap> believed = table.table->map();
     for (const auto& [key, mark] : believed->marks) {
+      if (IsLeftBehind(key, mark, batch.home_claims)) continue;
       if (batch.home_claims.contains(key) && !table.behind.contains(key)) continue;
       watermark = mark.position.timestamp_ms < 0 ? -1 : std::min(watermark, mark.position.timestamp_ms);
       if (watermark < 0) break;
@@ -197,6 +229,17 @@ void BatchCommitter::Forget(BatchResult& result, const std::string& table, const
   result.reason = fmt::format("{}: {}: table '{}'", CommitOutcomeName(outcome.outcome), outcome.reason, table);
 }
 
+void BatchCommitter::NoteUpload(const WrittenFiles& written, BatchResult& result) {
+  if (first_upload_.store_ms == 0) first_upload_.store_ms = written.store_time_ms;
+  result.times.group_cpu_s += written.times.group_cpu_s;
+  result.times.encode_cpu_s += written.times.encode_cpu_s;
+  result.times.upload_cpu_s += written.times.upload_cpu_s;
+  Status clock = CheckStoreClock();
+  if (clock.has_value()) return;
+  result.kind = BatchResult::Kind::kStop;
+  result.error = std::move(clock.error());
+}
+
 void BatchCommitter::CommitTable(TableBatch& table, Batch& batch, BatchResult& result, std::stop_token stop) {
   const int64_t patience_ms =
       batch.home_patience_ms == INT64_MAX ? INT64_MAX : options_.detach_after_ms + batch.home_patience_ms;
@@ -212,10 +255,8 @@ void BatchCommitter::CommitTable(TableBatch& table, Batch& batch, BatchResult& r
       if (files.has_value()) {
         written = std::move(files).value();
         FIRN_CHECK(written->rows == table.rows, "data files must hold exactly the decoded rows");
-        if (first_upload_.store_ms == 0) first_upload_.store_ms = written->store_time_ms;
-        result.times.group_cpu_s += written->times.group_cpu_s;
-        result.times.encode_cpu_s += written->times.encode_cpu_s;
-        result.times.upload_cpu_s += written->times.upload_cpu_s;
+        NoteUpload(*written, result);
+        if (result.kind != BatchResult::Kind::kDone) return;
       } else if (table.waiting->lost()) {
         result.kind = BatchResult::Kind::kForget;
         result.rows_lost = true;
@@ -239,6 +280,7 @@ void BatchCommitter::CommitTable(TableBatch& table, Batch& batch, BatchResult& r
             result.files += static_cast<int64_t>(written->files.size());
             result.file_bytes += written->bytes;
             (table.is_rejects ? result.rejects : result.rows) += written->rows;
+            committed_[table.table->name()] = table.table->map()->sequence_number;
             Succeeded();
             return;
           case CommitOutcome::kMismatch:
@@ -251,7 +293,8 @@ void BatchCommitter::CommitTable(TableBatch& table, Batch& batch, BatchResult& r
                                              committed->reason));
             return;
           case CommitOutcome::kHistoryChanged: {
-            Status detached = Detach(table, batch, committed->reason, true, result, stop);
+            const bool hold = table.history_policy == HistoryPolicy::kHold;
+            Status detached = Detach(table, batch, committed->reason, hold, result, stop);
             if (detached.has_value()) return;
             failure = std::move(detached.error());
           }
@@ -341,6 +384,12 @@ void BatchCommitter::Checkpoint(const Batch& batch, BatchResult& result, std::st
             entry->rejected_below = rejected.below;
             changed = true;
           }
+          for (ListedTable& listed : map.home->tables) {
+            auto committed = committed_.find(listed.table);
+            if (committed == committed_.end() || committed->second <= listed.sequence_number) continue;
+            listed.sequence_number = committed->second;
+            changed = true;
+          }
           bool moved = verdict == ClaimVerdict::kGo && !batch.home_claims.empty();
           if (moved) map.marks = ApplyClaims(std::move(map.marks), batch.home_claims);
           size_t cuts = std::erase_if(map.home->cut, [&](const auto& cut) {
@@ -355,6 +404,7 @@ void BatchCommitter::Checkpoint(const Batch& batch, BatchResult& result, std::st
         case CommitOutcome::kCommitted: ++result.commits; [[fallthrough]];
         case CommitOutcome::kAlreadyDone:
           result.home_moved = true;
+          committed_.clear();
           Succeeded();
           return;
         case CommitOutcome::kForeignRules:

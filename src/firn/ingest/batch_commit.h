@@ -28,6 +28,7 @@ namespace firn::ingest {
 struct TableBatch {
   TableState* table = nullptr;
   bool is_rejects = false;
+  HistoryPolicy history_policy = HistoryPolicy::kHold;
   std::unique_ptr<TableRows> waiting;
   int64_t rows = 0;
   Claims claims;
@@ -111,6 +112,9 @@ class BatchCommitter {
                 std::stop_token stop);
   void Succeeded();
   bool TooOld() const;
+  Status CheckStoreClock();
+  // Stops the batch when the store has another time.
+  void NoteUpload(const WrittenFiles& written, BatchResult& result);
   Result<MapCommitResult> CommitRows(TableBatch& table, const Batch& batch, const WrittenFiles& written,
                                      std::stop_token stop);
   static void Forget(BatchResult& result, const std::string& table, const MapCommitResult& outcome);
@@ -123,6 +127,8 @@ class BatchCommitter {
   bool Wait(Patience& patience, const Error& error, BatchResult& result, std::stop_token stop);
 
   Age first_upload_;
+  bool store_clock_checked_ = false;
+  std::map<std::string, int64_t> committed_;  // sequence numbers since the last checkpoint, by table
   mutable std::mutex trouble_mutex_;
   std::string trouble_;  // guarded by trouble_mutex_
 };

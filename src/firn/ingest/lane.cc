@@ -37,7 +37,7 @@ Lane::Lane(const PipelineOptions& options, const WorkerDependencies& dependencie
       on_end_(std::move(on_end)),
       memory_(options.memory_limit_bytes / kLaneShareOfMemory),
       spill_(nullptr, 0),
-      sinks_(options, home, committer, memory_, spill_),
+      sinks_(options, home, committer, metrics, memory_, spill_),
       batch_committer_(options, home, committer, dependencies.threads),
       monitor_(dependencies.threads.MakeMonitor()) {
   for (const LanePartition& partition : request_.partitions) goals_.push_back(partition.goal);
@@ -248,6 +248,13 @@ Status Lane::HandleChunk(const stream::RecordChunk& chunk) {
   for (const stream::Record& record : chunk.records()) {
     if (at == nullptr || at->partition.index != record.partition) at = Find(record.partition);
     if (at == nullptr || record.offset < at->read.offset) continue;
+    if (record.leader_epoch >= 0 && record.leader_epoch < at->read.leader_epoch) {
+      return Fail(ErrorCode::kConflict,
+                  fmt::format("the log of {}/{} was truncated below the table's position and has grown again: leader "
+                              "epoch {} follows {} at offset {}",
+                              at->partition.name.topic, at->partition.name.partition, record.leader_epoch,
+                              at->read.leader_epoch, record.offset));
+    }
     FIRN_TRY(HandleRecord(record, *at));
     if (stopped_by_reject_.has_value()) break;  // the position stays at this record
     at->read = stream::Position{record.offset + 1, record.leader_epoch, record.timestamp_ms};
@@ -366,11 +373,15 @@ Batch Lane::Freeze(bool& claims_rows, bool& claims_rejects) {
   claims_rejects = writes_rejects() && rejects_->buffered_rows() > 0;
   if (claims_rejects) {
     TableBatch rejects = FreezeRows(*rejects_, {});
+    rejects.history_policy = HistoryPolicyOf(options_, nullptr);
     rejects.rejected[request_.table] = std::move(rejected);
     batch.tables.push_back(std::move(rejects));
   }
   claims_rows = !claims.empty();
-  if (claims_rows) batch.tables.push_back(FreezeRows(*target_, std::move(claims)));
+  if (claims_rows) {
+    batch.tables.push_back(FreezeRows(*target_, std::move(claims)));
+    batch.tables.back().history_policy = HistoryPolicyOf(options_, target_->rule);
+  }
   FIRN_CHECK(buffered_rows() == 0, "rows of a lane without a claim on the positions they came from");
   return batch;
 }

@@ -1,5 +1,5 @@
 // Lane: one table catching up on some source partitions that it is detached for, with a consumer of its own, while the
-// pipeline's main way goes on without it (docs/adr/0004, positions.md section 5.8).
+// pipeline's main way goes on without it (docs/adr/0005, positions.md section 5.9).
 //
 // A thread of its own polls, decodes and commits, one after the other. It ends when it has caught up with where main
 // reads, or when it cannot go on; then whoever owns it (Lanes, on the ingest thread) takes the end. The public members

@@ -1,5 +1,5 @@
 // Lanes: which detached tables catch up at the moment, which wait for a place or for better times, and which have
-// caught up and wait for main to take them in (docs/adr/0004).
+// caught up and wait for main to take them in (docs/adr/0005).
 //
 // Belongs to the ingest thread. Nothing here waits, but for Wait and the destructor.
 #pragma once

@@ -91,6 +91,7 @@ MapCommitter::MapCommitter(iceberg::Catalog& catalog, env::ObjectStore& store, e
 
 Status MapCommitter::Reload(TableState& table) {
   FIRN_ASSIGN(iceberg::LoadedTable loaded, catalog_.LoadTable(table.identifier()));
+  pace_.Look(loaded.metadata, identity_.pipeline, clock_.WallMs());
   table.set_loaded(std::move(loaded));
   return {};
 }
@@ -102,7 +103,7 @@ Result<iceberg::PreparedCommit> MapCommitter::Prepare(const iceberg::LoadedTable
   append.files = request.files;
   append.summary = request.summary;
   append.summary[std::string(kSummaryPipeline)] = identity_.pipeline;
-  append.summary["firn.worker"] = identity_.worker;
+  append.summary[std::string(kSummaryWorker)] = identity_.worker;
   append.summary["firn.version"] = std::string(kFirnVersion);
   append.summary["firn.rows"] = std::to_string(request.rows);
   if (!identity_.group.empty()) append.summary["firn.group"] = identity_.group;
@@ -130,6 +131,7 @@ Result<MapCommitResult> MapCommitter::Commit(TableState& table, const MapCommitR
   const std::string context = fmt::format("commit to table '{}'", table.name());
   const int64_t started_ms = clock_.BootMs();
   for (;; ++result.attempts) {
+    const int64_t attempt_started_ms = clock_.BootMs();
     const bool reload = table.stale() || IsWorthReloadingToExpire(table.loaded()->metadata, clock_.WallMs());
     if (reload) FIRN_TRY(WithContext(Reload(table), context));
     std::shared_ptr<const iceberg::LoadedTable> base = table.loaded();
@@ -145,6 +147,8 @@ Result<MapCommitResult> MapCommitter::Commit(TableState& table, const MapCommitR
     Result<iceberg::LoadedTable> committed =
         catalog_.CommitTable(table.identifier(), prepared.requirements, prepared.updates);
     if (committed.has_value()) {
+      pace_.CommitTook(clock_.BootMs() - attempt_started_ms);
+      pace_.Look(committed->metadata, identity_.pipeline, clock_.WallMs());
       table.set_loaded(std::move(committed).value());
       table.set_map(std::move(decision.next));
       result.outcome = CommitOutcome::kCommitted;

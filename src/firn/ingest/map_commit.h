@@ -17,6 +17,7 @@
 #include "firn/env/object_store.h"
 #include "firn/iceberg/catalog/catalog.h"
 #include "firn/iceberg/commit/append.h"
+#include "firn/ingest/commit_pace.h"
 #include "firn/ingest/table_state.h"
 
 namespace firn::ingest {
@@ -74,6 +75,7 @@ class MapCommitter {
   env::ObjectStore& store() { return store_; }
   env::Clock& clock() { return clock_; }
   env::Random& random() { return random_; }
+  const CommitPace& pace() const { return pace_; }
 
  private:
   Result<iceberg::PreparedCommit> Prepare(const iceberg::LoadedTable& base, const MapCommitRequest& request,
@@ -85,6 +87,7 @@ class MapCommitter {
   env::Random& random_;
   const CommitterIdentity identity_;
   iceberg::ManifestListCache cache_;
+  CommitPace pace_;
 };
 
 // Property that marks a table as made by Firn: "firn.created-by" = version.

@@ -6,6 +6,7 @@
 #include <map>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "firn/decode/json/json_decoder.h"
@@ -21,6 +22,17 @@ struct StartPolicy {
 };
 
 enum class RejectPolicy : uint8_t { kTable, kDrop, kStop };
+
+// What happens to a table whose history was changed by somebody else (docs/formats/positions.md, section 5.7).
+enum class HistoryPolicy : uint8_t {
+  kHold,      // a person decides
+  kRewind,    // back to the newest surviving snapshot of this pipeline; later records are read again
+  kContinue,  // on from the positions as they stand
+};
+constexpr std::string_view HistoryPolicyName(HistoryPolicy policy) {
+  if (policy == HistoryPolicy::kRewind) return "rewind";
+  return policy == HistoryPolicy::kContinue ? "continue" : "hold";
+}
 
 // A condition on a record. All members that are set must hold. Regular expressions are RE2's and must match whole.
 struct RouteMatch {
@@ -51,6 +63,7 @@ struct TableRule {
   std::string location;  // empty: the catalog chooses
   ColumnSourcesByName sources;
   decode::json::JsonDecoderOptions decode;  // `sources` in it is filled from the above when the table is known
+  std::optional<HistoryPolicy> history_policy;  // instead of the pipeline's
 
   bool is_template() const { return name.find('{') != std::string::npos; }
 };
@@ -72,6 +85,7 @@ struct PipelineOptions {
   std::string rejects_table;        // "namespace.table"
   std::string home_table;           // "namespace.table"
   bool allow_shared_topic = false;  // another pipeline may feed the same table from the same topic
+  HistoryPolicy history_policy = HistoryPolicy::kHold;
 
   int64_t commit_interval_ms = 60'000;
   int64_t commit_rows_max = 10'000'000;

@@ -22,6 +22,8 @@ constexpr int64_t kOthersAskedMs = 2'000;
 constexpr int64_t kMismatchWindowMs = 600'000;
 constexpr size_t kMismatchesMax = 3;
 constexpr int64_t kMismatchBackoffMs = 30'000;
+constexpr int64_t kIntervalsInMaxAge = 5;  // DESIGN 4: an interval that runs late must not age its files out
+constexpr int64_t kPaceToldFraction = 5;   // a change of the interval by less than a fifth is not told
 
 // Roughly what a table's metadata holds in memory: long are its snapshots and, with many source partitions, positions.
 int64_t MetadataBytes(const iceberg::TableMetadata& metadata) {
@@ -44,7 +46,7 @@ struct Overloaded : Handlers... {
 }  // namespace
 
 Result<std::unique_ptr<Worker>> Worker::Create(PipelineOptions options, WorkerDependencies dependencies) {
-  if (5 * options.commit_interval_ms > options.commit_max_age_ms) {
+  if (kIntervalsInMaxAge * options.commit_interval_ms > options.commit_max_age_ms) {
     return Fail(ErrorCode::kInvalidInput,
                 fmt::format("commit.max_age must be at least five times commit.interval: {} ms and {} ms",
                             options.commit_max_age_ms, options.commit_interval_ms));
@@ -67,7 +69,7 @@ PipelineWorker::PipelineWorker(PipelineOptions options, WorkerDependencies depen
             dependencies.threads),
       memory_(options_.memory_limit_bytes),
       spill_(deps_.spill, options_.spill_bytes_max),
-      sinks_(options_, home_, committer_, memory_, spill_),
+      sinks_(options_, home_, committer_, metrics_, memory_, spill_),
       batch_committer_(options_, home_, committer_, deps_.threads),
       poller_(deps_.source, static_cast<size_t>(memory_.share(MemoryUse::kQueue)), deps_.clock, deps_.threads),
       lag_(deps_.source, deps_.clock, deps_.threads),
@@ -99,6 +101,7 @@ Result<RunResult> PipelineWorker::Run(std::stop_token stop, bool until_caught_up
   poller_.Start();
   lag_.Start();
   batch_started_ms_ = last_checkpoint_ms_ = deps_.clock.BootMs();
+  UpdatePace();
   Status ended = Loop();
   lanes_.CancelAll();
   lanes_.Wait();
@@ -141,7 +144,8 @@ Status PipelineWorker::Loop() {
       last_status_ms_ = now_ms;
       PublishStatus();
     }
-    if (FlushWanted() && !commit_in_flight_ && releasing_.empty() && flushed_everything_ && NothingToFlush()) {
+    if (FlushWanted() && !commit_in_flight_ && !reset_wanted_ && releasing_.empty() && flushed_everything_ &&
+        NothingToFlush()) {
       if (fatal_.has_value()) return std::unexpected<Error>(*fatal_);
       if (stopping_ || CaughtUp()) return {};
     }
@@ -298,7 +302,7 @@ Status PipelineWorker::WatchPartitionsOfOthers() {
     if (stands > partition.home_seen) others_moved_ms_ = now_ms;
     partition.home_seen = std::max(partition.home_seen, stands);
   }
-  const int64_t patience_ms = options_.give_up_after_ms + 2 * options_.checkpoint_interval_ms;
+  const int64_t patience_ms = options_.give_up_after_ms + 2 * checkpoint_interval_ms_;
   if (now_ms - others_moved_ms_ <= patience_ms) return {};
   return Fail(ErrorCode::kTimeout,
               fmt::format("partitions went to another member of group '{}', which has not committed any of them for "
@@ -341,11 +345,11 @@ void PipelineWorker::MaybeFreeze() {
   const int64_t now_ms = deps_.clock.BootMs();
   bool flush = FlushWanted() && (!flushed_everything_ || !NothingToFlush());
   if (!releasing_.empty() && !release_flush_started_) flush = true;
-  bool by_time = now_ms - batch_started_ms_ >= options_.commit_interval_ms;
+  bool by_time = now_ms - batch_started_ms_ >= commit_interval_ms_;
   const std::string_view by_size = DueBySize();
   if (!flush && !by_time && by_size.empty() && !take_in) return;
   if (!flush && !by_time && !by_size.empty()) metrics_.CountEarlyCommit(by_size);
-  bool checkpoint = flush || now_ms - last_checkpoint_ms_ >= options_.checkpoint_interval_ms;
+  bool checkpoint = flush || now_ms - last_checkpoint_ms_ >= checkpoint_interval_ms_;
   if (!flush && sinks_.buffered_rows() == 0 && (!checkpoint || NothingToFlush())) {
     batch_started_ms_ = now_ms;
     return;
@@ -422,6 +426,7 @@ Batch PipelineWorker::Freeze(bool checkpoint) {
     if (sink->buffered_rows() == 0) continue;
     FIRN_CHECK(!claims.empty() || sink->is_rejects(), "rows without a claim on the positions they came from");
     TableBatch table = FreezeRows(*sink, std::move(claims));
+    table.history_policy = HistoryPolicyOf(options_, sink->rule);
     table.behind = std::move(behind);
     if (sink->is_rejects()) {
       FreezeRejected(table);
@@ -480,6 +485,17 @@ Status PipelineWorker::TakeCommitResult() {
   return AfterCommit(std::move(*result));
 }
 
+void PipelineWorker::CloseDetached(const BatchResult& result) {
+  for (const BatchResult::Detached& detached : result.detached) {
+    if (detached.hold) metrics_.CountHistoryChange(detached.table->name(), HistoryPolicy::kHold, 0, 0);
+    for (auto& sink : sinks_.all()) {
+      if (&sink->state != detached.table) continue;
+      sink->Close(detached.reason, detached.hold);
+      OnDetached(*sink);
+    }
+  }
+}
+
 void PipelineWorker::CountCommitted(const BatchResult& result) {
   metrics_.CountBatch(result);
   counters_.rows_committed += static_cast<uint64_t>(result.rows);
@@ -496,13 +512,7 @@ void PipelineWorker::CountCommitted(const BatchResult& result) {
 
 Status PipelineWorker::AfterCommit(BatchResult result) {
   CountCommitted(result);
-  for (const BatchResult::Detached& detached : result.detached) {
-    for (auto& sink : sinks_.all()) {
-      if (&sink->state != detached.table) continue;
-      sink->Close(detached.reason, detached.hold);
-      OnDetached(*sink);
-    }
-  }
+  CloseDetached(result);
   if (result.kind == BatchResult::Kind::kStop) return std::unexpected<Error>(std::move(*result.error));
   if (result.kind == BatchResult::Kind::kForget) {
     reset_wanted_ = !stopping_;
@@ -542,6 +552,7 @@ Status PipelineWorker::AfterCommit(BatchResult result) {
     flushed_everything_ = true;
   }
   RefreshPlans();
+  UpdatePace();
   if (result.rows + result.rejects > 0) {
     LogInfo("committed", {{"rows", result.rows},
                           {"rejects", result.rejects},
@@ -551,6 +562,30 @@ Status PipelineWorker::AfterCommit(BatchResult result) {
                           {"seconds", result.commit_wall_s}});
   }
   return {};
+}
+
+// The home is one table for all workers, so checkpoints step back as commits do.
+void PipelineWorker::UpdatePace() {
+  const CommitPace& pace = committer_.pace();
+  const int64_t now_ms = deps_.clock.WallMs();
+  const int64_t longest_ms = options_.commit_max_age_ms / kIntervalsInMaxAge;
+  const int64_t before_ms = commit_interval_ms_;
+  commit_interval_ms_ = pace.Stretch(options_.commit_interval_ms, longest_ms, now_ms);
+  checkpoint_interval_ms_ = pace.Stretch(options_.checkpoint_interval_ms, longest_ms, now_ms);
+  counters_.commit_interval_effective_ms = commit_interval_ms_;
+  counters_.workers = pace.Workers(now_ms);
+  const int64_t difference_ms = std::abs(commit_interval_ms_ - before_ms);
+  if (before_ms == 0 || difference_ms < before_ms / kPaceToldFraction || difference_ms == 0) return;
+  LogInfo("commit interval follows the number of workers and the time that a commit takes",
+          {{"effective_ms", commit_interval_ms_},
+           {"configured_ms", options_.commit_interval_ms},
+           {"workers", counters_.workers},
+           {"commit_p95_ms", pace.P95Ms()}});
+  if (commit_interval_ms_ == longest_ms) {
+    LogWarning("the commit interval is as long as commit.max_age allows; raise that, use fewer workers, or a faster "
+               "catalog",
+               {{"effective_ms", commit_interval_ms_}});
+  }
 }
 
 Status PipelineWorker::ReleaseWhenFlushed() {

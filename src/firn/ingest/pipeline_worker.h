@@ -75,6 +75,7 @@ class PipelineWorker : public Worker {
   Status OnLost(const stream::PartitionsLost& event);
   Status TakeCommitResult();
   Status AfterCommit(BatchResult result);
+  void CloseDetached(const BatchResult& result);
   void CountCommitted(const BatchResult& result);
   bool FlushWanted() const;
   bool NothingToFlush() const;
@@ -86,6 +87,7 @@ class PipelineWorker : public Worker {
   bool CaughtUp() const;
   Status WatchPartitionsOfOthers();
   void RefreshPlans();
+  void UpdatePace();
   void LetGo(stream::PartitionIndex index);
   Status CheckDeadlines();
   void PublishStatus();
@@ -112,6 +114,7 @@ class PipelineWorker : public Worker {
   void HandleChunk(const stream::RecordChunk& chunk, uint64_t orders_done);
   double PackFullSlabs();
   bool Takes(const Partition& partition, uint64_t orders_done) const;
+  static bool EpochWentBack(const stream::Record& record, Partition& partition);
   void HandleRecord(const stream::Record& record, Partition& partition);
   Sink* SinkFor(const stream::Record& record, Partition& partition, decode::Reject& reject);
   bool WasJudged(const stream::Record& record, const Partition& partition) const;
@@ -154,6 +157,8 @@ class PipelineWorker : public Worker {
   std::string reset_reason_;
   std::optional<Error> fatal_;               // stop after what is decoded is committed (rejects: stop)
   std::map<std::string, uint64_t> dropped_;  // since the last checkpoint
+  int64_t commit_interval_ms_ = 0;      // effective: see CommitPace
+  int64_t checkpoint_interval_ms_ = 0;  // likewise
   int64_t batch_started_ms_ = 0;
   int64_t last_checkpoint_ms_ = 0;
   int64_t last_status_ms_ = 0;

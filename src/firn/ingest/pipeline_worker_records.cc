@@ -12,6 +12,20 @@ bool PipelineWorker::Takes(const Partition& partition, uint64_t orders_done) con
   return partition.started && orders_done >= partition.start_order && !partition.releasing && partition.trouble.empty();
 }
 
+// Along a log epochs never go back. The source asks the brokers about the epoch of the position that it starts from;
+// this sees what comes of a log that was cut and grew again while it was read (an unclean election).
+bool PipelineWorker::EpochWentBack(const stream::Record& record, Partition& partition) {
+  if (record.leader_epoch < 0 || record.leader_epoch >= partition.read.leader_epoch) return false;
+  partition.trouble = fmt::format(
+      "the log was truncated below the position and has grown again: leader epoch {} follows {} at offset {}; decide "
+      "with 'firn positions set' where to go on",
+      record.leader_epoch, partition.read.leader_epoch, record.offset);
+  LogError("partition is paused for all tables; the rest goes on", {{"topic", partition.name.topic},
+                                                                    {"partition", partition.name.partition},
+                                                                    {"error", partition.trouble}});
+  return true;
+}
+
 void PipelineWorker::HandleChunk(const stream::RecordChunk& chunk, uint64_t orders_done) {
   double cpu_before = ThreadCpuSeconds();
   double pack_cpu_s = 0;
@@ -22,6 +36,7 @@ void PipelineWorker::HandleChunk(const stream::RecordChunk& chunk, uint64_t orde
     if (!Takes(partition, orders_done)) continue;
     if (record.offset < partition.read.offset) continue;
     if (fatal_.has_value()) break;
+    if (EpochWentBack(record, partition)) continue;
     HandleRecord(record, partition);
     if (fatal_.has_value()) break;  // rejects: stop; the position stays at this record
     partition.read = stream::Position{record.offset + 1, record.leader_epoch, record.timestamp_ms};

@@ -60,6 +60,7 @@ json HomeToJson(const HomeRecord& home) {
                   {"table_uuid", table.table_uuid.empty() ? json(nullptr) : json(table.table_uuid)},
                   {"state", table.state == ListedState::kAttached ? "attached" : "attaching"}};
     if (table.state == ListedState::kAttaching) entry["clusters"] = MarksToJson(table.marks_at_listing);
+    if (table.sequence_number > 0) entry["sequence_number"] = table.sequence_number;
     tables.push_back(std::move(entry));
   }
   json detached = json::array();
@@ -89,6 +90,7 @@ Result<HomeRecord> HomeFromJson(const json& home_json) {
     if (entry.contains("clusters")) {
       FIRN_ASSIGN(table.marks_at_listing, MarksFromJson(entry.at("clusters")));
     }
+    table.sequence_number = entry.value("sequence_number", int64_t{0});
     home.tables.push_back(std::move(table));
   }
   for (const json& entry : home_json.at("detached")) {
@@ -203,18 +205,6 @@ std::string PositionsProperty(std::string_view pipeline) {
 }
 std::string SourcesProperty(std::string_view pipeline) {
   return fmt::format("firn.sources.{}", pipeline);
-}
-
-ClaimVerdict CompareClaims(const Marks& marks, const Claims& claims) {
-  bool all_done = !claims.empty();
-  bool all_believed = true;
-  for (const auto& [key, claim] : claims) {
-    int64_t stands = OffsetOf(marks, key).value_or(0);
-    all_done = all_done && stands == claim.to.offset;
-    all_believed = all_believed && stands == claim.from;
-  }
-  if (all_done) return ClaimVerdict::kAlreadyDone;
-  return all_believed ? ClaimVerdict::kGo : ClaimVerdict::kMismatch;
 }
 
 ClaimVerdict CompareRejected(const std::map<std::string, Marks>& rejected, const RejectedClaims& claims) {

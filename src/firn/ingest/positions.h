@@ -44,6 +44,9 @@ struct ListedTable {
   std::string table_uuid;  // empty until attached
   ListedState state = ListedState::kAttaching;
   Marks marks_at_listing;  // while attaching
+  // The highest one of this pipeline's commits to it that a checkpoint knew of; 0: none. A map with a lower one was set
+  // back together with its table.
+  int64_t sequence_number = 0;
 };
 
 struct DetachedEntry {

@@ -6,7 +6,6 @@
 #include <map>
 #include <set>
 
-#include "firn/iceberg/manifest/manifest_avro.h"
 #include "firn/ingest/history.h"
 #include "firn/ingest/home.h"
 #include "firn/ingest/rules.h"
@@ -16,70 +15,6 @@ namespace {
 
 std::string PartitionText(const PartitionKey& key, const Mark& mark) {
   return fmt::format("{}/{}", mark.topic, key.partition);
-}
-
-Status RequireCommitted(const Result<MapCommitResult>& result, const std::string& table) {
-  if (!result.has_value()) return std::unexpected<Error>(result.error());
-  if (result->outcome == CommitOutcome::kCommitted || result->outcome == CommitOutcome::kAlreadyDone) return {};
-  return Fail(ErrorCode::kConflict, fmt::format("table '{}': {}", table, result->reason));
-}
-
-// Does what the plan rests on still stand: the same map of the same table, for every partition that is replaced?
-bool StandsAsPlanned(const std::optional<PositionsMap>& planned, const std::optional<PositionsMap>& stands,
-                     const Marks& replaced, bool replace_all) {
-  if (!planned.has_value() || !stands.has_value()) return planned.has_value() == stands.has_value();
-  if (planned->table_uuid != stands->table_uuid) return false;
-  if (replace_all) return planned->marks == stands->marks;
-  return std::all_of(replaced.begin(), replaced.end(), [&](const auto& each) {
-    auto was = planned->marks.find(each.first);
-    auto is = stands->marks.find(each.first);
-    if (was == planned->marks.end() || is == stands->marks.end()) {
-      return was == planned->marks.end() && is == stands->marks.end();
-    }
-    return was->second == is->second;
-  });
-}
-
-// Puts `marks` over the table's map in an empty snapshot: a compare-and-swap on the map that the plan was made from.
-Status OverwriteMarks(MapCommitter& committer, TableState& state, const std::optional<PositionsMap>& planned,
-                      const Marks& marks, const std::string& rules_hash, bool replace_all, std::stop_token stop) {
-  MapCommitRequest request;
-  request.decide = [&](const iceberg::LoadedTable&, const std::optional<PositionsMap>& stands) -> Result<MapDecision> {
-    MapDecision decision;
-    if (stands.has_value()) decision.next = *stands;
-    if (replace_all) decision.next.marks.clear();
-    for (const auto& [key, mark] : marks) decision.next.marks[key] = mark;
-    if (decision.next.rules_hash.empty()) decision.next.rules_hash = rules_hash;
-    if (!StandsAsPlanned(planned, stands, marks, replace_all)) {
-      // An answer of ours may have been lost.
-      bool done = stands.has_value() && stands->marks == decision.next.marks;
-      decision.outcome = done ? CommitOutcome::kAlreadyDone : CommitOutcome::kMismatch;
-      decision.reason = "positions moved meanwhile; stop the workers or run it again";
-    }
-    return decision;
-  };
-  return RequireCommitted(committer.Commit(state, request, stop), state.name());
-}
-
-// The map in the manifest list of the newest surviving snapshot of the pipeline.
-Result<PositionsMap> MapOfNewestSnapshot(const iceberg::LoadedTable& loaded, const std::string& pipeline,
-                                         env::ObjectStore& store) {
-  bool chain_complete = false;
-  const iceberg::Snapshot* newest = NewestSnapshotOf(loaded.metadata, pipeline, chain_complete);
-  if (newest == nullptr) {
-    return Fail(ErrorCode::kNotFound,
-                fmt::format("no snapshot of this pipeline is left, so there is nothing to rewind to; use --continue: "
-                            "table '{}'",
-                            loaded.identifier.ToString()));
-  }
-  FIRN_ASSIGN(std::string bytes, store.Read(newest->manifest_list));
-  FIRN_ASSIGN(iceberg::ManifestListContents list, iceberg::ReadManifestList(bytes));
-  auto found = list.header.find(PositionsProperty(pipeline));
-  if (found == list.header.end()) {
-    return Fail(ErrorCode::kCorruption,
-                fmt::format("the manifest list of snapshot {} carries no positions", newest->snapshot_id));
-  }
-  return PositionsMap::Parse(found->second);
 }
 
 }  // namespace
@@ -136,7 +71,9 @@ Result<std::vector<TablePositions>> PositionsAdmin::FindFedTables(const std::opt
       table.problem = map.error().ToString();
     } else if (map->has_value()) {
       table.map = std::move(*map);
-      Result<HistoryVerdict> verdict = JudgeHistory(loaded->metadata, name, options_.pipeline, *table.map, store_);
+      const ListedTable* listed = table.listed ? home->home->Find(name) : nullptr;
+      Result<HistoryVerdict> verdict = JudgeHistory(loaded->metadata, name, options_.pipeline, *table.map, store_,
+                                                    listed == nullptr ? 0 : listed->sequence_number);
       if (!verdict.has_value()) {
         table.problem = verdict.error().ToString();
       } else if (!verdict->unchanged) {
@@ -215,11 +152,11 @@ Result<std::vector<AdminChange>> PositionsAdmin::Set(const SetRequest& request, 
       if (!table.map.has_value()) continue;
       FIRN_ASSIGN(iceberg::TableIdentifier identifier, iceberg::TableIdentifier::Parse(table.table));
       TableState state(std::move(identifier));
-      FIRN_TRY(OverwriteMarks(committer_, state, table.map, wanted, rules_hash_, false, stop));
+      FIRN_TRY(ReplaceMap(committer_, state, {.planned = table.map, .marks = wanted}, rules_hash_, stop));
     }
   }
   TableState home_state(std::move(home_identifier));
-  FIRN_TRY(OverwriteMarks(committer_, home_state, shown.home, wanted, rules_hash_, false, stop));
+  FIRN_TRY(ReplaceMap(committer_, home_state, {.planned = shown.home, .marks = wanted}, rules_hash_, stop));
   return changes;
 }
 
@@ -261,7 +198,7 @@ Result<std::vector<AdminChange>> PositionsAdmin::SetTable(const std::string& nam
   FIRN_TRY(RequireCommitted(home.Detach(held, stop), home.name()));
   FIRN_ASSIGN(iceberg::TableIdentifier identifier, iceberg::TableIdentifier::Parse(name));
   TableState state(std::move(identifier));
-  Status moved = OverwriteMarks(committer_, state, table->map, wanted, rules_hash_, false, stop);
+  Status moved = ReplaceMap(committer_, state, {.planned = table->map, .marks = wanted}, rules_hash_, stop);
   auto lift = [&](PositionsMap& map) -> Result<bool> {
     for (const DetachedEntry& each : held) {
       const DetachedEntry* before = shown.home->home->FindDetached(name, each.partition);
@@ -276,22 +213,6 @@ Result<std::vector<AdminChange>> PositionsAdmin::SetTable(const std::string& nam
   return changes;
 }
 
-Result<Marks> PositionsAdmin::MarksToResume(const iceberg::LoadedTable& loaded, const PositionsMap& home,
-                                            ResumeMode mode, std::string& note) {
-  if (mode == ResumeMode::kRewind) {
-    FIRN_ASSIGN(PositionsMap map, MapOfNewestSnapshot(loaded, options_.pipeline, store_));
-    note = fmt::format("back to snapshot {}: later records are read again", map.snapshot_id);
-    return map.marks;
-  }
-  FIRN_ASSIGN(std::optional<PositionsMap> stands, MapOf(loaded.metadata, options_.pipeline));
-  if (stands.has_value() && stands->table_uuid == loaded.metadata.table_uuid) {
-    note = "the positions in the table are taken as they stand";
-    return stands->marks;
-  }
-  note = "the table has no positions of its own: it goes on from the home's; what came before is not read again";
-  return home.marks;
-}
-
 Result<std::vector<AdminChange>> PositionsAdmin::Resume(const std::string& table, ResumeMode mode, bool dry_run,
                                                         std::stop_token stop) {
   FIRN_ASSIGN(PipelinePositions shown, Show());
@@ -304,40 +225,21 @@ Result<std::vector<AdminChange>> PositionsAdmin::Resume(const std::string& table
   FIRN_ASSIGN(iceberg::TableIdentifier identifier, iceberg::TableIdentifier::Parse(table));
   TableState state(identifier);
   FIRN_TRY(committer_.Reload(state));
-  std::shared_ptr<const iceberg::LoadedTable> loaded = state.loaded();
-  std::string note;
-  FIRN_ASSIGN(Marks marks, MarksToResume(*loaded, *shown.home, mode, note));
-  FIRN_ASSIGN(std::optional<PositionsMap> stands, MapOf(loaded->metadata, options_.pipeline));
+  FIRN_ASSIGN(ResumePlan plan, PlanResume(*state.loaded(), *shown.home, options_.pipeline, mode, store_));
   std::vector<AdminChange> changes;
-  for (const auto& [key, mark] : marks) {
-    int64_t from = stands.has_value() ? OffsetOf(stands->marks, key).value_or(-1) : -1;
-    changes.push_back({table, PartitionText(key, mark), from, mark.position.offset, note});
+  for (const ResumeStep& step : plan.steps) {
+    std::string note = plan.note;
+    if (step.given_up_from < 0) note += "; rows before may be missing";
+    if (step.given_up_from >= 0 && step.given_up_from < step.to) {
+      note += fmt::format("; rows of offsets {} to {} may be missing", step.given_up_from, step.to);
+    }
+    changes.push_back({table, fmt::format("{}/{}", step.topic, step.partition.partition), step.from, step.to, note});
   }
   if (dry_run) return changes;
-  FIRN_TRY(OverwriteMarks(committer_, state, stands, marks, rules_hash_, true, stop));
-
   FIRN_ASSIGN(iceberg::TableIdentifier home_identifier, iceberg::TableIdentifier::Parse(options_.home_table));
   Home home(committer_, home_identifier, shown.home->rules_hash);
   FIRN_TRY(home.Open(stop));
-  const std::string uuid = loaded->metadata.table_uuid;
-  FIRN_TRY(RequireCommitted(home.Edit(
-                                [&](PositionsMap& map) -> Result<bool> {
-                                  if (ListedTable* listed = map.home->Find(table)) listed->table_uuid = uuid;
-                                  for (DetachedEntry& entry : map.home->detached) {
-                                    if (entry.table == table) entry.hold = false;
-                                  }
-                                  // A table that was not detached yet is made to catch up from its new positions.
-                                  for (const auto& [key, mark] : map.marks) {
-                                    const int64_t own = OffsetOf(marks, key).value_or(0);
-                                    const int64_t low_water = mark.position.offset;
-                                    if (own >= low_water || map.home->FindDetached(table, key)) continue;
-                                    map.home->detached.push_back(DetachedEntry{table, key, mark.topic, "resumed",
-                                                                               clock_.WallMs(), false, low_water});
-                                  }
-                                  return true;
-                                },
-                                {}, stop),
-                            home.name()));
+  FIRN_TRY(CarryOutResume(plan, home, committer_, state, "resumed", stop));
   return changes;
 }
 
@@ -358,7 +260,8 @@ Result<std::vector<AdminChange>> PositionsAdmin::Rebuild(bool dry_run, std::stop
   HomeRecord record;
   for (const TablePositions& table : shown.tables) {
     if (!table.map.has_value()) continue;
-    record.tables.push_back(ListedTable{table.table, table.map->table_uuid, ListedState::kAttached, {}});
+    record.tables.push_back(
+        ListedTable{table.table, table.map->table_uuid, ListedState::kAttached, {}, table.map->sequence_number});
     for (const PartitionKey& key : keys) {
       // A table that does not name the partition has read nothing of it: position 0 (positions.md, section 5.4).
       auto own = table.map->marks.find(key);

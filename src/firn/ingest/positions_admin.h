@@ -1,5 +1,5 @@
-// Positions by hand: what `firn positions show|set|resume|rebuild` do (positions.md). Workers may run meanwhile: every
-// change is a compare-and-swap that they notice.
+// Positions by hand: what `firn positions show|set|move|resume|rebuild` do (positions.md). Workers may run meanwhile:
+// every change is a compare-and-swap that they notice.
 //
 // Each change is planned first; `dry_run` returns the plan and changes nothing.
 #pragma once
@@ -13,6 +13,7 @@
 #include "firn/ingest/map_commit.h"
 #include "firn/ingest/pipeline_options.h"
 #include "firn/ingest/positions.h"
+#include "firn/ingest/resume.h"
 
 namespace firn::ingest {
 
@@ -40,8 +41,6 @@ struct SetRequest {
   std::string topic_id;
 };
 
-enum class ResumeMode : uint8_t { kContinue, kRewind };
-
 struct AdminChange {
   std::string table;
   std::string partition;  // "topic/3"
@@ -49,6 +48,8 @@ struct AdminChange {
   int64_t to = -1;
   std::string note;
 };
+
+struct MoveRequest;
 
 class PositionsAdmin {
  public:
@@ -63,6 +64,9 @@ class PositionsAdmin {
   // left. kConflict as above.
   Result<std::vector<AdminChange>> Resume(const std::string& table, ResumeMode mode, bool dry_run,
                                           std::stop_token stop);
+  // Positions of a topic's copy on another cluster (positions_move.h, with its errors); the old ones stay. Workers must
+  // be stopped: a record that one commits meanwhile is read again.
+  Result<std::vector<AdminChange>> Move(const MoveRequest& request, bool dry_run, std::stop_token stop);
   // A lost home: H[p] = the smallest T[p] of all tables with this pipeline's positions, found in the namespaces of the
   // configured tables. kAlreadyExists: the home is there and readable.
   Result<std::vector<AdminChange>> Rebuild(bool dry_run, std::stop_token stop);
@@ -70,8 +74,6 @@ class PositionsAdmin {
  private:
   Result<std::vector<AdminChange>> SetTable(const std::string& name, const Marks& wanted,
                                             const PipelinePositions& shown, bool dry_run, std::stop_token stop);
-  Result<Marks> MarksToResume(const iceberg::LoadedTable& loaded, const PositionsMap& home, ResumeMode mode,
-                              std::string& note);
   Result<std::vector<TablePositions>> FindFedTables(const std::optional<PositionsMap>& home);
 
   const PipelineOptions& options_;

@@ -6,7 +6,7 @@
 
 #include "firn/base/encoding.h"
 #include "firn/decode/json/kafka_column.h"
-#include "firn/decode/json/structural_index.h"
+#include "firn/decode/json/text_check.h"
 
 namespace firn::ingest {
 namespace {

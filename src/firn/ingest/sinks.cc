@@ -6,7 +6,9 @@
 #include <algorithm>
 
 #include "firn/base/log.h"
+#include "firn/ingest/batch_commit.h"
 #include "firn/ingest/column_sources.h"
+#include "firn/ingest/worker_metrics.h"
 #include "firn/schema/partition.h"
 
 namespace firn::ingest {
@@ -16,6 +18,32 @@ Result<ColumnSourcesById> RememberedSources(const iceberg::TableMetadata& metada
   std::optional<std::string> text = metadata.Property(SourcesProperty(pipeline));
   if (!text.has_value()) return ColumnSourcesById();
   return ParseSources(*text);
+}
+
+// A line a partition would fill the log where there are thousands.
+constexpr int kPartitionsLoggedMax = 50;
+
+void LogAndCountResume(const ResumePlan& plan, const std::string& table, HistoryPolicy policy,
+                       WorkerMetrics& metrics) {
+  int64_t read_again = 0;
+  int64_t given_up = 0;
+  int logged = 0;
+  for (const ResumeStep& step : plan.steps) {
+    const int64_t again = std::max<int64_t>(0, step.read_until - step.to);
+    const int64_t lost = step.given_up_from < 0 ? 0 : std::max<int64_t>(0, step.to - step.given_up_from);
+    read_again += again;
+    given_up += lost;
+    if ((again == 0 && lost == 0 && step.given_up_from >= 0) || ++logged > kPartitionsLoggedMax) continue;
+    LogWarning(again > 0 ? "records are read again" : "rows that are gone are not read again",
+               {{"table", table},
+                {"partition", fmt::format("{}/{}", step.topic, step.partition.partition)},
+                {"from_offset", again > 0 ? step.to : step.given_up_from},
+                {"to_offset", again > 0 ? step.read_until : step.to}});
+  }
+  if (logged > kPartitionsLoggedMax) {
+    LogWarning("further partitions are not listed", {{"table", table}, {"partitions", logged - kPartitionsLoggedMax}});
+  }
+  metrics.CountHistoryChange(table, policy, read_again, given_up);
 }
 
 }  // namespace
@@ -73,10 +101,16 @@ Result<iceberg::CreateTableRequest> CreateRequestOf(const TableRule& rule) {
   return request;
 }
 
-Sinks::Sinks(const PipelineOptions& options, Home& home, MapCommitter& committer, MemoryBudget& memory, Spill& spill)
+HistoryPolicy HistoryPolicyOf(const PipelineOptions& options, const TableRule* rule) {
+  return rule == nullptr ? options.history_policy : rule->history_policy.value_or(options.history_policy);
+}
+
+Sinks::Sinks(const PipelineOptions& options, Home& home, MapCommitter& committer, WorkerMetrics& metrics,
+             MemoryBudget& memory, Spill& spill)
     : options_(options),
       home_(home),
       committer_(committer),
+      metrics_(metrics),
       memory_(memory),
       spill_(spill),
       row_limits_{.row_group_bytes_max = memory.row_group_bytes_max(options.upload_threads)} {}
@@ -132,6 +166,13 @@ Status Sinks::Open(Sink& sink, std::stop_token stop) {
   FIRN_ASSIGN(AttachRequest request, RequestFor(sink));
   FIRN_ASSIGN(AttachResult attached, AttachTable(home_, committer_, sink.state, request, stop));
   if (!attached.attached) {
+    FIRN_ASSIGN(bool resumed, FollowPolicy(sink, attached.hold_reason, stop));
+    if (resumed) {
+      FIRN_ASSIGN(attached, AttachTable(home_, committer_, sink.state, request, stop));
+    }
+  }
+  if (!attached.attached) {
+    if (!sink.hold) metrics_.CountHistoryChange(sink.state.name(), HistoryPolicy::kHold, 0, 0);
     sink.Close(attached.hold_reason, true);
     return {};
   }
@@ -141,6 +182,31 @@ Status Sinks::Open(Sink& sink, std::stop_token stop) {
   sink.hold = false;
   sink.closed_reason.clear();
   return {};
+}
+
+Result<bool> Sinks::FollowPolicy(Sink& sink, std::string& reason, std::stop_token stop) {
+  const HistoryPolicy policy = HistoryPolicyOf(options_, sink.rule);
+  const PositionsMap home_map = home_.map();
+  const bool listed = home_map.home.has_value() && home_map.home->Find(sink.state.name()) != nullptr;
+  if (policy == HistoryPolicy::kHold || !listed || sink.state.loaded() == nullptr) return false;
+  const ResumeMode mode = policy == HistoryPolicy::kRewind ? ResumeMode::kRewind : ResumeMode::kContinue;
+  Result<ResumePlan> plan =
+      PlanResume(*sink.state.loaded(), home_map, options_.pipeline, mode, committer_.store());
+  if (!plan.has_value()) {
+    if (IsTransient(plan.error().code())) return std::unexpected(plan.error());
+    reason += fmt::format("; 'history.policy: {}' cannot be followed: {}", HistoryPolicyName(policy),
+                          plan.error().message());
+    return false;
+  }
+  const std::string why = fmt::format("history changed, {}: {}", HistoryPolicyName(policy), reason);
+  FIRN_TRY(CarryOutResume(*plan, home_, committer_, sink.state, why, stop));
+  LogWarning("the table's history was changed by somebody else; it goes on by its policy",
+             {{"table", sink.state.name()},
+              {"policy", HistoryPolicyName(policy)},
+              {"reason", reason},
+              {"what", plan->note}});
+  LogAndCountResume(*plan, sink.state.name(), policy, metrics_);
+  return true;
 }
 
 Status Sinks::RefreshPlan(Sink& sink) {

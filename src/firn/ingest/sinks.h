@@ -17,11 +17,14 @@
 #include "firn/ingest/memory_budget.h"
 #include "firn/ingest/pipeline_options.h"
 #include "firn/ingest/rejects.h"
+#include "firn/ingest/resume.h"
 #include "firn/ingest/spill.h"
 #include "firn/ingest/table_rows.h"
 #include "firn/ingest/table_state.h"
 
 namespace firn::ingest {
+
+class WorkerMetrics;
 
 // Rows of a slab: what is decoded before it is packed. Its bytes: MemoryBudget::slab_bytes_max, over all tables.
 inline constexpr int64_t kSlabRowsMax = 131'072;
@@ -93,10 +96,12 @@ struct Sink {
 
 class Sinks {
  public:
-  Sinks(const PipelineOptions& options, Home& home, MapCommitter& committer, MemoryBudget& memory, Spill& spill);
+  // `metrics` may be constructed later than this, but before Open.
+  Sinks(const PipelineOptions& options, Home& home, MapCommitter& committer, WorkerMetrics& metrics,
+        MemoryBudget& memory, Spill& spill);
 
-  // Opens or attaches; on success the sink is open, or closed and held. Errors as AttachTable; then it is as it was,
-  // and the caller closes it.
+  // Opens or attaches; on success the sink is open, or closed and held. A table whose history was changed is treated by
+  // its policy. Errors as AttachTable; then it is as it was, and the caller closes it.
   Status Open(Sink& sink, std::stop_token stop);
   // Compiles the plan, the first time or when the table's schema has changed; only while no row is buffered.
   Status RefreshPlan(Sink& sink);
@@ -119,16 +124,22 @@ class Sinks {
  private:
   Status CompilePlan(Sink& sink, std::shared_ptr<const iceberg::LoadedTable> table);
   Result<AttachRequest> RequestFor(const Sink& sink) const;
+  // True: the table has positions again. False: it stays on hold; `reason` is then added to.
+  Result<bool> FollowPolicy(Sink& sink, std::string& reason, std::stop_token stop);
 
   const PipelineOptions& options_;
   Home& home_;
   MapCommitter& committer_;
+  WorkerMetrics& metrics_;
   MemoryBudget& memory_;
   Spill& spill_;
   const TableRows::Limits row_limits_;
   std::vector<std::unique_ptr<Sink>> sinks_;
   std::map<std::string, Sink*> by_name_;
 };
+
+// Of a sink; `rule` null: the rejects table, which follows the pipeline's.
+HistoryPolicy HistoryPolicyOf(const PipelineOptions& options, const TableRule* rule);
 
 // What the configuration's rule makes of a missing table. kInvalidInput: partition or sort text does not fit.
 Result<iceberg::CreateTableRequest> CreateRequestOf(const TableRule& rule);

@@ -61,6 +61,8 @@ struct WorkerStatus {
   int64_t lag_records = -1;  // over the assigned partitions, against what is readable now; -1: not known yet
   int64_t buffered_bytes = 0;  // of rows that wait for the next commit: decoded, packed, spilled
   int32_t assigned_partitions = 0;
+  int64_t commit_interval_effective_ms = 0;  // commit.interval, longer where several workers' commits would collide
+  int64_t workers = 1;                       // of this pipeline, as their commits show them
   int32_t lanes = 0;  // detached tables that catch up at the moment
   std::vector<DetachedTable> detached;
 };

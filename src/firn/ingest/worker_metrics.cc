@@ -108,6 +108,27 @@ void WorkerMetrics::SetMemory(const MemoryBudget& memory, const Spill& spill) {
   spilled_bytes_.Add(static_cast<double>(spill.bytes_written()) - spilled_bytes_.value());
 }
 
+void WorkerMetrics::CountHistoryChange(const std::string& table, HistoryPolicy policy, int64_t read_again,
+                                       int64_t given_up) {
+  const metrics::Labels labels = With(labels_, "table", table);
+  registry_
+      .counter("firn_history_changes_total", "Changes of a table's history by somebody else, by what followed",
+               With(labels, "policy", std::string(HistoryPolicyName(policy))))
+      .Add();
+  if (read_again > 0) {
+    registry_
+        .counter("firn_history_offsets_read_again_total", "Offsets that a changed history makes the worker read again",
+                 labels)
+        .Add(static_cast<double>(read_again));
+  }
+  if (given_up > 0) {
+    registry_
+        .counter("firn_history_offsets_given_up_total",
+                 "Offsets whose rows a changed history has removed, and that are not read again", labels)
+        .Add(static_cast<double>(given_up));
+  }
+}
+
 void WorkerMetrics::CountLaneRecords(uint64_t records) {
   lane_records_.Add(static_cast<double>(records));
 }
@@ -163,6 +184,11 @@ void WorkerMetrics::SetGauges(const WorkerStatus& status, double lag_seconds, do
       static_cast<double>(status.buffered_bytes));
   set("firn_queued_bytes", "Fetched records that wait to be decoded", static_cast<double>(queued_bytes));
   set("firn_assigned_partitions", "Source partitions of this worker", status.assigned_partitions);
+  set("firn_commit_interval_effective_seconds",
+      "Time between commits: commit.interval, longer where those of several workers would collide",
+      static_cast<double>(status.commit_interval_effective_ms) / 1000.0);
+  set("firn_workers", "Workers of the pipeline, as the commits of the last ten minutes show them",
+      static_cast<double>(status.workers));
   set("firn_detached_entries", "Pairs of table and partition that are detached",
       static_cast<double>(status.detached.size()));
   SetDetachedGauges(status);

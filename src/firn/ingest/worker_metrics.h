@@ -9,6 +9,7 @@
 
 #include "firn/decode/json/json_decoder.h"
 #include "firn/decode/reject.h"
+#include "firn/ingest/pipeline_options.h"
 #include "firn/metrics/metrics.h"
 
 namespace firn::ingest {
@@ -31,6 +32,8 @@ class WorkerMetrics {
   // `reason`: rows, bytes, memory.
   void CountEarlyCommit(std::string_view reason);
   void SetMemory(const MemoryBudget& memory, const Spill& spill);
+  // Offsets that are read again, and those whose rows are gone for good, as far as they are known.
+  void CountHistoryChange(const std::string& table, HistoryPolicy policy, int64_t read_again, int64_t given_up);
   void CountLaneRecords(uint64_t records);
   // Gauges; `lag_seconds` and `freshness_seconds` negative: not known yet.
   void SetDetachedGauges(const WorkerStatus& status);

@@ -242,6 +242,33 @@ TEST_F(WorkerTest, DeathBetweenTheTablesCommitAndTheRejectsLosesNoReject) {
   EXPECT_EQ(rejects, 4);
 }
 
+// Found by simulation: H passed rejects of a detached rejects table; those without a table were not written afterwards.
+TEST_F(WorkerTest, ADetachedRejectsTableCatchesUpWithRecordsThatHaveNoTableToo) {
+  PipelineOptions options = MakeOptions();
+  RouteMatch match;
+  match.field_path = {"kind"};
+  match.field_regex = "k.*";
+  options.tables[0].match.push_back(match);
+  options.detach_after_ms = 50;
+  Produce(0, 40);
+  for (int32_t p = 0; p < 4; ++p) log_->Append(p, R"({"id":1000,"kind":"nowhere"})");
+  Produce(40, 40);
+  // The rejects table is attached, and loses its permission when the main table has its rows.
+  std::atomic<int> commits_of_events{0};
+  catalog_.SetFaults([&](CatalogCall call, const TableIdentifier& table) {
+    if (call == CatalogCall::kCommit && table.name == "events") ++commits_of_events;
+    return commits_of_events > 1 && table.name == "p__rejects" ? CatalogFault::kUnauthorized : CatalogFault::kNone;
+  });
+  ExpectCaughtUp(RunOnce(options));
+  catalog_.SetFaults(nullptr);
+  EXPECT_TRUE(CountValues("lake.p__rejects", "offset").empty());
+  ExpectCaughtUp(RunOnce(options));
+  ExpectExactly(80);
+  int rejects = 0;
+  for (const auto& [offset, times] : CountValues("lake.p__rejects", "offset")) rejects += times;
+  EXPECT_EQ(rejects, 4);
+}
+
 TEST_F(WorkerTest, TwoWorkersWithARebalanceInBetween) {
   Produce(0, 400);
   stream::MemorySource first_source(log_);
@@ -347,6 +374,60 @@ TEST_F(WorkerTest, OtherPipelineOnTheSameTopicIsRefused) {
   ExpectCaughtUp(RunOnce(second));
 }
 
+// By that clock and the store's it is told how old a batch is.
+TEST_F(WorkerTest, AClockThatIsNotTheCatalogsIsRefusedAtStart) {
+  for (int64_t skew_ms : {int64_t{-60'000}, int64_t{60'000}}) {
+    env::ManualClock clock(env::SystemClock().WallMs() + skew_ms);
+    iceberg::MemoryCatalog catalog(clock);
+    stream::MemorySource source(log_);
+    source.GiveAll();
+    PipelineOptions options = MakeOptions();
+    const WorkerDependencies parts{catalog, faulty_, source, env::SystemClock(), env::SystemRandom(), registry_};
+    auto worker = Worker::Create(options, parts);
+    ASSERT_TRUE(worker.has_value());
+    auto run = (*worker)->Run({}, true);
+    ASSERT_FALSE(run.has_value()) << skew_ms;
+    EXPECT_EQ(run.error().code(), ErrorCode::kInvalidInput);
+    EXPECT_NE(run.error().message().find("synchronise"), std::string::npos) << run.error().message();
+
+    options.clock_skew_max_ms = 120'000;
+    worker = Worker::Create(options, parts);
+    ASSERT_TRUE(worker.has_value());
+    EXPECT_TRUE((*worker)->Run({}, true).has_value());
+  }
+}
+
+TEST_F(WorkerTest, AnIntervalThatCouldAgeABatchOutIsRefused) {
+  PipelineOptions options = MakeOptions();
+  options.commit_interval_ms = 1000;
+  options.commit_max_age_ms = 4999;
+  stream::MemorySource source(log_);
+  const WorkerDependencies parts{catalog_, faulty_, source, env::SystemClock(), env::SystemRandom(), registry_};
+  EXPECT_EQ(Worker::Create(options, parts).error().code(), ErrorCode::kInvalidInput);
+  options.commit_max_age_ms = 5000;
+  EXPECT_TRUE(Worker::Create(options, parts).has_value());
+}
+
+// Two workers that share a slow catalog step back, and say so.
+TEST_F(WorkerTest, TheIntervalGrowsWithTheWorkersAndTheirCommitTime) {
+  catalog_.SetFaults([](CatalogCall call, const TableIdentifier&) {
+    if (call == CatalogCall::kCommit) std::this_thread::sleep_for(std::chrono::milliseconds(60));
+    return CatalogFault::kNone;
+  });
+  Produce(0, 40);
+  ExpectCaughtUp(RunOnce());
+  PipelineOptions second = MakeOptions();
+  second.worker = "w2";
+  Produce(40, 40);
+  auto run = RunOnce(second);
+  ExpectCaughtUp(run);
+  EXPECT_EQ(run->status.workers, 2);
+  // At least two workers, 60 ms, three times.
+  EXPECT_GE(run->status.commit_interval_effective_ms, 360);
+  EXPECT_GE(registry_.gauge("firn_commit_interval_effective_seconds", "", {{"pipeline", "p"}}).value(), 0.36);
+  EXPECT_EQ(registry_.gauge("firn_workers", "", {{"pipeline", "p"}}).value(), 2);
+}
+
 TEST_F(WorkerTest, TruncatedLogPausesThePartitionAndNamesIt) {
   Produce(0, 80);
   ExpectCaughtUp(RunOnce());
@@ -355,6 +436,34 @@ TEST_F(WorkerTest, TruncatedLogPausesThePartitionAndNamesIt) {
   auto result = RunOnce();
   ASSERT_FALSE(result.has_value());
   EXPECT_EQ(result.error().code(), ErrorCode::kUnavailable);
+}
+
+// One partition's records come with an older leader epoch than those before them; it stops there, for every table.
+TEST_F(WorkerTest, ALeaderEpochThatGoesBackPausesThePartitionAndTheRestGoesOn) {
+  for (int32_t p = 0; p < 4; ++p) log_->SetLeaderEpoch(p, 5);
+  Produce(0, 40);
+  ExpectCaughtUp(RunOnce());
+  for (int32_t p = 0; p < 4; ++p) log_->SetLeaderEpoch(p, 6);
+  Produce(40, 40);
+  log_->SetLeaderEpoch(1, 4);
+  Produce(80, 40);
+  stream::MemorySource source(log_);
+  source.GiveAll();
+  auto worker = MakeWorker(source, MakeOptions());
+  std::stop_source stop;
+  auto run = std::async(std::launch::async, [&] { return worker->Run(stop.get_token(), false); });
+  // Everything but the last ten records of partition 1.
+  for (int i = 0; i < 2000 && worker->status().rows_committed < 70; ++i) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(5));
+  }
+  EXPECT_FALSE(worker->status().ready);
+  EXPECT_NE(worker->status().not_ready_reason.find("truncated"), std::string::npos)
+      << worker->status().not_ready_reason;
+  EXPECT_NE(worker->status().not_ready_reason.find("events/1"), std::string::npos);
+  stop.request_stop();
+  EXPECT_TRUE(run.get().has_value());
+  std::map<int64_t, int> counts = CountValues("lake.events", "id");
+  for (int64_t id = 0; id < 120; ++id) EXPECT_EQ(counts.contains(id), id < 80 || id % 4 != 1) << id;
 }
 
 }  // namespace

@@ -18,7 +18,7 @@ using schema::TypeKind;
 
 constexpr int64_t kSampleValuesMax = 2048;
 // More distinct values than this share of the rows: a dictionary would hold nearly all values once more.
-constexpr double kDistinctShareMax = 0.6;
+constexpr double kDistinctShareMax = 0.5;
 // Delta blocks looked at, and values in each (a miniblock of DELTA_BINARY_PACKED).
 constexpr int64_t kDeltaBlocks = 32;
 constexpr int64_t kDeltaBlockValues = 32;
@@ -44,19 +44,38 @@ uint64_t HashBytes(std::string_view bytes) {
   return Mix(hash ^ tail, 0xE7037ED1A0B428DBULL) | 1;  // 0 marks a free slot
 }
 
-// The bytes of a value; booleans are never asked for.
-std::string_view ValueBytes(const arrow::Array& array, int64_t index) {
-  switch (array.type_id()) {
-    case arrow::Type::STRING:
-    case arrow::Type::BINARY: return static_cast<const arrow::BinaryArray&>(array).GetView(index);
-    default: {
-      const arrow::ArrayData& data = *array.data();
-      size_t width = static_cast<size_t>(data.type->byte_width());
-      const char* base = reinterpret_cast<const char*>(data.buffers[1]->data());
-      return {base + static_cast<size_t>(data.offset + index) * width, width};
+// A leaf array without its type; booleans are never asked for.
+struct RawValues {
+  explicit RawValues(const arrow::Array& array) : length(array.length()) {
+    const arrow::ArrayData& data = *array.data();
+    if (array.null_count() > 0) validity = array.null_bitmap_data();
+    offset = data.offset;
+    if (array.type_id() == arrow::Type::STRING || array.type_id() == arrow::Type::BINARY) {
+      offsets = static_cast<const arrow::BinaryArray&>(array).raw_value_offsets();
+      bytes = reinterpret_cast<const char*>(static_cast<const arrow::BinaryArray&>(array).raw_data());
+    } else if (data.buffers[1] != nullptr) {
+      width = data.type->byte_width();
+      bytes = reinterpret_cast<const char*>(data.buffers[1]->data()) + offset * width;
     }
   }
-}
+
+  bool IsNull(int64_t index) const {
+    if (validity == nullptr) return false;
+    int64_t bit = offset + index;
+    return (validity[bit >> 3] >> (bit & 7) & 1) == 0;
+  }
+  std::string_view Value(int64_t index) const {
+    if (offsets == nullptr) return {bytes + index * width, static_cast<size_t>(width)};
+    return {bytes + offsets[index], static_cast<size_t>(offsets[index + 1] - offsets[index])};
+  }
+
+  int64_t length;
+  int64_t offset = 0;
+  int64_t width = 0;
+  const uint8_t* validity = nullptr;
+  const int32_t* offsets = nullptr;
+  const char* bytes = nullptr;
+};
 
 struct Sample {
   int64_t rows = 0;        // estimated non-null values at hand
@@ -75,28 +94,43 @@ double EstimateDistinct(int64_t seen, int64_t once, int64_t twice, int64_t rows)
   return std::clamp(expected, static_cast<double>(std::min(seen, rows)), static_cast<double>(rows));
 }
 
-Sample TakeSample(const LeafValues& arrays) {
-  int64_t total = 0;
-  for (const auto& array : arrays) total += array->length();
-  Sample sample;
-  if (total == 0) return sample;
-  constexpr size_t kSlots = 2 * kSampleValuesMax;
-  std::vector<uint64_t> hashes(kSlots, 0);
-  std::vector<uint32_t> counts(kSlots, 0);
+// Values spread over the arrays, nulls left out; `looked_at` counts those too.
+std::vector<std::string_view> SampleValues(const LeafValues& arrays, int64_t total, int64_t& looked_at) {
+  std::vector<std::string_view> values;
+  values.reserve(kSampleValuesMax);
   double stride = std::max(1.0, static_cast<double>(total) / kSampleValuesMax);
-  int64_t looked_at = 0, bytes = 0, array_begin = 0;
+  int64_t array_begin = 0;
   size_t current = 0;
+  RawValues array(*arrays[0]);
   uint64_t jitter = 1;  // within each stride, so that periodic data does not deceive; the same in every run
   for (double position = 0; position < static_cast<double>(total); position += stride) {
     jitter = jitter * 6364136223846793005ULL + 1442695040888963407ULL;
     auto index = static_cast<int64_t>(position + stride * static_cast<double>(jitter >> 40) / (1 << 24));
     index = std::min(index, total - 1);
-    while (index >= array_begin + arrays[current]->length()) array_begin += arrays[current++]->length();
+    while (index >= array_begin + array.length) {
+      array_begin += array.length;
+      array = RawValues(*arrays[++current]);
+    }
     ++looked_at;
-    const arrow::Array& array = *arrays[current];
     if (array.IsNull(index - array_begin)) continue;
-    std::string_view value = ValueBytes(array, index - array_begin);
-    ++sample.values;
+    values.push_back(array.Value(index - array_begin));
+    // They lie far from one another: fetched while the next ones are chosen.
+    __builtin_prefetch(values.back().data());
+  }
+  return values;
+}
+
+Sample TakeSample(const LeafValues& arrays) {
+  int64_t total = 0;
+  for (const auto& array : arrays) total += array->length();
+  Sample sample;
+  if (total == 0) return sample;
+  int64_t looked_at = 0, bytes = 0;
+  auto values = SampleValues(arrays, total, looked_at);
+  constexpr size_t kSlots = 2 * kSampleValuesMax;
+  std::vector<uint64_t> hashes(kSlots, 0);
+  std::vector<uint32_t> counts(kSlots, 0);
+  for (std::string_view value : values) {
     bytes += static_cast<int64_t>(value.size());
     uint64_t hash = HashBytes(value);
     size_t slot = hash >> 20 & (kSlots - 1);
@@ -104,6 +138,7 @@ Sample TakeSample(const LeafValues& arrays) {
     hashes[slot] = hash;
     ++counts[slot];
   }
+  sample.values = static_cast<int64_t>(values.size());
   if (sample.values == 0) return sample;
   int64_t seen = 0, once = 0, twice = 0;
   for (uint32_t count : counts) {
@@ -118,8 +153,8 @@ Sample TakeSample(const LeafValues& arrays) {
   return sample;
 }
 
-int64_t IntegerAt(const arrow::Array& array, int64_t index) {
-  std::string_view bytes = ValueBytes(array, index);
+int64_t IntegerAt(const RawValues& array, int64_t index) {
+  std::string_view bytes = array.Value(index);
   int64_t wide = 0;
   if (bytes.size() == 4) {
     int32_t narrow;
@@ -135,14 +170,15 @@ int64_t IntegerAt(const arrow::Array& array, int64_t index) {
 // Mean bits a value that DELTA_BINARY_PACKED needs, from some runs of neighbours.
 double EstimateDeltaBits(const LeafValues& arrays) {
   int64_t blocks = 0, bits = 0;
-  for (const auto& array : arrays) {
-    int64_t step = std::max(kDeltaBlockValues, array->length() / kDeltaBlocks * static_cast<int64_t>(arrays.size()));
-    for (int64_t begin = 0; begin < array->length(); begin += step) {
+  for (const auto& leaf : arrays) {
+    RawValues array(*leaf);
+    int64_t step = std::max(kDeltaBlockValues, array.length / kDeltaBlocks * static_cast<int64_t>(arrays.size()));
+    for (int64_t begin = 0; begin < array.length; begin += step) {
       int64_t previous = 0, count = 0, smallest = INT64_MAX, largest = INT64_MIN;
-      int64_t end = std::min(array->length(), begin + kDeltaBlockValues + 1);
+      int64_t end = std::min(array.length, begin + kDeltaBlockValues + 1);
       for (int64_t i = begin; i < end; ++i) {
-        if (array->IsNull(i)) continue;
-        int64_t value = IntegerAt(*array, i);
+        if (array.IsNull(i)) continue;
+        int64_t value = IntegerAt(array, i);
         if (count++ > 0) {
           auto delta = static_cast<int64_t>(static_cast<uint64_t>(value) - static_cast<uint64_t>(previous));
           smallest = std::min(smallest, delta);
@@ -221,10 +257,10 @@ std::vector<LeafValues> CollectLeaves(const schema::Schema& schema,
 
 EncodingChoice ChooseEncoding(const schema::Type& type, const LeafValues& values, const EncodingRules& rules) {
   if (type.kind() == TypeKind::kBoolean) {
-    return {rules.run_length_booleans && rules.modern_encodings ? Encoding::kRunLength : Encoding::kPlain, 0};
+    bool run_length = rules.run_length_booleans && rules.modern_encodings;
+    return {run_length ? Encoding::kRunLength : Encoding::kPlain, Encoding::kPlain, 0};
   }
   Sample sample = TakeSample(values);
-  if (sample.values == 0) return {Encoding::kDictionary, 0};  // nothing but nulls: it costs nothing, and may yet pay
   bool is_bytes = type.kind() == TypeKind::kString || type.kind() == TypeKind::kBinary;
   if (type.kind() == TypeKind::kDecimal && type.precision() <= 18) sample.value_bytes = type.precision() <= 9 ? 4 : 8;
   double entry_bytes = sample.value_bytes + (is_bytes ? 4 : 0);
@@ -244,10 +280,12 @@ EncodingChoice ChooseEncoding(const schema::Type& type, const LeafValues& values
     otherwise = Encoding::kPlain;
     otherwise_bytes = entry_bytes;
   }
+  // Nothing but nulls: a dictionary costs nothing, and may yet pay.
+  if (sample.values == 0) return {Encoding::kDictionary, otherwise, 0};
   bool small = sample.distinct * entry_bytes <= static_cast<double>(rules.dictionary_bytes_max) / 2;
   bool repeated = sample.distinct <= kDistinctShareMax * static_cast<double>(sample.rows);
   bool cheaper = DictionaryBytesPerValue(sample, entry_bytes) <= otherwise_bytes;
-  return {small && repeated && cheaper ? Encoding::kDictionary : otherwise, sample.value_bytes};
+  return {small && repeated && cheaper ? Encoding::kDictionary : otherwise, otherwise, sample.value_bytes};
 }
 
 }  // namespace firn::parquet

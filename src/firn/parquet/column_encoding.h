@@ -41,7 +41,8 @@ std::vector<LeafValues> CollectLeaves(const schema::Schema& schema,
 
 struct EncodingChoice {
   Encoding encoding = Encoding::kPlain;
-  double value_bytes = 0;  // mean length of a value in the sample
+  Encoding otherwise = Encoding::kPlain;  // instead of a dictionary that outgrows its limit
+  double value_bytes = 0;                 // mean length of a value in the sample
 };
 EncodingChoice ChooseEncoding(const schema::Type& type, const LeafValues& values, const EncodingRules& rules);
 

@@ -1,9 +1,5 @@
 #include "firn/parquet/column_metrics.h"
 
-#include <fmt/format.h>
-#include <parquet/metadata.h>
-#include <parquet/statistics.h>
-
 #include <cmath>
 #include <cstring>
 #include <optional>
@@ -74,48 +70,9 @@ void WidenZero(Value& lower, Value& upper) {
   if (auto* high = std::get_if<double>(&upper); high != nullptr && *high == 0) *high = 0.0;
 }
 
-// What all chunks of one leaf column say together.
-struct Accumulated {
-  int64_t compressed_bytes = 0;
-  int64_t values = 0;
-  int64_t nulls = 0;
-  bool counts_known = true;
-  bool bounds_known = true;
-  Value lower;
-  Value upper;
-
-  void AddBounds(const schema::Type& type, const ::parquet::EncodedStatistics& statistics, int64_t non_nulls) {
-    if (statistics.has_min && statistics.has_max) {
-      Value low = FromStatistic(type, statistics.min());
-      Value high = FromStatistic(type, statistics.max());
-      if (IsNull(low) || IsNull(high)) bounds_known = false;
-      if (!bounds_known) return;
-      WidenZero(low, high);
-      if (IsNull(lower) || CompareValues(low, lower) < 0) lower = std::move(low);
-      if (IsNull(upper) || CompareValues(high, upper) > 0) upper = std::move(high);
-      return;
-    }
-    // Floats without bounds are all NaN, which bounds leave out; other types had a value too long to be kept.
-    bool is_float = type.kind() == TypeKind::kFloat || type.kind() == TypeKind::kDouble;
-    if (non_nulls > 0 && !is_float) bounds_known = false;
-  }
-
-  void Add(const schema::Type& type, const ::parquet::ColumnChunkMetaData& chunk) {
-    compressed_bytes += chunk.total_compressed_size();
-    values += chunk.num_values();
-    auto statistics = chunk.is_stats_set() ? chunk.encoded_statistics() : nullptr;
-    if (statistics == nullptr || !statistics->has_null_count) {
-      counts_known = bounds_known = false;
-      return;
-    }
-    nulls += statistics->null_count;
-    AddBounds(type, *statistics, chunk.num_values() - statistics->null_count);
-  }
-};
-
-void PutBounds(const schema::Type& type, const ColumnMetricsOptions& column, const Accumulated& all, int32_t id,
+void PutBounds(const schema::Type& type, const ColumnMetricsOptions& column, const ColumnTotals& all, int32_t id,
                FileMetrics& metrics) {
-  if (!all.bounds_known || IsNull(all.lower) || IsNull(all.upper)) return;
+  if (IsNull(all.lower) || IsNull(all.upper)) return;
   std::string lower = schema::SerializeSingleValue(type, all.lower);
   std::optional<std::string> upper = schema::SerializeSingleValue(type, all.upper);
   if (column.mode == MetricsMode::kTruncate) {
@@ -128,40 +85,35 @@ void PutBounds(const schema::Type& type, const ColumnMetricsOptions& column, con
 
 }  // namespace
 
-Result<FileMetrics> MetricsOf(const ::parquet::FileMetaData& metadata, const schema::Schema& schema,
-                              const FileLayoutOptions& options, const ValueScan& scan) {
+void ColumnTotals::Add(const schema::Type& type, const ColumnChunkWriter::Finished& chunk) {
+  compressed_bytes += chunk.chunk.compressed_bytes;
+  values += chunk.chunk.num_values;
+  nulls += chunk.nulls;
+  nans += chunk.nans;
+  if (!chunk.bounds.known) return;
+  Value low = FromStatistic(type, chunk.bounds.lower);
+  Value high = FromStatistic(type, chunk.bounds.upper);
+  WidenZero(low, high);
+  if (IsNull(lower) || CompareValues(low, lower) < 0) lower = std::move(low);
+  if (IsNull(upper) || CompareValues(high, upper) > 0) upper = std::move(high);
+}
+
+FileMetrics MetricsOf(const std::vector<ColumnTotals>& totals, const schema::Schema& schema,
+                      const FileLayoutOptions& options) {
   FileMetrics metrics;
-  metrics.record_count = metadata.num_rows();
   auto leaves = schema::LeafColumns(schema);
-  if (static_cast<int>(leaves.size()) != metadata.num_columns()) {
-    return Fail(ErrorCode::kInternal, fmt::format("the file has another number of columns than the schema: {} and {}",
-                                                  metadata.num_columns(), leaves.size()));
-  }
-  std::vector<Accumulated> columns(leaves.size());
-  for (int group = 0; group < metadata.num_row_groups(); ++group) {
-    auto row_group = metadata.RowGroup(group);
-    for (size_t i = 0; i < leaves.size(); ++i) {
-      auto chunk = row_group->ColumnChunk(static_cast<int>(i));
-      columns[i].Add(*leaves[i].field->type, *chunk);
-      if (i > 0) continue;
-      int64_t start = chunk->data_page_offset();
-      if (chunk->has_dictionary_page()) start = std::min(start, chunk->dictionary_page_offset());
-      metrics.split_offsets.push_back(start);
-    }
-  }
   for (size_t i = 0; i < leaves.size(); ++i) {
     int32_t id = leaves[i].field->id.value();
     auto found = options.metrics.find(id);
     const auto& column = found != options.metrics.end() ? found->second : options.default_metrics;
-    metrics.column_sizes[id] = columns[i].compressed_bytes;
-    if (column.mode == MetricsMode::kNone || !columns[i].counts_known) continue;
-    metrics.value_counts[id] = columns[i].values;
-    metrics.null_value_counts[id] = columns[i].nulls;
-    if (auto nans = scan.nan_counts().find(id); nans != scan.nan_counts().end()) {
-      metrics.nan_value_counts[id] = nans->second;
-    }
+    metrics.column_sizes[id] = totals[i].compressed_bytes;
+    if (column.mode == MetricsMode::kNone) continue;
+    metrics.value_counts[id] = totals[i].values;
+    metrics.null_value_counts[id] = totals[i].nulls;
+    TypeKind kind = leaves[i].field->type->kind();
+    if (kind == TypeKind::kFloat || kind == TypeKind::kDouble) metrics.nan_value_counts[id] = totals[i].nans;
     if (column.mode != MetricsMode::kCounts && !leaves[i].in_list_or_map) {
-      PutBounds(*leaves[i].field->type, column, columns[i], id, metrics);
+      PutBounds(*leaves[i].field->type, column, totals[i], id, metrics);
     }
   }
   return metrics;

@@ -1,23 +1,36 @@
-// Column metrics of a written file, as a manifest entry keeps them (spec: "Manifests", data_file 108 to 128).
+// Column metrics of a written file, as a manifest entry keeps them (spec: "Manifests", data_file 108 to 128), from what
+// the column writers counted over every value.
 //
-// Counts and bounds come from the column chunks' statistics, which Arrow computes over every value; NaNs from
-// ValueScan. Where a chunk has no minimum or maximum (a value of more than 4 KiB) the file has no bound: left out,
-// never guessed.
+// Values and a pure function. Bounds are exact here; modes and truncation are applied at the end, so that a long value
+// has a bound too.
 #pragma once
 
-#include "firn/base/error.h"
-#include "firn/parquet/file_layout.h"
-#include "firn/parquet/value_scan.h"
-#include "firn/schema/type.h"
+#include <cstdint>
+#include <vector>
 
-namespace parquet {
-class FileMetaData;
-}
+#include "firn/base/error.h"
+#include "firn/parquet/column_chunk_writer.h"
+#include "firn/parquet/file_layout.h"
+#include "firn/schema/type.h"
+#include "firn/schema/value.h"
 
 namespace firn::parquet {
 
-// `metadata` has the leaf columns of `schema`, in order. Fills everything but file_size_in_bytes.
-Result<FileMetrics> MetricsOf(const ::parquet::FileMetaData& metadata, const schema::Schema& schema,
-                              const FileLayoutOptions& options, const ValueScan& scan);
+// What all chunks of one leaf column say together.
+struct ColumnTotals {
+  int64_t compressed_bytes = 0;
+  int64_t values = 0;  // nulls and NaNs included
+  int64_t nulls = 0;
+  int64_t nans = 0;
+  schema::Value lower;  // null: no value but NaN
+  schema::Value upper;
+
+  void Add(const schema::Type& type, const ColumnChunkWriter::Finished& chunk);
+};
+
+// `totals` by leaf column of `schema`, in order. Fills everything but record_count, file_size_in_bytes and
+// split_offsets.
+FileMetrics MetricsOf(const std::vector<ColumnTotals>& totals, const schema::Schema& schema,
+                      const FileLayoutOptions& options);
 
 }  // namespace firn::parquet

@@ -1,10 +1,11 @@
 // Random schemas, rows and options through the writer: the values read back are those written, the metrics are those
-// counted while the rows were made.
+// counted while the rows were made, and what the file says about its pages is what Arrow's readers find in them.
 #include <arrow/compare.h>
 #include <arrow/record_batch.h>
 
 #include <cmath>
 
+#include "firn/parquet/file_truth_for_test.h"
 #include "firn/parquet/parquet_file_for_test.h"
 #include "firn/parquet/random_rows_for_test.h"
 #include "firn/schema/bounds.h"
@@ -80,6 +81,17 @@ void ExpectMetrics(const FileMetrics& metrics, const FileLayoutOptions& options,
   EXPECT_LT(column_bytes, metrics.file_size_in_bytes);
 }
 
+void ExpectRows(const ParquetFileForTest& file, const schema::Schema& schema,
+                const std::vector<std::shared_ptr<arrow::RecordBatch>>& batches) {
+  auto expected = *arrow::Table::FromRecordBatches(columnar::ToArrowSchema(schema), batches);
+  auto actual = file.Read();
+  ASSERT_NE(actual, nullptr);
+  ASSERT_TRUE(actual->ValidateFull().ok());
+  EXPECT_TRUE(actual->schema()->Equals(*expected->schema(), /*check_metadata=*/false))
+      << actual->schema()->ToString() << expected->schema()->ToString();
+  EXPECT_TRUE(actual->Equals(*expected, arrow::EqualOptions::Defaults().nans_equal(true).signed_zeros_equal(false)));
+}
+
 class FileLayoutProperty : public ::testing::TestWithParam<int> {};
 
 TEST_P(FileLayoutProperty, ValuesComeBackAndMetricsAreTrue) {
@@ -103,19 +115,80 @@ TEST_P(FileLayoutProperty, ValuesComeBackAndMetricsAreTrue) {
     EXPECT_EQ(file->metrics.record_count, total);
     EXPECT_EQ(file->metrics.file_size_in_bytes, static_cast<int64_t>(file->bytes.size()));
     ExpectMetrics(file->metrics, options, rows);
-
-    auto expected = *arrow::Table::FromRecordBatches(columnar::ToArrowSchema(rows.schema()), batches);
-    auto actual = file->Read();
-    ASSERT_NE(actual, nullptr);
-    ASSERT_TRUE(actual->ValidateFull().ok());
-    EXPECT_TRUE(actual->schema()->Equals(*expected->schema(), /*check_metadata=*/false))
-        << actual->schema()->ToString() << expected->schema()->ToString();
-    EXPECT_TRUE(actual->Equals(*expected, arrow::EqualOptions::Defaults().nans_equal(true).signed_zeros_equal(false)));
+    ExpectRows(*file, rows.schema(), batches);
+    ExpectTruth(*file, options);
     if (HasFailure()) return;
   }
 }
 
 INSTANTIATE_TEST_SUITE_P(Seeds, FileLayoutProperty, ::testing::Range(0, 8));
+
+// Every way in which structs, lists and maps can lie in one another, `depth` of them, each optional or required.
+void NestedTypes(int depth, int32_t& id, std::vector<schema::TypePtr>& out) {
+  auto text = schema::Type::Primitive(schema::TypeKind::kString);
+  if (depth == 0) {
+    out = {text, schema::Type::Primitive(schema::TypeKind::kLong)};
+    return;
+  }
+  std::vector<schema::TypePtr> inner;
+  NestedTypes(depth - 1, id, inner);
+  for (const auto& type : inner) {
+    for (bool required : {false, true}) {
+      auto field = [&](std::string name, schema::TypePtr of) {
+        return schema::Field{FieldId{++id}, std::move(name), std::move(of), required};
+      };
+      out.push_back(schema::Type::Struct({field("a", type), field("b", text)}));
+      out.push_back(schema::Type::List(field("element", type)));
+      schema::Field key{FieldId{++id}, "key", text, true};
+      out.push_back(schema::Type::Map(std::move(key), field("value", type)));
+    }
+  }
+}
+
+// Field ids again, so that a schema made of shared types has each of them once.
+schema::TypePtr WithFreshIds(const schema::TypePtr& type, int32_t& id) {
+  if (type->is_primitive()) return type;
+  std::vector<schema::Field> fields = type->fields();
+  for (auto& field : fields) {
+    field.id = FieldId{++id};
+    field.type = WithFreshIds(field.type, id);
+  }
+  if (type->kind() == schema::TypeKind::kStruct) return schema::Type::Struct(std::move(fields));
+  if (type->kind() == schema::TypeKind::kList) return schema::Type::List(std::move(fields[0]));
+  return schema::Type::Map(std::move(fields[0]), std::move(fields[1]));
+}
+
+TEST(FileLayoutNesting, EveryShape) {
+  std::vector<schema::TypePtr> types;
+  int32_t id = 0;
+  for (int depth = 1; depth <= 3; ++depth) {
+    std::vector<schema::TypePtr> of_depth;
+    NestedTypes(depth, id, of_depth);
+    types.insert(types.end(), of_depth.begin(), of_depth.end());
+  }
+  constexpr size_t kColumns = 12;
+  for (size_t begin = 0; begin < types.size(); begin += kColumns) {
+    schema::Schema schema;
+    int32_t next_id = 0;
+    for (size_t i = begin; i < std::min(types.size(), begin + kColumns); ++i) {
+      FieldId field_id{++next_id};
+      schema.fields.push_back({field_id, "c" + std::to_string(i), WithFreshIds(types[i], next_id), i % 3 == 0});
+    }
+    SCOPED_TRACE("types from " + std::to_string(begin) + ": " + types[begin]->ToString());
+    RandomRows rows(begin, schema);
+    auto batch = rows.MakeBatch(300);
+    FileLayoutOptions options;
+    options.page_version = begin % 2 == 0 ? 1 : 2;
+    options.page_rows_max = 70;
+    options.page_checksum = true;
+    std::vector<std::shared_ptr<arrow::RecordBatch>> batches = {batch->Slice(0, 99), batch->Slice(99)};
+    auto file = WriteParquet(schema, options, batches);
+    ASSERT_TRUE(file.has_value()) << file.error().ToString();
+    ExpectRows(*file, schema, batches);
+    ExpectTruth(*file, options);
+    if (HasFailure()) return;
+  }
+}
 
 }  // namespace
 }  // namespace firn::parquet

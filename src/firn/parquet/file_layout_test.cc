@@ -453,8 +453,9 @@ TEST(FileLayoutMetrics, BoundsAreShortenedAndNeverTooSmall) {
   EXPECT_FALSE(metrics.upper_bounds.contains(2));
   EXPECT_EQ(metrics.lower_bounds.at(3), std::string(16, '\x01'));
   EXPECT_FALSE(metrics.upper_bounds.contains(3));
-  // Beyond what the file's own statistics keep: left out, the counts stay.
-  EXPECT_FALSE(metrics.lower_bounds.contains(4) || metrics.upper_bounds.contains(4));
+  // Longer than what the file's own statistics keep: the metrics come from the values all the same.
+  EXPECT_EQ(metrics.lower_bounds.at(4), "xxxxx");
+  EXPECT_EQ(metrics.upper_bounds.at(4), "xxxxxxxxxxxxxxxy");
   EXPECT_EQ(metrics.value_counts.at(4), 2);
   EXPECT_EQ(metrics.lower_bounds.at(5), uuid);
   EXPECT_EQ(metrics.upper_bounds.at(5), uuid);

@@ -123,21 +123,6 @@ bool SameLayout(const arrow::DataType& a, const arrow::DataType& b) {
   return true;
 }
 
-std::shared_ptr<arrow::ArrayData> WithType(const std::shared_ptr<arrow::ArrayData>& data,
-                                           const std::shared_ptr<arrow::DataType>& type) {
-  auto copy = data->Copy();
-  copy->type = type;
-  for (size_t i = 0; i < copy->child_data.size(); ++i) {
-    const auto& field = type->field(static_cast<int>(i));
-    copy->child_data[i] = WithType(data->child_data[i], field->type());
-    if (!field->nullable()) {
-      copy->child_data[i]->buffers[0] = nullptr;
-      copy->child_data[i]->null_count = 0;
-    }
-  }
-  return copy;
-}
-
 }  // namespace
 
 Result<std::shared_ptr<GroupNode>> ToParquetSchema(const schema::Schema& schema) {
@@ -162,17 +147,6 @@ Status CheckLayout(const arrow::RecordBatch& batch, const arrow::Schema& write_s
                                                       wanted.name(), wanted.type()->ToString(), type.ToString()));
   }
   return {};
-}
-
-std::shared_ptr<arrow::RecordBatch> WithWriteTypes(const arrow::RecordBatch& batch,
-                                                   const std::shared_ptr<arrow::Schema>& write_schema) {
-  std::vector<std::shared_ptr<arrow::ArrayData>> columns;
-  for (int i = 0; i < batch.num_columns(); ++i) {
-    const auto& wanted = write_schema->field(i)->type();
-    const auto& column = batch.column_data(i);
-    columns.push_back(wanted->num_fields() == 0 ? column : WithType(column, wanted));
-  }
-  return arrow::RecordBatch::Make(write_schema, batch.num_rows(), std::move(columns));
 }
 
 }  // namespace firn::parquet

@@ -36,6 +36,12 @@ Float RandomFloat(int64_t draw) {
 RandomRows::RandomRows(uint64_t seed) : random_(seed) {
   int64_t columns = 1 + Below(6);
   for (int64_t i = 0; i < columns; ++i) schema_.fields.push_back(RandomField("c" + std::to_string(i), 0));
+  Prepare();
+}
+
+RandomRows::RandomRows(uint64_t seed, schema::Schema schema) : random_(seed), schema_(std::move(schema)) { Prepare(); }
+
+void RandomRows::Prepare() {
   builder_ = std::make_unique<columnar::RowBuilder>(schema_);
   constexpr int32_t kVarieties[] = {1, 3, 40, 5'000, 1 << 30};
   for (const auto& leaf : schema::LeafColumns(schema_)) {

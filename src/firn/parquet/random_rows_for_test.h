@@ -26,6 +26,7 @@ struct LeafTruth {
 class RandomRows {
  public:
   explicit RandomRows(uint64_t seed);
+  RandomRows(uint64_t seed, schema::Schema schema);
 
   const schema::Schema& schema() const { return schema_; }
   std::shared_ptr<arrow::RecordBatch> MakeBatch(int64_t rows);
@@ -35,6 +36,7 @@ class RandomRows {
   int64_t Below(int64_t bound) { return static_cast<int64_t>(random_() % static_cast<uint64_t>(bound)); }
   bool Chance(double share) { return static_cast<double>(random_() >> 11) < share * 9007199254740992.0; }
 
+  void Prepare();
   schema::TypePtr RandomPrimitive();
   schema::TypePtr RandomType(int depth);
   schema::Field RandomField(std::string name, int depth);

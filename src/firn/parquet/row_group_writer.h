@@ -1,52 +1,69 @@
-// RowGroupWriter: Arrow's Parquet writer behind one narrow interface without exceptions, with the sizes of the open row
-// group, which parquet::arrow::FileWriter itself does not show.
+// RowGroupWriter: all columns of the open row group, and the groups before it, already written.
 //
-// Owned by one FileLayout. Destroying it without Close writes nothing more into the sink.
+// Owned by one FileLayout and its thread. Destroying it without Close writes nothing more into the sink.
 #pragma once
 
 #include <cstdint>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "firn/base/error.h"
-#include "firn/parquet/file_layout.h"
+#include "firn/parquet/column_chunk_writer.h"
+#include "firn/parquet/column_metrics.h"
+#include "firn/parquet/file_footer.h"
+#include "firn/parquet/file_output.h"
+#include "firn/parquet/leaf_shape.h"
+#include "firn/parquet/page_compressor.h"
 
 namespace arrow {
 class RecordBatch;
-class Schema;
-}  // namespace arrow
-
-namespace parquet {
-class FileMetaData;
-class WriterProperties;
-namespace schema {
-class GroupNode;
 }
-}  // namespace parquet
 
 namespace firn::parquet {
 
 class RowGroupWriter {
  public:
   struct Shape {
+    std::vector<LeafShape> leaves;
     std::shared_ptr<::parquet::schema::GroupNode> parquet_schema;
-    std::shared_ptr<arrow::Schema> arrow_schema;
-    std::shared_ptr<::parquet::WriterProperties> properties;
-    std::string schema_json;  // stored as "iceberg.schema"
+    std::string schema_json;
   };
-  static Result<std::unique_ptr<RowGroupWriter>> Open(Shape shape, ByteSink sink);
-  virtual ~RowGroupWriter() = default;
+  // `columns`: one a leaf.
+  RowGroupWriter(Shape shape, const std::vector<ColumnOptions>& columns, std::unique_ptr<PageCompressor> compressor,
+                 ByteSink sink);
 
-  // Adds rows to the open row group; after EndRowGroup to a new one.
-  virtual Status Write(const arrow::RecordBatch& batch) = 0;
-  virtual void EndRowGroup() = 0;
-  virtual Result<std::shared_ptr<::parquet::FileMetaData>> Close() = 0;
+  Status Open();
+  // Adds rows [begin, end) of a batch to the open row group; after EndRowGroup to a new one.
+  Status Write(const arrow::RecordBatch& batch, int64_t begin, int64_t end);
+  Status EndRowGroup();
+  Status Close();
 
-  virtual int64_t bytes_written() const = 0;           // into the sink
-  virtual int64_t row_group_rows() const = 0;
-  virtual int64_t row_group_page_bytes() const = 0;    // finished pages of the open row group, compressed
-  virtual int64_t row_group_plain_bytes() const = 0;   // the same before compression
-  virtual int64_t row_group_value_bytes() const = 0;   // encoded or not, not in a page yet
+  int64_t bytes_written() const { return out_.position(); }
+  int64_t rows() const { return rows_; }                        // of the open row group
+  int64_t stored_bytes() const { return Sum(&ColumnChunkWriter::stored_bytes); }              // its finished pages
+  int64_t uncompressed_bytes() const { return Sum(&ColumnChunkWriter::uncompressed_bytes); }  // the same before
+  int64_t open_bytes() const { return Sum(&ColumnChunkWriter::open_bytes); }                  // not in a page yet
+  int64_t held_bytes() const { return Sum(&ColumnChunkWriter::held_bytes); }                  // memory of all that
+
+  // By leaf, over all row groups written.
+  const std::vector<ColumnTotals>& totals() const { return totals_; }
+  const std::vector<int64_t>& row_group_offsets() const { return row_group_offsets_; }
+  int64_t rows_written() const { return rows_written_; }
+
+ private:
+  int64_t Sum(int64_t (ColumnChunkWriter::*bytes)() const) const;
+
+  const std::vector<LeafShape> leaves_;
+  FileFooter footer_;
+  std::unique_ptr<PageCompressor> compressor_;
+  FileOutput out_;
+  PageScratch scratch_;
+  std::vector<std::unique_ptr<ColumnChunkWriter>> columns_;
+  std::vector<ColumnTotals> totals_;
+  std::vector<int64_t> row_group_offsets_;
+  int64_t rows_ = 0;
+  int64_t rows_written_ = 0;
 };
 
 }  // namespace firn::parquet

@@ -2,8 +2,8 @@
 //
 // One OS thread; reads catalog and store, writes nothing, and must be given ones without faults. Check may be called at
 // any instant at which nothing is half done in them, as often as wanted: data files are parsed once a path, positions
-// and rows are compared with those of the Check before. What it takes for granted: a table's rows carry "id" (long), the
-// id in LogHistory, and may carry "p" (int) and "o" (long); a record's table is ProducedRecord::table.
+// and rows are compared with those of the Check before. What it takes for granted: a table's rows carry "id" (long),
+// the id in LogHistory, and may carry "p" (int) and "o" (long); a record's table is ProducedRecord::table.
 #pragma once
 
 #include <cstdint>
@@ -43,6 +43,7 @@ enum class ViolationCode : uint8_t {
   kMissingFile,
   kWrongFileSize,
   kWrongRecordCount,
+  kWrongBounds,       // of the column "id"
   kFileListedTwice,
   kUnreadable,        // a table, a manifest, a file, a map
   kTableMissing,
@@ -94,7 +95,8 @@ struct Expectation {
 };
 
 struct CheckReport {
-  std::vector<Violation> violations;  // at most kViolationsMax are kept
+  std::vector<Violation> violations;  // the first kViolationsKeptMax of each code
+  std::map<ViolationCode, int64_t> by_code;
   int64_t violation_count = 0;
   int64_t rows = 0;
   int64_t rejects = 0;
@@ -105,7 +107,7 @@ struct CheckReport {
   bool ok() const { return violation_count == 0; }
   std::string ToString() const;
 };
-inline constexpr size_t kViolationsMax = 50;
+inline constexpr int64_t kViolationsKeptMax = 10;
 
 class Checker {
  public:
@@ -117,6 +119,9 @@ class Checker {
   CheckReport Check(const Expectation& expectation, bool finished);
   // What the next Check may not be compared with (after a rollback, a rewind): the rows seen so far.
   void ForgetSeen(const std::string& table);
+  // Somebody decides that the table goes on at `positions` without what it lacks now (resume --continue, positions
+  // set): the records below that are missing go into `expectation`. What is there has to stay.
+  void GiveUpMissing(const std::string& table, const ingest::Marks& positions, Expectation& expectation);
 
  private:
   struct Impl;

@@ -67,11 +67,12 @@ std::string ForeignHands::NewName(const Live& live, const std::string& suffix) {
   return fmt::format("{}/foreign/{}{}", live.metadata->location, server_.MakeUuid(), suffix);
 }
 
-bool ForeignHands::Commit(const Live& live, std::vector<ManifestEntry> entries, const std::string& operation) {
+bool ForeignHands::Commit(const Live& live, std::vector<ManifestEntry> entries, const std::string& operation,
+                          bool without_parent) {
   const TableMetadata& base = *live.metadata;
   Snapshot snapshot;
   snapshot.snapshot_id = SnapshotId{static_cast<int64_t>(random_.Next64() >> 1)};
-  snapshot.parent_snapshot_id = base.current_snapshot_id;
+  if (!without_parent) snapshot.parent_snapshot_id = base.current_snapshot_id;
   snapshot.sequence_number = base.last_sequence_number + 1;
   snapshot.timestamp_ms = std::max(clock_.WallMs(), base.last_updated_ms);
   snapshot.schema_id = base.current_schema_id;
@@ -102,7 +103,8 @@ bool ForeignHands::Commit(const Live& live, std::vector<ManifestEntry> entries, 
   auto done = server_.CommitTable(
       live.identifier, {},
       {iceberg::AddSnapshot{snapshot}, iceberg::SetSnapshotRef{std::string(iceberg::kMainBranch), main}});
-  FIRN_CHECK(done.has_value(), fmt::format("the catalog's truth refused a foreign commit: {}", done.error().ToString()));
+  FIRN_CHECK(done.has_value(),
+             fmt::format("the catalog's truth refused a foreign commit: {}", done.error().ToString()));
   return true;
 }
 
@@ -240,6 +242,17 @@ bool ForeignHands::Drop(const std::string& table) {
   FIRN_CHECK(server_.DropTable(live.identifier).has_value(), "a table that is there could not be dropped");
   expectation_.unchecked_tables.insert(table);
   return true;
+}
+
+bool ForeignHands::Replace(const std::string& table) {
+  Live live;
+  if (!Open(table, live)) return false;
+  faults_.Note(FaultKind::kForeignCreateOrReplace, table);
+  const std::set<int64_t> ids = IdsIn(live.entries);
+  expectation_.may_be_absent[table].insert(ids.begin(), ids.end());
+  expectation_.positions_may_go_back.insert(table);
+  forget_seen_(table);
+  return Commit(live, {}, "overwrite", true);
 }
 
 }  // namespace firn::sim

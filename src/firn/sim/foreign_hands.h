@@ -41,6 +41,7 @@ class ForeignHands {
   bool RemovePositions(const std::string& table, const std::string& property);
   bool RestorePositions(const std::string& table, const std::string& property);  // to an older value
   bool Drop(const std::string& table);
+  bool Replace(const std::string& table);  // CREATE OR REPLACE: the same table, a history that begins anew, no rows
 
  private:
   struct Live {
@@ -49,7 +50,8 @@ class ForeignHands {
     std::vector<iceberg::ManifestEntry> entries;
   };
   bool Open(const std::string& table, Live& live);
-  bool Commit(const Live& live, std::vector<iceberg::ManifestEntry> entries, const std::string& operation);
+  bool Commit(const Live& live, std::vector<iceberg::ManifestEntry> entries, const std::string& operation,
+              bool without_parent = false);
   std::set<int64_t> IdsIn(const std::vector<iceberg::ManifestEntry>& entries);
   const std::set<int64_t>& IdsOfFile(const std::string& path);
   std::string NewName(const Live& live, const std::string& suffix);

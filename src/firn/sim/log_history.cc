@@ -8,6 +8,18 @@
 
 namespace firn::sim {
 
+std::string_view ValueShapeName(ValueShape shape) {
+  switch (shape) {
+    case ValueShape::kRow: return "row";
+    case ValueShape::kMalformed: return "malformed";
+    case ValueShape::kWrongType: return "wrong_type";
+    case ValueShape::kTombstone: return "tombstone";
+    case ValueShape::kEmpty: return "empty";
+    case ValueShape::kUnroutable: return "unroutable";
+  }
+  return "?";
+}
+
 std::string_view RemovalName(Removal removal) {
   switch (removal) {
     case Removal::kNone: return "none";

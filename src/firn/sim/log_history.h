@@ -26,6 +26,8 @@ enum class ValueShape : uint8_t {
   kUnroutable,  // valid, but "table" names none
 };
 
+std::string_view ValueShapeName(ValueShape shape);
+
 enum class RecordFate : uint8_t { kOpen, kCommitted, kAborted };
 enum class Removal : uint8_t { kNone, kCompacted, kTruncated, kRetention, kTopicDeleted };
 std::string_view RemovalName(Removal removal);

@@ -78,7 +78,8 @@ void SimBroker::ShareOut() {
 
 void SimBroker::CreateTopic(const std::string& topic, int32_t partitions) {
   if (topics_.contains(topic)) return;
-  topics_[topic] = Topic{fmt::format("{}-id-{}", topic, next_topic_++), std::vector<SimLog>(static_cast<size_t>(partitions))};
+  topics_[topic] = Topic{fmt::format("{}-id-{}", topic, next_topic_++),
+                         std::vector<SimLog>(static_cast<size_t>(std::max(partitions, 0)))};
   for (int32_t i = 0; i < partitions; ++i) Measure(topic, i);
   ShareOut();
 }
@@ -130,7 +131,8 @@ int64_t SimBroker::Produce(const std::string& topic, int32_t partition, const Pr
   LogEntry entry;
   entry.timestamp_ms = production.timestamp_ms >= 0 ? production.timestamp_ms : clock_.WallMs();
   entry.key = production.key;
-  entry.value = ValueOf(production.shape, history_.next_id(), partition, record.offset, record.table,
+  entry.value = ValueOf(production.shape, history_.next_id(), partition, record.offset,
+                        production.routing_text.empty() ? record.table : production.routing_text,
                         production.extra_members);
   record.value_hash = HashOf(entry.value);
   entry.id = history_.Produced(std::move(record)).id;

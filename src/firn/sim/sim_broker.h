@@ -1,8 +1,8 @@
 // SimBroker: one simulated Kafka cluster: topics, their logs, transactions, the pipeline's consumer group, outages.
 //
 // One OS thread, no sleeping: every call is one instant of the simulated clock. The world drives what producers and
-// operators do; SimSource is how a pipeline sees it. Every change is told to LogHistory, every fault noted in SimFaults.
-// A topic that was deleted and made again has a new id; logs and history of the old one stay in LogHistory.
+// operators do; SimSource is how a pipeline sees it. LogHistory is told every change, SimFaults every fault. A topic
+// that was deleted and made again has a new id; what the old one held stays in LogHistory.
 #pragma once
 
 #include <cstdint>
@@ -31,7 +31,8 @@ struct SimBrokerOptions {
 
 // What a producer sends. The value is made by ValueOf, with the offset that the record gets.
 struct Production {
-  std::string table;  // in the value, for routing by field
+  std::string table;         // where the rules send it
+  std::string routing_text;  // the value's member "table"; empty: the table
   ValueShape shape = ValueShape::kRow;
   std::optional<std::string> key;
   std::string extra_members;  // ",\"kind\":\"k1\""

@@ -14,7 +14,7 @@ using iceberg::TableMetadata;
 LoadedTable CatalogServer::Show(const TableIdentifier& identifier, const Entry& entry) const {
   LoadedTable shown{identifier, fmt::format("memory:///{}/{}.json", identifier.ToString(), entry.version),
                     entry.metadata, {}};
-  if (!without_history_) return shown;
+  if (!without_history_ || history_shown_) return shown;
   TableMetadata& metadata = shown.metadata;
   std::erase_if(metadata.snapshots, [&](const iceberg::Snapshot& snapshot) {
     return snapshot.snapshot_id != metadata.current_snapshot_id;
@@ -59,7 +59,12 @@ Result<LoadedTable> CatalogServer::CommitTable(const TableIdentifier& identifier
   auto found = tables_.find(identifier);
   if (found == tables_.end()) return Fail(ErrorCode::kNotFound, "no such table");
   Entry& entry = found->second;
-  for (const auto& requirement : requirements) FIRN_TRY(iceberg::CheckRequirement(requirement, &entry.metadata));
+  for (const auto& requirement : requirements) {
+    Status holds = iceberg::CheckRequirement(requirement, &entry.metadata);
+    if (holds.has_value()) continue;
+    ++conflicts_;
+    return std::unexpected<Error>(std::move(holds.error()));
+  }
   FIRN_ASSIGN(TableMetadata next, iceberg::ApplyUpdates(entry.metadata, updates, wall_ms_(),
                                                         fmt::format("memory:///{}/{}.json", identifier.ToString(),
                                                                     entry.version)));
@@ -110,7 +115,7 @@ const TableMetadata* CatalogServer::Find(const TableIdentifier& identifier) cons
 
 Status SimCatalog::Wait() {
   const bool slow = weather_.catalog_slow_until_ms > process_.scheduler().now_ms();
-  if (!process_.Await(Below(random_, slow ? weather_.slow_ms_max : weather_.latency_ms_max))) {
+  if (!process_.Await(Below(random_, slow ? weather_.slow_ms_max : weather_.catalog_latency_ms_max))) {
     return Fail(ErrorCode::kCancelled, "the process is dead");
   }
   return {};

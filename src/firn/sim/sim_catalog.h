@@ -44,11 +44,14 @@ class CatalogServer final : public iceberg::Catalog {
 
   // Somebody registers or replaces a table with metadata of his own.
   void Register(const iceberg::TableIdentifier& identifier, iceberg::TableMetadata metadata);
-  // The whole truth, with history.
+  // From now on everybody is shown the whole truth, history too (for the checker).
+  void ShowHistory(bool shown) { history_shown_ = shown; }
+  // The whole truth.
   const iceberg::TableMetadata* Find(const iceberg::TableIdentifier& identifier) const;
   std::string MakeUuid();
   bool without_history() const { return without_history_; }
   int64_t commits() const { return commits_; }
+  int64_t conflicts() const { return conflicts_; }
   const std::map<std::string, int64_t>& commits_by_table() const { return commits_by_table_; }
 
  private:
@@ -61,9 +64,11 @@ class CatalogServer final : public iceberg::Catalog {
   std::function<int64_t()> wall_ms_;
   env::Random& random_;
   const bool without_history_;
+  bool history_shown_ = false;
   std::map<iceberg::TableIdentifier, Entry> tables_;
   std::set<std::vector<std::string>> namespaces_;
   int64_t commits_ = 0;
+  int64_t conflicts_ = 0;
   std::map<std::string, int64_t> commits_by_table_;
 };
 

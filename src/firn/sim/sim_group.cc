@@ -202,7 +202,8 @@ std::map<stream::SourcePartition, SimGroup::MemberId> SimGroup::PlanTargets() {
   std::map<stream::SourcePartition, MemberId> targets;
   if (load.empty()) return targets;
   const auto wanted = static_cast<size_t>(std::ranges::count_if(all_, [&](const stream::SourcePartition& one) {
-    return std::ranges::any_of(load, [&](const auto& two) { return members_.at(two.first).topics.contains(one.topic); });
+    return std::ranges::any_of(load,
+                               [&](const auto& two) { return members_.at(two.first).topics.contains(one.topic); });
   }));
   const size_t share = (wanted + load.size() - 1) / load.size();
   std::vector<stream::SourcePartition> free;

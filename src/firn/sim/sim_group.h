@@ -25,7 +25,10 @@ namespace firn::sim {
 // those of the broker's clock.
 class SimLife {
  public:
-  void Kill(int64_t now_ms) { silent_since_ms_ = dead_ || silent_since_ms_ >= 0 ? silent_since_ms_ : now_ms, dead_ = true; }
+  void Kill(int64_t now_ms) {
+    Suspend(now_ms);
+    dead_ = true;
+  }
   void Suspend(int64_t now_ms) { silent_since_ms_ = silent_since_ms_ < 0 ? now_ms : silent_since_ms_; }
   void Resume(int64_t now_ms);
   // The brokers are out of its reach until then; it goes on itself.

@@ -9,6 +9,7 @@
 #include <thread>
 
 #include "firn/sim/runner.h"
+#include "firn/sim/scale.h"
 
 namespace {
 
@@ -21,6 +22,7 @@ constexpr char kExamples[] = R"(Examples:
   firn-sim --seed 17 --trace           one run, with everything that happened in it
   firn-sim --seed 17 --shrink          the same, with as few kinds of trouble as still fail
   firn-sim --seed 17 --without store_down,foreign_rewrite
+  firn-sim --scale 10,3,120            ten workers, three tables, 120 partitions, without trouble (docs/scale.md)
 )";
 
 struct Arguments {
@@ -30,10 +32,13 @@ struct Arguments {
   int64_t runs = 0;
   int32_t jobs = static_cast<int32_t>(std::max(1U, std::thread::hardware_concurrency()));
   std::vector<std::string> without;
+  std::vector<int32_t> scale;
+  firn::sim::ScaleOptions scale_options;
   bool trace = false;
   bool shrink = false;
   bool json = false;
   bool require_all_kinds = false;
+  bool expect_failure = false;
 };
 
 void SetWithout(Arguments& arguments) {
@@ -88,6 +93,19 @@ int RunOneSeed(Arguments& arguments) {
   return outcome.ok() ? 0 : 1;
 }
 
+// Seed after seed until one fails.
+int ExpectFailure(WorldOptions options, uint64_t first, int64_t runs) {
+  for (options.seed = first; options.seed < first + static_cast<uint64_t>(runs); ++options.seed) {
+    const SeedOutcome outcome = firn::sim::RunOne(options);
+    if (outcome.ok()) continue;
+    PrintFailure(outcome);
+    fmt::print("found with seed {}\n", outcome.seed);
+    return 0;
+  }
+  fmt::print("no run failed\n");
+  return 1;
+}
+
 int RunManySeeds(const Arguments& arguments) {
   const auto started = std::chrono::steady_clock::now();
   std::map<std::string, uint64_t> faults;
@@ -120,7 +138,8 @@ int RunManySeeds(const Arguments& arguments) {
   }
   if (arguments.json) {
     nlohmann::json report = {{"runs", done},       {"failed", failed},   {"commits", commits}, {"records", records},
-                             {"cpu_seconds", cpu_s}, {"seconds", elapsed_s()}, {"faults", faults}, {"missing", missing}};
+                             {"cpu_seconds", cpu_s}, {"seconds", elapsed_s()}, {"faults", faults},
+                             {"missing", missing}};
     fmt::print("{}\n", report.dump(2));
   } else {
     fmt::print("kinds of trouble:\n");
@@ -133,6 +152,33 @@ int RunManySeeds(const Arguments& arguments) {
   fmt::print("{} passed, {} failed\n", done - static_cast<int64_t>(failed.size()), failed.size());
   if (!failed.empty()) return 1;
   return arguments.require_all_kinds && !missing.empty() ? 1 : 0;
+}
+
+int RunScale(Arguments& arguments) {
+  firn::sim::ScaleOptions& options = arguments.scale_options;
+  options.seed = std::max<uint64_t>(1, arguments.seed);
+  options.workers = arguments.scale[0];
+  options.tables = arguments.scale[1];
+  options.partitions = arguments.scale[2];
+  const firn::sim::ScaleResult result = firn::sim::RunScale(options);
+  if (!result.trouble.empty()) {
+    fmt::print("{}\n", result.trouble);
+    return 1;
+  }
+  const double seconds = static_cast<double>(result.simulated_ms) / 1000.0;
+  const int64_t commits = result.home_commits + result.table_commits;
+  fmt::print("workers {}, tables {}, partitions {}, {} simulated minutes, interval {} s, {} records/s\n",
+             options.workers, options.tables, options.partitions, options.minutes, options.commit_interval_ms / 1000,
+             options.records_per_second);
+  fmt::print("commits a second: home {:.3f}, tables {:.3f}; conflicts {} ({:.2f} a commit)\n",
+             static_cast<double>(result.home_commits) / seconds, static_cast<double>(result.table_commits) / seconds,
+             result.conflicts,
+             static_cast<double>(result.conflicts) / static_cast<double>(std::max<int64_t>(1, commits)));
+  fmt::print("age of what is not committed: p50 {:.1f} s, p99 {:.1f} s, max {:.1f} s; metadata.json: home {} B, "
+             "table {} B\n",
+             static_cast<double>(result.lag_p50_ms) / 1000.0, static_cast<double>(result.lag_p99_ms) / 1000.0,
+             static_cast<double>(result.lag_max_ms) / 1000.0, result.home_metadata_bytes, result.table_metadata_bytes);
+  return 0;
 }
 
 }  // namespace
@@ -150,16 +196,29 @@ int main(int argc, char** argv) {
   app.add_option("--commits", arguments.options.commits_max, "commits of rows until the trouble ends")
       ->capture_default_str();
   app.add_option("--without", arguments.without, "kinds of trouble that do not happen")->delimiter(',');
+  app.add_option("--scale", arguments.scale, "WORKERS,TABLES,PARTITIONS: how the pipeline does without trouble")
+      ->delimiter(',')
+      ->expected(3);
+  app.add_option("--minutes", arguments.scale_options.minutes, "simulated minutes of --scale")->capture_default_str();
+  app.add_option("--interval-ms", arguments.scale_options.commit_interval_ms, "commit interval of --scale")
+      ->capture_default_str();
+  app.add_option("--rate", arguments.scale_options.records_per_second, "records a second of --scale")
+      ->capture_default_str();
   app.add_flag("--trace", arguments.trace, "print what happens (with --seed)")->needs(seed);
   app.add_flag("--shrink", arguments.shrink, "look for the fewest kinds that still fail (with --seed)")->needs(seed);
   app.add_flag("--json", arguments.json, "the report of --runs as JSON");
+  app.add_flag("--expect-failure", arguments.expect_failure, "succeed when a run fails, and end there (canaries)");
   app.add_flag("--require-all-kinds", arguments.require_all_kinds, "fail when a kind of trouble never happened");
   try {
     app.parse(argc, argv);
     SetWithout(arguments);
-    if (arguments.seed == 0 && arguments.runs == 0) throw CLI::ValidationError("one of --seed, --runs is needed");
+    if (arguments.seed == 0 && arguments.runs == 0 && arguments.scale.empty()) {
+      throw CLI::ValidationError("one of --seed, --runs, --scale is needed");
+    }
   } catch (const CLI::ParseError& error) {
     return app.exit(error) == 0 ? 0 : 2;
   }
+  if (!arguments.scale.empty()) return RunScale(arguments);
+  if (arguments.expect_failure) return ExpectFailure(arguments.options, arguments.first, arguments.runs);
   return arguments.runs > 0 ? RunManySeeds(arguments) : RunOneSeed(arguments);
 }

@@ -28,7 +28,7 @@ class SimChunk final : public stream::RecordChunk {
     record.timestamp_type = stream::TimestampType::kCreateTime;
     if (owned->key.has_value()) record.key = *owned->key;
     if (owned->value.has_value()) record.value = *owned->value;
-    bytes_ += sizeof(stream::Record) + (owned->key ? owned->key->size() : 0) + (owned->value ? owned->value->size() : 0);
+    bytes_ += sizeof(stream::Record) + record.key.value_or("").size() + record.value.value_or("").size();
     records_.push_back(record);
     owned_.push_back(std::move(owned));
   }
@@ -226,8 +226,9 @@ std::optional<Error> SimSource::TroubleOf(Index index, const SimLog* log, Readin
   if (position.leader_epoch < 0 || position.offset == 0) return std::nullopt;
   const int64_t epoch_end = log->EndOfEpoch(position.leader_epoch);
   if (position.offset <= epoch_end) return std::nullopt;
-  return Error(ErrorCode::kConflict, fmt::format("{}: the log was truncated below the position; epoch {} ends at {}: {}",
-                                                 NameOf(name), position.leader_epoch, epoch_end, position.offset));
+  return Error(ErrorCode::kConflict,
+               fmt::format("{}: the log was truncated below the position; epoch {} ends at {}: {}", NameOf(name),
+                           position.leader_epoch, epoch_end, position.offset));
 }
 
 std::unique_ptr<stream::RecordChunk> SimSource::NextChunk() {
@@ -273,8 +274,8 @@ std::unique_ptr<stream::RecordChunk> SimSource::NextChunk() {
   return chunk;
 }
 
-// The position behind what was given out. A client learns of markers and aborted data behind the last record only at the
-// log's end, or with the next record; and it does not always know the leader epoch there.
+// The position behind what was given out. A client learns of markers and aborted data behind the last record only at
+// the log's end, or with the next record; and it does not always know the leader epoch there.
 stream::Position SimSource::MoveOn(Index index, const SimLog::Slice& slice) {
   stream::Position& position = assigned_[index].position;
   if (!slice.entries.empty()) {

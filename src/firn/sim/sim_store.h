@@ -23,7 +23,8 @@ struct Weather {
   int64_t store_slow_until_ms = 0;
   int64_t catalog_down_until_ms = 0;
   int64_t catalog_slow_until_ms = 0;
-  int64_t latency_ms_max = 40;
+  int64_t latency_ms_max = 40;          // of the store, one way
+  int64_t catalog_latency_ms_max = 40;  // of the catalog
   int64_t slow_ms_max = 4000;
   int fault_per_mille = 10;  // of each call and kind
 };

@@ -107,6 +107,7 @@ int64_t World::CommitsOfRows() const {
 
 void World::Main() {
   broker_.CreateTopic(kTopic, plan_.partitions);
+  if (plan_.without_history) faults_.Note(FaultKind::kCatalogForgetsHistory, "");
   Trace(plan_.ToString());
   for (int32_t i = 0; i < plan_.workers; ++i) {
     slots_.push_back(std::make_unique<Slot>());
@@ -213,7 +214,9 @@ bool World::Settle() {
 }
 
 void World::Check(bool finished) {
+  catalog_.ShowHistory(true);
   const CheckReport report = checker_.Check(expectation_, finished);
+  catalog_.ShowHistory(false);
   result_.rows = report.rows;
   result_.rejects = report.rejects;
   for (const sim::Violation& violation : report.violations) Violation(violation.ToString());

@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+
 #include "firn/sim/fault_kinds.h"
 
 namespace firn::sim {
@@ -77,6 +79,21 @@ WorldPlan DrawPlan(env::Random& random) {
   pipeline.memory_limit_bytes = 16 << 20;
   pipeline.upload_threads = 1;
   return plan;
+}
+
+ingest::PipelineOptions ScalePipeline(int32_t tables, int64_t commit_interval_ms) {
+  ingest::PipelineOptions pipeline;
+  pipeline.pipeline = "p";
+  pipeline.group_id = "g";
+  pipeline.home_table = "lake.p__home";
+  pipeline.rejects_table = "lake.p__rejects";
+  for (int32_t i = 0; i < tables; ++i) pipeline.tables.push_back(RuleFor(FixedTable(i), "", false));
+  for (int32_t i = 0; i < tables; ++i) pipeline.tables[static_cast<size_t>(i)].match[0].field_equals = FixedTable(i);
+  pipeline.commit_interval_ms = commit_interval_ms;
+  pipeline.checkpoint_interval_ms = std::max<int64_t>(60'000, commit_interval_ms);
+  pipeline.memory_limit_bytes = 64 << 20;
+  pipeline.upload_threads = 1;
+  return pipeline;
 }
 
 std::string WorldPlan::ToString() const {

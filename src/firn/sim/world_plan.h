@@ -30,6 +30,8 @@ struct WorldPlan {
 inline constexpr const char* kTopic = "events";
 
 WorldPlan DrawPlan(env::Random& random);
+// A pipeline of so many fixed tables with the defaults of production, for runs without trouble.
+ingest::PipelineOptions ScalePipeline(int32_t tables, int64_t commit_interval_ms);
 std::string FixedTable(int32_t number);                  // "lake.t0"
 std::string TemplateTable(const std::string& kind);      // "lake.x_<kind>"
 

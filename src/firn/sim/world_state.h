@@ -12,6 +12,7 @@
 
 #include "firn/env/testing/manual_clock.h"
 #include "firn/env/testing/memory_store.h"
+#include "firn/ingest/positions_admin.h"
 #include "firn/ingest/worker.h"
 #include "firn/sim/checker.h"
 #include "firn/sim/foreign_hands.h"
@@ -58,6 +59,7 @@ class World {
   void RunWorker(Slot& slot);
   void StopWorkers();
   void ResumeHeldTables();
+  void GiveUpWhatRetentionTook(ingest::PositionsAdmin& admin, const ingest::DetachedEntry& entry);
 
   // world_trouble.cc
   void Produce();
@@ -67,6 +69,7 @@ class World {
   void TroubleForLog();
   void TroubleForLake();
   void TroubleByForeignHands();
+  void ChangeRules();
   std::string AnyTable();
   int64_t SafeToRemoveBelow(int32_t partition);
 
@@ -90,6 +93,7 @@ class World {
   std::vector<std::unique_ptr<Slot>> slots_;
   std::optional<ingest::PositionsMap> home_map_;
   WorldResult result_;
+  int32_t rules_version_ = 0;
   bool trouble_over_ = false;
   bool ending_ = false;
 };

@@ -116,7 +116,6 @@ void World::TroubleForBroker() {
   switch (choice) {
     case 0:
       if (Off(FaultKind::kBrokersDown)) return;
-      faults_.Note(FaultKind::kBrokersDown, fmt::format("for {} ms", duration_ms));
       broker_.TakeDown(duration_ms);
       return;
     case 1:
@@ -218,20 +217,40 @@ void World::TroubleByForeignHands() {
   if (table.empty()) return;
   auto may = [&](FaultKind kind) { return !Off(kind); };
   const bool is_rejects = table == plan_.pipeline.rejects_table;
+  const std::string positions = ingest::PositionsProperty(plan_.pipeline.pipeline);
   if (choice < 5) {
     if (may(FaultKind::kForeignAppend)) hands_.Append(table);
   } else if (choice < 11) {
     if (may(FaultKind::kForeignRewrite)) hands_.Rewrite(table);
   } else if (choice < 14) {
     if (may(FaultKind::kForeignExpiry)) hands_.Expire(table);
-  } else if (choice < 17) {
+  } else if (choice < 15) {
     if (!is_rejects && may(FaultKind::kForeignDelete)) hands_.Delete(table);
-  } else if (choice < 19) {
+  } else if (choice < 16) {
     if (!is_rejects && !plan_.without_history && may(FaultKind::kForeignRollback)) hands_.Rollback(table);
+  } else if (choice < 17) {
+    if (!is_rejects && may(FaultKind::kForeignPropertyChanged)) hands_.RemovePositions(table, positions);
+  } else if (choice < 18) {
+    if (!is_rejects && may(FaultKind::kForeignPropertyChanged)) hands_.RestorePositions(table, positions);
+  } else if (choice < 19) {
+    if (!is_rejects && !plan_.without_history && may(FaultKind::kForeignCreateOrReplace)) hands_.Replace(table);
+  } else if (Below(trouble_random_, 4) == 0) {
+    if (!is_rejects && may(FaultKind::kTableDropped)) hands_.Drop(table);
   } else {
-    if (!is_rejects && may(FaultKind::kForeignPropertyChanged)) {
-      hands_.RemovePositions(table, ingest::PositionsProperty(plan_.pipeline.pipeline));
-    }
+    ChangeRules();
+  }
+}
+
+// A new configuration is rolled out: the same routes, said in other words, so that every worker has to start anew.
+void World::ChangeRules() {
+  if (Off(FaultKind::kRulesChanged)) return;
+  faults_.Note(FaultKind::kRulesChanged, "");
+  ingest::RouteMatch never;
+  never.topic = fmt::format("never{}", ++rules_version_);
+  plan_.pipeline.tables[0].match.push_back(std::move(never));
+  expectation_.rules_changed = true;
+  for (auto& slot : slots_) {
+    if (slot->process != nullptr && Below(trouble_random_, 4) != 0) slot->process->RequestStop();
   }
 }
 

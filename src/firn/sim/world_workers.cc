@@ -71,11 +71,23 @@ void World::ResumeHeldTables() {
   const ingest::PositionsMap* home = HomeMap();
   if (home == nullptr || !home->home.has_value()) return;
   std::set<std::string> held;
+  std::vector<ingest::DetachedEntry> overtaken;
   for (const ingest::DetachedEntry& entry : home->home->detached) {
-    if (entry.hold) held.insert(entry.table);
+    if (!entry.hold) continue;
+    auto log = history_.partitions().find(entry.partition);
+    const iceberg::TableMetadata* metadata = catalog_.Find(iceberg::TableIdentifier::Parse(entry.table).value());
+    std::optional<ingest::PositionsMap> map;
+    if (metadata != nullptr) map = ingest::MapOf(*metadata, plan_.pipeline.pipeline).value_or(std::nullopt);
+    const int64_t stands = map.has_value() ? ingest::OffsetOf(map->marks, entry.partition).value_or(0) : 0;
+    if (log != history_.partitions().end() && stands < log->second.start) {
+      overtaken.push_back(entry);
+    } else {
+      held.insert(entry.table);
+    }
   }
   env::SeededRandom random(trouble_random_.Next64());
   ingest::PositionsAdmin admin(plan_.pipeline, catalog_, store_, world_process_.clock(), random);
+  for (const ingest::DetachedEntry& entry : overtaken) GiveUpWhatRetentionTook(admin, entry);
   for (const std::string& table : held) {
     const bool rewind = Below(trouble_random_, 2) == 0;
     auto mode = rewind ? ingest::ResumeMode::kRewind : ingest::ResumeMode::kContinue;
@@ -86,10 +98,34 @@ void World::ResumeHeldTables() {
     if (!resumed.has_value()) continue;
     faults_.Note(FaultKind::kPositionsByHand, table);
     expectation_.positions_may_go_back.insert(table);
+    // What the table goes on without is known now, and is not asked for.
+    const iceberg::TableMetadata* metadata = catalog_.Find(iceberg::TableIdentifier::Parse(table).value());
+    auto map = ingest::MapOf(*metadata, plan_.pipeline.pipeline);
+    if (map.has_value() && map->has_value()) checker_.GiveUpMissing(table, (*map)->marks, expectation_);
+    checker_.ForgetSeen(table);
     for (const ingest::AdminChange& change : *resumed) {
       Trace(fmt::format("  {} {} -> {}", change.partition, change.from, change.to));
     }
   }
+}
+
+// The log begins above the table's position: those records are gone, and the table goes on behind them.
+void World::GiveUpWhatRetentionTook(ingest::PositionsAdmin& admin, const ingest::DetachedEntry& entry) {
+  const int64_t start = history_.partitions().at(entry.partition).start;
+  ingest::SetRequest request;
+  request.topic = entry.topic;
+  request.partition = entry.partition.partition;
+  request.cluster_id = entry.partition.cluster_id;
+  request.topic_id = entry.partition.topic_id;
+  request.table = entry.table;
+  request.offset = start;
+  auto set = admin.Set(request, false, {});
+  Trace(fmt::format("a person gives up what retention took of '{}' below {} of partition {}: {}", entry.table, start,
+                    entry.partition.partition, set.has_value() ? "done" : set.error().ToString()));
+  if (!set.has_value()) return;
+  faults_.Note(FaultKind::kPositionsByHand, entry.table);
+  expectation_.positions_may_go_back.insert(entry.table);
+  expectation_.given_up.push_back({entry.table, entry.partition, 0, start});
 }
 
 }  // namespace firn::sim

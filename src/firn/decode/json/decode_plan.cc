@@ -3,23 +3,11 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <cstring>
 
 namespace firn::decode::json {
 namespace {
 
 using schema::TypeKind;
-
-uint64_t Load(const char* at, size_t size) {
-  uint64_t value = 0;
-  std::memcpy(&value, at, size);
-  return value;
-}
-
-uint64_t Mix(uint64_t a, uint64_t b) {
-  unsigned __int128 product = static_cast<unsigned __int128>(a) * b;
-  return static_cast<uint64_t>(product) ^ static_cast<uint64_t>(product >> 64);
-}
 
 ScalarRule RuleOf(const schema::Type& type, const ColumnSource* source, const JsonDecoderOptions& options) {
   ScalarRule rule;
@@ -30,6 +18,18 @@ ScalarRule RuleOf(const schema::Type& type, const ColumnSource* source, const Js
   rule.epoch_unit = source != nullptr ? source->epoch_unit.value_or(options.epoch_unit) : options.epoch_unit;
   rule.binary_text = source != nullptr ? source->binary_text.value_or(options.binary_text) : options.binary_text;
   return rule;
+}
+
+Usual UsualOf(const ScalarRule& rule) {
+  switch (rule.kind) {
+    case TypeKind::kString: return Usual::kString;
+    case TypeKind::kInt: return Usual::kInt;
+    case TypeKind::kLong: return Usual::kLong;
+    case TypeKind::kTimestamp:
+    case TypeKind::kTimestamptz:
+      return rule.epoch_unit == EpochUnit::kMillis ? Usual::kEpochMillis : Usual::kNothing;
+    default: return Usual::kNothing;
+  }
 }
 
 bool CanComeFromJson(TypeKind kind) {
@@ -150,6 +150,7 @@ Result<std::unique_ptr<ValuePlan>> Compiler::CompileValue(const schema::Field& f
     FIRN_ASSIGN(plan->element, CompileValue(type.value(), name + ".value", path + ".*"));
   } else {
     plan->rule = RuleOf(type, SourceOf(field.id), options_);
+    plan->usual = UsualOf(plan->rule);
   }
   return plan;
 }
@@ -224,24 +225,24 @@ Status Compiler::AddRootColumn(uint32_t index, DecodePlan& plan) {
 
 }  // namespace
 
-// Multiply and fold, eight bytes a step.
-uint64_t HashKey(std::string_view key) {
-  constexpr uint64_t kFirst = 0x9e3779b97f4a7c15;
-  constexpr uint64_t kSecond = 0xd6e8feb86659fd93;
-  uint64_t hash = Mix(key.size() + 1, kFirst);
-  const char* at = key.data();
-  size_t left = key.size();
-  for (; left >= 8; left -= 8, at += 8) hash = Mix(hash ^ Load(at, 8), kSecond);
-  return Mix(hash ^ Load(at, left), kFirst);
-}
-
 Member* ObjectPlan::Find(std::string_view key) {
   if (slots.empty()) return nullptr;
-  uint64_t hash = HashKey(key);
-  size_t mask = slots.size() - 1;
-  for (size_t slot = hash & mask; slots[slot] != 0; slot = (slot + 1) & mask) {
-    Member& member = members[slots[slot] - 1];
-    if (member.hash == hash && member.key == key) return &member;
+  const uint64_t hash = HashKey(key);
+  const size_t mask = slots.size() - 1;
+  for (size_t slot = hash & mask; slots[slot].member != nullptr; slot = (slot + 1) & mask) {
+    if (slots[slot].hash == hash && slots[slot].member->key == key) return slots[slot].member;
+  }
+  return nullptr;
+}
+
+Member* ObjectPlan::FindQuoted(std::string_view key, const char* end) {
+  if (slots.empty()) return nullptr;
+  const uint64_t hash = HashReadableKey(key);
+  const size_t mask = slots.size() - 1;
+  for (size_t slot = hash & mask; slots[slot].member != nullptr; slot = (slot + 1) & mask) {
+    if (slots[slot].hash == hash && slots[slot].member->quoted.StandsAt(key.data() - 1, end)) {
+      return slots[slot].member;
+    }
   }
   return nullptr;
 }
@@ -249,28 +250,28 @@ Member* ObjectPlan::Find(std::string_view key) {
 Member& ObjectPlan::Add(std::string_view key) {
   Member& member = members.emplace_back();
   member.key = key;
-  member.guess_size = key.find('\\') == std::string_view::npos ? key.size() : SIZE_MAX;
+  member.quoted = QuotedKey(key);
   member.hash = HashKey(key);
   if (members.size() * 2 > slots.size()) {
     Rehash();
-    return member;
+  } else {
+    Place(member);
   }
-  size_t mask = slots.size() - 1;
-  size_t slot = member.hash & mask;
-  while (slots[slot] != 0) slot = (slot + 1) & mask;
-  slots[slot] = static_cast<uint32_t>(members.size());
   return member;
+}
+
+void ObjectPlan::Place(Member& member) {
+  const size_t mask = slots.size() - 1;
+  size_t slot = member.hash & mask;
+  while (slots[slot].member != nullptr) slot = (slot + 1) & mask;
+  slots[slot] = {member.hash, &member};
 }
 
 void ObjectPlan::Rehash() {
   size_t size = 16;
   while (size < members.size() * 4) size *= 2;
-  slots.assign(size, 0);
-  for (uint32_t i = 0; i < members.size(); ++i) {
-    size_t slot = members[i].hash & (size - 1);
-    while (slots[slot] != 0) slot = (slot + 1) & (size - 1);
-    slots[slot] = i + 1;
-  }
+  slots.assign(size, {});
+  for (Member& member : members) Place(member);
 }
 
 void ObjectPlan::ForgetUnknown() {
@@ -334,6 +335,30 @@ void ShareKnown(ObjectPlan& way) {
   }
 }
 
+void MarkSingles(ObjectPlan& object);
+
+void MarkSingles(ValuePlan& value) {
+  if (value.object != nullptr) MarkSingles(*value.object);
+  if (value.element != nullptr) MarkSingles(*value.element);
+}
+
+// Once the plan is whole: which members do nothing but fill one column.
+void MarkSingles(ObjectPlan& object) {
+  for (Member& member : object.members) {
+    for (Target& target : member.targets) {
+      if (target.object != nullptr) MarkSingles(*target.object);
+      if (target.value != nullptr) MarkSingles(*target.value);
+    }
+    if (member.targets.size() != 1) continue;
+    const Target& target = member.targets.front();
+    if (target.value == nullptr || !target.below.empty()) continue;
+    // What takes all that is inside must say so while it is walked; a scalar has nothing inside.
+    if (member.is_taken_whole && target.value->shape != Shape::kScalar) continue;
+    member.single = target.value.get();
+    member.single_column = target.column;
+  }
+}
+
 Result<DecodePlan> CompilePlan(const schema::Schema& schema, const JsonDecoderOptions& options,
                                const std::vector<std::string>& taken_columns) {
   Compiler compiler(schema, options);
@@ -344,6 +369,7 @@ Result<DecodePlan> CompilePlan(const schema::Schema& schema, const JsonDecoderOp
     FIRN_TRY(compiler.AddRootColumn(i, plan));
   }
   ShareKnown(plan.root);
+  MarkSingles(plan.root);
   return plan;
 }
 

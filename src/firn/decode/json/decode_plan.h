@@ -17,6 +17,7 @@
 #include "firn/base/error.h"
 #include "firn/columnar/column_builder.h"
 #include "firn/decode/json/json_decoder.h"
+#include "firn/decode/json/quoted_key.h"
 #include "firn/decode/json/scalar_conversion.h"
 #include "firn/schema/type.h"
 
@@ -25,9 +26,12 @@ namespace firn::decode::json {
 struct ObjectPlan;
 
 enum class Shape : uint8_t { kScalar, kStruct, kList, kMap };
+// What a column usually gets, which is then taken without a look at its rule; anything else goes by the rule.
+enum class Usual : uint8_t { kNothing, kString, kInt, kLong, kEpochMillis };
 
 // How a JSON value fills one column (or list element, map value).
 struct ValuePlan {
+  Usual usual = Usual::kNothing;
   Shape shape = Shape::kScalar;
   bool required = false;
   ScalarRule rule;                        // kScalar
@@ -59,13 +63,13 @@ struct Target {
   uint64_t last_record = 0;             // with `object`: serial of the last record that had it
 };
 
-uint64_t HashKey(std::string_view key);
-
 // A key of one object. No targets: an unknown one that has been seen.
 struct Member {
+  QuotedKey quoted;
+  Member* next = nullptr;             // what followed it last time
+  const ValuePlan* single = nullptr;  // where all that it does is to fill one column of the builder at hand: that one
+  uint32_t single_column = 0;
   std::string key;                 // unescaped
-  size_t guess_size = 0;           // the key's size; SIZE_MAX when it has a backslash, so that no raw text is equal
-  Member* next = nullptr;          // what followed it last time
   std::vector<Target> targets;
   bool is_taken = false;           // another target of the object at hand takes it: not unknown, though without targets
   bool is_taken_whole = false;     // one of the targets, or of those of the same object, takes all that is inside
@@ -78,7 +82,11 @@ struct ObjectPlan {
   std::deque<Member> members;      // known keys first; members stay where they are
   size_t known_count = 0;
   Member* first = nullptr;         // what came first last time
-  std::vector<uint32_t> slots;     // open addressing: member index + 1, or 0; a power of two of them
+  struct Slot {
+    uint64_t hash = 0;
+    Member* member = nullptr;
+  };
+  std::vector<Slot> slots;         // open addressing, a power of two of them
   std::string path;                // "src.", "resources[].": what stands before a key's name in counts
   struct RequiredField {
     uint32_t column = 0;
@@ -87,10 +95,14 @@ struct ObjectPlan {
   std::vector<RequiredField> required;  // struct: fields that must have been seen
 
   Member* Find(std::string_view key);  // nullptr: none
+  // The same for a key as it stands in the text between its quotes, without escapes; `end` is behind the text, which is
+  // padded.
+  Member* FindQuoted(std::string_view key, const char* end);
   Member& Add(std::string_view key);
   void ForgetUnknown();            // drops the members without targets
 
  private:
+  void Place(Member& member);  // into the slots
   void Rehash();
 };
 

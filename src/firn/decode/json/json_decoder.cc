@@ -92,12 +92,19 @@ void AddRequired(const schema::Field& field, const std::string& name, const Json
 
 }  // namespace
 
-Result<std::unique_ptr<JsonDecoder>> JsonDecoder::Create(const schema::Schema& schema, JsonDecoderOptions options) {
+Result<DecoderParts> CompileDecoder(const schema::Schema& schema, JsonDecoderOptions options) {
   FIRN_TRY(CheckLimits(options));
   std::vector<std::string> taken;
-  FIRN_ASSIGN(OwnColumns own, FindOwnColumns(schema, options, taken));
-  FIRN_ASSIGN(DecodePlan plan, CompilePlan(schema, options, taken));
-  return std::make_unique<RecordDecoder>(std::move(plan), std::move(own), std::move(options));
+  DecoderParts parts;
+  FIRN_ASSIGN(parts.own, FindOwnColumns(schema, options, taken));
+  FIRN_ASSIGN(parts.plan, CompilePlan(schema, options, taken));
+  parts.options = std::move(options);
+  return parts;
+}
+
+Result<std::unique_ptr<JsonDecoder>> JsonDecoder::Create(const schema::Schema& schema, JsonDecoderOptions options) {
+  FIRN_ASSIGN(DecoderParts parts, CompileDecoder(schema, std::move(options)));
+  return std::make_unique<RecordDecoder>(std::move(parts));
 }
 
 std::vector<std::string> RequiredColumnsWithoutSource(const schema::Schema& schema, const JsonDecoderOptions& options) {

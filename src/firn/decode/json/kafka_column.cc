@@ -5,7 +5,7 @@
 #include "firn/base/encoding.h"
 #include "firn/decode/iso_time.h"
 #include "firn/decode/json/json_decoder.h"
-#include "firn/decode/json/structural_index.h"
+#include "firn/decode/json/text_check.h"
 
 namespace firn::decode::json {
 namespace {

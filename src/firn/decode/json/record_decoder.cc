@@ -6,6 +6,8 @@
 #include <cstring>
 #include <utility>
 
+#include "firn/decode/iso_time.h"
+
 namespace firn::decode::json {
 namespace {
 
@@ -16,32 +18,51 @@ constexpr size_t kSampleBytesMax = 100;
 // A rare huge record must not hold its scratches for ever: its map entries alone may be twelve times its size.
 constexpr size_t kKeptRecordBytesMax = size_t{1} << 20;
 
-// Key texts are short and their length is known to agree: eight bytes a step, the last ones overlapping.
-bool SameBytes(const char* a, const char* b, size_t size) {
-  if (size < 8) {
-    for (size_t i = 0; i < size; ++i) {
-      if (a[i] != b[i]) return false;
-    }
-    return true;
-  }
-  auto load = [](const char* at) {
-    uint64_t value;
-    std::memcpy(&value, at, sizeof(value));
-    return value;
-  };
-  for (size_t i = 0; i + 8 < size; i += 8) {
-    if (load(a + i) != load(b + i)) return false;
-  }
-  return load(a + size - 8) == load(b + size - 8);
-}
+// What a timestamp column takes of epoch milliseconds.
+bool IsEpochMillis(int64_t value) { return value >= kSecondsMin * 1000 && value <= kSecondsMax * 1000 + 999; }
 
 // Types whose map keys have one text each.
 bool KeyTextIsUnique(TypeKind kind) { return kind == TypeKind::kString || kind == TypeKind::kBoolean; }
 
+// Appends the value at `at` where it is what the column usually gets. Its end; nullptr, and nothing appended, where it
+// is not.
+inline const char* TakeUsual(const ValuePlan& plan, const char* at, const char* text_end, ColumnBuilder& column) {
+  int64_t integer = 0;
+  const char* end = nullptr;
+  if (*at == 'n') [[unlikely]] {
+    if (plan.required || std::memcmp(at, "null", 4) != 0 || !EndsScalar(at + 4, text_end)) return nullptr;
+    column.AppendNull();
+    return at + 4;
+  }
+  switch (plan.usual) {
+    case Usual::kNothing: return nullptr;
+    case Usual::kString:
+      if (*at != '"') return nullptr;
+      end = StringStop(at + 1);
+      if (*end != '"') return nullptr;
+      return column.AppendReadableBytes({at + 1, static_cast<size_t>(end - at - 1)}) ? end + 1 : nullptr;
+    case Usual::kInt:
+      end = ReadPlainInteger(at, text_end, integer);
+      if (end == nullptr || integer != static_cast<int32_t>(integer)) return nullptr;
+      column.AppendInt32(static_cast<int32_t>(integer));
+      return end;
+    case Usual::kLong:
+      end = ReadPlainInteger(at, text_end, integer);
+      if (end != nullptr) column.AppendInt64(integer);
+      return end;
+    case Usual::kEpochMillis:
+      end = ReadPlainInteger(at, text_end, integer);
+      if (end == nullptr || !IsEpochMillis(integer)) return nullptr;
+      column.AppendInt64(integer * 1000);
+      return end;
+  }
+  return nullptr;
+}
+
 }  // namespace
 
-RecordDecoder::RecordDecoder(DecodePlan plan, OwnColumns own, JsonDecoderOptions options)
-    : plan_(std::move(plan)), own_(std::move(own)), options_(std::move(options)) {}
+RecordDecoder::RecordDecoder(DecoderParts parts)
+    : plan_(std::move(parts.plan)), own_(std::move(parts.own)), options_(std::move(parts.options)) {}
 
 bool RecordDecoder::Decode(const stream::Record& record, const stream::SourcePartition& partition,
                            columnar::RowBuilder& rows, Reject& reject) {
@@ -53,6 +74,8 @@ bool RecordDecoder::Decode(const stream::Record& record, const stream::SourcePar
   taken_whole_ = 0;
   kept_.clear();
   key_hashes_.clear();
+  counted_.clear();
+  counted_beyond_ = 0;
   map_entry_count_ = 0;
   if (!record.value.has_value()) return Fail(RejectCode::kTombstone, "the record has a null value");
   if (record.value->empty()) return Fail(RejectCode::kEmptyValue, "the record's value has no bytes");
@@ -72,6 +95,8 @@ void RecordDecoder::GiveBackMemory() {
   std::vector<uint64_t>().swap(key_hashes_);
   std::vector<MapEntry>().swap(map_entries_);
   std::vector<uint32_t>().swap(order_);
+  std::vector<Member*>().swap(counted_);
+  text_.GiveBackMemory();
 }
 
 bool RecordDecoder::DecodeText(std::string_view text) {
@@ -79,85 +104,114 @@ bool RecordDecoder::DecodeText(std::string_view text) {
     return Fail(RejectCode::kTooLarge, fmt::format("the record is longer than record_bytes_max ({}): {} bytes",
                                                    options_.record_bytes_max, text.size()));
   }
-  switch (index_.Build(text)) {
-    case StructuralIndex::Outcome::kOk: break;
-    case StructuralIndex::Outcome::kNoValue: return Fail(RejectCode::kMalformedJson, "the record is white space only");
-    case StructuralIndex::Outcome::kInvalidUtf8: return Fail(RejectCode::kInvalidUtf8, "the record is not UTF-8");
-    case StructuralIndex::Outcome::kMalformed:
-      return Fail(RejectCode::kMalformedJson, "not JSON: a string without end, or a control character inside one");
-  }
-  cursor_ = TokenCursor(text, index_);
-  return DecodeRoot();
+  cursor_ = TextCursor(text_.Load(text));
+  if (IsValidUtf8(text) && DecodeRoot()) return true;
+  // What is wrong with the text as a whole goes before whatever the walk has met, and such a text counts no fields.
+  TextFault fault = FindTextFault(text);
+  return fault != TextFault::kNone && FailText(fault);
+}
+
+void RecordDecoder::Uncount() {
+  for (Member* member : counted_) --member->unknown_count;
+  unknown_beyond_ -= counted_beyond_;
 }
 
 bool RecordDecoder::DecodeRoot() {
   Place root;
   if (cursor_.Peek() != '{') {
     // Whether it is JSON at all decides between the two codes.
+    const uint32_t at = cursor_.at();
     if (!SkipValue(root)) return false;
     if (!cursor_.AtEnd()) return Malformed();
-    return Fail(RejectCode::kNotAnObject, fmt::format("the record is JSON but no object: {}", ValueText(0)));
+    return Fail(RejectCode::kNotAnObject, fmt::format("the record is JSON but no object: {}", ValueText(at)));
   }
-  // Then every token inside has one behind it; see PeekInside.
   if (!cursor_.EndsWithObject()) return Fail(RejectCode::kMalformedJson, "not JSON: the record's object has no end");
   if (!DecodeObject(plan_.root, nullptr, root)) return false;
   return cursor_.AtEnd() || Malformed();
 }
 
+// Every key is first held against the one that followed last time, as it stands between its quotes: where the order of
+// keys holds, no key is read or hashed. As long as keys and values are the usual ones, the walk's place is in a
+// register and the cursor does not move.
 bool RecordDecoder::DecodeObject(ObjectPlan& plan, ColumnBuilder* parent, const Place& place) {
-  if (++depth_ > options_.depth_max) return FailStep(TokenCursor::Step::kTooDeep, place);
+  if (++depth_ > options_.depth_max) return FailStep(TextCursor::Step::kTooDeep, place);
   const int64_t length = parent != nullptr ? parent->length() : row_;
+  const auto columns = parent != nullptr ? parent->children() : rows_->columns();
   const size_t hashes_begin = key_hashes_.size();
-  cursor_.Advance();
-  char separator = cursor_.PeekInside();
+  const char* const text_end = cursor_.text_end();
   Member** guess = &plan.first;
-  Place here{&place, {}, -1};
-  while (separator != '}') {
-    if (!cursor_.TakeKey(here.key)) return Malformed();
+  const char* at = SkipSpace(cursor_.position() + 1);
+  while (*at != '}') {
     Member* member = *guess;
-    if (member == nullptr || member->guess_size != here.key.size() ||
-        !SameBytes(member->key.data(), here.key.data(), here.key.size())) {
-      if (!FindMember(plan, here.key, member)) return Malformed();
+    const char* value = member != nullptr ? ExpectedKeyEnd(at, text_end, member->quoted) : nullptr;
+    if (value != nullptr) {
+      at = SkipSpace(value);
+    } else {
+      cursor_.Return(at);
+      if (!TakeOtherKey(plan)) return Malformed();
+      at = cursor_.position();
+      member = other_member_;
       if (member != nullptr) *guess = member;
     }
     if (member != nullptr) guess = &member->next;
-    if (member == nullptr || member->targets.empty()) {
-      if (!DecodeUnknown(member, here)) return false;
+    const char* end = nullptr;
+    if (member != nullptr && member->single != nullptr) {
+      ColumnBuilder& column = *columns[member->single_column];
+      if (column.length() == length) end = TakeUsual(*member->single, at, text_end, column);
+    }
+    if (end != nullptr) {
+      at = SkipSpace(end);
     } else {
-      taken_whole_ += member->is_taken_whole;
-      Target& target = member->targets.front();
-      bool good = parent != nullptr
-                      ? DecodeColumn(*target.value, parent->child(target.column), length, here)
-                      : DecodeTargets(*member, here);
-      if (!good) return false;
-      taken_whole_ -= member->is_taken_whole;
+      cursor_.Return(at);
+      const std::string_view key = value != nullptr ? member->key : other_key_;
+      if (!DecodeMember(member, parent, length, {&place, key, -1})) return false;
+      at = cursor_.position();
     }
-    separator = cursor_.Peek();
-    if (separator == ',') {
-      cursor_.Advance();
-    } else if (separator != '}') {
-      return Malformed();
+    if (*at == ',') {
+      at = SkipSpace(at + 1);
+      if (*at != '}') continue;
+    } else if (*at == '}') {
+      break;
     }
+    cursor_.Return(at);
+    return Malformed();
   }
+  cursor_.Return(at);
   cursor_.Advance();
   --depth_;
   return key_hashes_.size() == hashes_begin || CheckDuplicateHashes(hashes_begin, place);
 }
 
-// Finds the member by its key, or makes an unknown one of it; nullptr when no more names are kept. False: not JSON.
-bool RecordDecoder::FindMember(ObjectPlan& plan, std::string_view raw, Member*& member) {
-  std::string_view key = raw;
-  if (cursor_.HasEscape(raw)) {
+// A member that is not known, or whose value is not the usual one, or that does more than to fill one column.
+bool RecordDecoder::DecodeMember(Member* member, ColumnBuilder* parent, int64_t length, const Place& place) {
+  if (member == nullptr || member->targets.empty()) return DecodeUnknown(member, place);
+  taken_whole_ += member->is_taken_whole;
+  Target& target = member->targets.front();
+  bool good = parent != nullptr ? DecodeColumn(*target.value, parent->child(target.column), length, place)
+                                : DecodeTargets(*member, place);
+  taken_whole_ -= member->is_taken_whole;
+  return good;
+}
+
+// Takes the key at hand and finds its member by hash, or makes an unknown one of it (none when no more names are kept).
+// False: not JSON.
+bool RecordDecoder::TakeOtherKey(ObjectPlan& plan) {
+  bool has_escape = false;
+  if (!cursor_.TakeKey(other_key_, has_escape)) return false;
+  std::string_view key = other_key_;
+  if (has_escape) [[unlikely]] {
     key_scratch_.clear();
-    Escapes escapes = Unescape(raw, key_scratch_);
+    Escapes escapes = Unescape(other_key_, key_scratch_);
     if (escapes == Escapes::kMalformed) return false;
     // A key with a lone surrogate is no column's name; its written form stands for it.
     if (escapes == Escapes::kOk) key = key_scratch_;
+    other_member_ = plan.Find(key);
+  } else {
+    other_member_ = plan.FindQuoted(key, cursor_.text_end());
   }
-  member = plan.Find(key);
-  if (member == nullptr && taken_whole_ == 0 && unknown_names_ < kUnknownFieldNamesMax) {
+  if (other_member_ == nullptr && taken_whole_ == 0 && unknown_names_ < kUnknownFieldNamesMax) {
     ++unknown_names_;
-    member = &plan.Add(key);
+    other_member_ = &plan.Add(key);
   }
   return true;
 }
@@ -181,15 +235,23 @@ bool RecordDecoder::DecodeTargets(Member& member, const Place& place) {
 }
 
 bool RecordDecoder::DecodeColumn(const ValuePlan& plan, ColumnBuilder& column, int64_t length, const Place& place) {
-  if (column.length() != length) {
-    if (column.length() > length) {  // the key was there before
-      if (options_.duplicate_keys == DuplicateKeys::kReject) return FailDuplicate(place);
-      if (options_.duplicate_keys == DuplicateKeys::kFirst) return SkipValue(place);
-      column.Truncate(length);
+  bool skipped = false;
+  if (column.length() != length && !MakeRoomFor(column, length, place, skipped)) return false;
+  return skipped || DecodeValue(plan, column, place);
+}
+
+// Brings the column to `length` rows; `skipped`: the value at hand does not count and was stepped over.
+bool RecordDecoder::MakeRoomFor(ColumnBuilder& column, int64_t length, const Place& place, bool& skipped) {
+  if (column.length() > length) {  // the key was there before
+    if (options_.duplicate_keys == DuplicateKeys::kReject) return FailDuplicate(place);
+    if (options_.duplicate_keys == DuplicateKeys::kFirst) {
+      skipped = true;
+      return SkipValue(place);
     }
-    column.FillNulls(length);  // for the rows that had no such key
+    column.Truncate(length);
   }
-  return DecodeValue(plan, column, place);
+  column.FillNulls(length);  // for the rows that had no such key
+  return true;
 }
 
 // An object on the way to columns.
@@ -204,16 +266,16 @@ bool RecordDecoder::DecodeWay(Target& target, const Place& place) {
     if (target.assembled != nullptr) target.assembled->object_record = record_serial_;
     return DecodeObject(*target.object, nullptr, place);
   }
-  uint32_t token = cursor_.at();
+  uint32_t at = cursor_.at();
   bool is_null = cursor_.Peek() == 'n';
   if (!SkipValue(place)) return false;
   if (is_null) return true;
   return Fail(RejectCode::kWrongType, fmt::format("columns are filled from inside '{}', which is no object: {}",
-                                                  PlaceText(place), ValueText(token)));
+                                                  PlaceText(place), ValueText(at)));
 }
 
 bool RecordDecoder::DecodeValue(const ValuePlan& plan, ColumnBuilder& column, const Place& place) {
-  char first = cursor_.PeekInside();
+  char first = cursor_.Peek();
   if (first == 'n') return DecodeNull(plan, column, place);
   switch (plan.shape) {
     case Shape::kStruct: return first == '{' ? DecodeStruct(plan, column, place) : FailType(plan, place);
@@ -234,48 +296,33 @@ bool RecordDecoder::DecodeValue(const ValuePlan& plan, ColumnBuilder& column, co
 }
 
 bool RecordDecoder::DecodeString(const ValuePlan& plan, ColumnBuilder& column, const Place& place) {
-  uint32_t token = cursor_.at();
-  std::string_view text = cursor_.StringBody();
-  cursor_.Advance();
-  if (cursor_.HasEscape(text)) {
+  uint32_t at = cursor_.at();
+  std::string_view text;
+  bool has_escape = false;
+  if (!cursor_.TakeString(text, has_escape)) return Malformed();
+  if (has_escape) {
     text_scratch_.clear();
     Escapes escapes = Unescape(text, text_scratch_);
     if (escapes != Escapes::kOk) return FailEscapes(escapes, place);
     text = text_scratch_;
-  } else if (plan.rule.kind == TypeKind::kString &&
-             static_cast<size_t>(cursor_.text_end() - text.data()) >= columnar::kReadableBytes) {
-    if (column.AppendReadableBytes(text)) return true;
-    return FailConversion(Conversion::kColumnFull, plan, token, place);
   }
   Conversion outcome = AppendText(plan.rule, text, bytes_scratch_, column);
-  return outcome == Conversion::kDone || FailConversion(outcome, plan, token, place);
+  return outcome == Conversion::kDone || FailConversion(outcome, plan, at, place);
 }
 
 bool RecordDecoder::DecodeNumber(const ValuePlan& plan, ColumnBuilder& column, const Place& place) {
   JsonNumber number;
-  uint32_t token = cursor_.at();
-  int64_t integer = 0;
-  if (plan.rule.kind == TypeKind::kLong && cursor_.TakePlainInteger(integer)) {
-    column.AppendInt64(integer);
-    return true;
-  }
-  if (plan.rule.kind == TypeKind::kInt && cursor_.TakePlainInteger(integer)) {
-    if (integer == static_cast<int32_t>(integer)) {
-      column.AppendInt32(static_cast<int32_t>(integer));
-      return true;
-    }
-    cursor_.Return(token);
-  }
+  uint32_t at = cursor_.at();
   if (!cursor_.TakeNumber(number)) return Malformed();
   Conversion outcome = AppendNumber(plan.rule, number, column);
-  return outcome == Conversion::kDone || FailConversion(outcome, plan, token, place);
+  return outcome == Conversion::kDone || FailConversion(outcome, plan, at, place);
 }
 
 bool RecordDecoder::DecodeBoolean(const ValuePlan& plan, bool value, ColumnBuilder& column, const Place& place) {
-  uint32_t token = cursor_.at();
+  uint32_t at = cursor_.at();
   if (!cursor_.TakeWord(value ? "true" : "false")) return Malformed();
   Conversion outcome = AppendBoolean(plan.rule, value, column);
-  return outcome == Conversion::kDone || FailConversion(outcome, plan, token, place);
+  return outcome == Conversion::kDone || FailConversion(outcome, plan, at, place);
 }
 
 bool RecordDecoder::DecodeNull(const ValuePlan& plan, ColumnBuilder& column, const Place& place) {
@@ -289,10 +336,17 @@ bool RecordDecoder::DecodeNull(const ValuePlan& plan, ColumnBuilder& column, con
 }
 
 bool RecordDecoder::DecodeJsonText(const ValuePlan& plan, ColumnBuilder& column, const Place& place) {
-  uint32_t begin = cursor_.at();
+  const uint32_t begin = cursor_.at();
+  const uint32_t space_count = cursor_.space_count();
   if (!SkipValue(place)) return false;
-  if (column.AppendBytes(cursor_.Compact(begin, cursor_.at(), text_scratch_))) return true;
+  if (column.AppendBytes(Compact(begin, space_count))) return true;
   return FailConversion(Conversion::kColumnFull, plan, begin, place);
+}
+
+// The value that was just stepped over, without white space.
+std::string_view RecordDecoder::Compact(uint32_t begin, uint32_t space_count) {
+  if (space_count == cursor_.space_count()) return cursor_.Raw(begin, cursor_.at());
+  return cursor_.Compact(begin, cursor_.at(), text_scratch_);
 }
 
 bool RecordDecoder::DecodeStruct(const ValuePlan& plan, ColumnBuilder& column, const Place& place) {
@@ -306,8 +360,8 @@ bool RecordDecoder::DecodeStruct(const ValuePlan& plan, ColumnBuilder& column, c
 }
 
 bool RecordDecoder::DecodeList(const ValuePlan& plan, ColumnBuilder& column, const Place& place) {
-  if (++depth_ > options_.depth_max) return FailStep(TokenCursor::Step::kTooDeep, place);
-  uint32_t token = cursor_.at();
+  if (++depth_ > options_.depth_max) return FailStep(TextCursor::Step::kTooDeep, place);
+  uint32_t at = cursor_.at();
   cursor_.Advance();
   if (cursor_.Peek() == ']') {
     cursor_.Advance();
@@ -322,16 +376,16 @@ bool RecordDecoder::DecodeList(const ValuePlan& plan, ColumnBuilder& column, con
     }
   }
   --depth_;
-  return column.AppendList() || FailConversion(Conversion::kColumnFull, plan, token, place);
+  return column.AppendList() || FailConversion(Conversion::kColumnFull, plan, at, place);
 }
 
 // Two passes, because a key that comes again must not become a second entry.
 bool RecordDecoder::DecodeMap(const ValuePlan& plan, ColumnBuilder& column, const Place& place) {
-  if (++depth_ > options_.depth_max) return FailStep(TokenCursor::Step::kTooDeep, place);
+  if (++depth_ > options_.depth_max) return FailStep(TextCursor::Step::kTooDeep, place);
   const size_t begin = map_entry_count_;
-  const uint32_t token = cursor_.at();
+  const uint32_t at = cursor_.at();
   if (!ReadMapEntries(place)) return false;
-  const uint32_t end_token = cursor_.at();
+  const uint32_t map_end = cursor_.at();
   const size_t end = map_entry_count_;
   if (end - begin > 1 && !DropDuplicateEntries(begin, place)) return false;
   for (size_t i = begin; i < end; ++i) {
@@ -343,9 +397,9 @@ bool RecordDecoder::DecodeMap(const ValuePlan& plan, ColumnBuilder& column, cons
   }
   if (!KeyTextIsUnique(plan.key_rule.kind) && !KeysAreDistinct(column, place)) return false;
   map_entry_count_ = begin;
-  cursor_.Return(end_token);
+  cursor_.Return(map_end);
   --depth_;
-  return column.AppendList() || FailConversion(Conversion::kColumnFull, plan, token, place);
+  return column.AppendList() || FailConversion(Conversion::kColumnFull, plan, at, place);
 }
 
 bool RecordDecoder::ReadMapEntries(const Place& place) {
@@ -358,15 +412,14 @@ bool RecordDecoder::ReadMapEntries(const Place& place) {
     if (cursor_.Peek() != '"') return Malformed();
     if (map_entry_count_ == map_entries_.size()) map_entries_.emplace_back();
     MapEntry& entry = map_entries_[map_entry_count_++];
-    entry.key = cursor_.StringBody();
-    entry.has_escape = cursor_.HasEscape(entry.key);
+    entry.key_at = cursor_.at();
     entry.dropped = false;
+    if (!cursor_.TakeString(entry.key, entry.has_escape)) return Malformed();
     if (entry.has_escape) {
       entry.unescaped.clear();
       Escapes escapes = Unescape(entry.key, entry.unescaped);
       if (escapes != Escapes::kOk) return FailEscapes(escapes, place);
     }
-    cursor_.Advance();
     if (cursor_.Peek() != ':') return Malformed();
     cursor_.Advance();
     entry.value_at = cursor_.at();
@@ -402,7 +455,7 @@ bool RecordDecoder::AppendMapKey(const ValuePlan& plan, const MapEntry& entry, C
   ValuePlan key;  // only to say what failed
   key.name = plan.name + ".key";
   key.type_name = "map key";
-  return FailConversion(outcome, key, entry.value_at - 2, place);
+  return FailConversion(outcome, key, entry.key_at, place);
 }
 
 // Keys of different text may be one value ("1" and "1.0" of an int): a map has room for one of them, and no policy says
@@ -420,7 +473,8 @@ bool RecordDecoder::KeysAreDistinct(ColumnBuilder& column, const Place& place) {
 }
 
 bool RecordDecoder::DecodeUnknown(Member* member, const Place& place) {
-  uint32_t begin = cursor_.at();
+  const uint32_t begin = cursor_.at();
+  const uint32_t space_count = cursor_.space_count();
   if (!SkipValue(place)) return false;
   if (options_.duplicate_keys == DuplicateKeys::kReject) {
     key_scratch_.clear();
@@ -431,15 +485,17 @@ bool RecordDecoder::DecodeUnknown(Member* member, const Place& place) {
   std::string_view raw = cursor_.Raw(begin, cursor_.at());
   if (member == nullptr) {
     ++unknown_beyond_;
-  } else if (member->unknown_count++ == 0) {
-    member->sample = Shorten(raw, kSampleBytesMax);
+    ++counted_beyond_;
+  } else {
+    counted_.push_back(member);
+    if (member->unknown_count++ == 0) member->sample = Shorten(raw, kSampleBytesMax);
   }
   if (options_.unknown_fields == UnknownFields::kReject) {
     return Fail(RejectCode::kUnknownField, fmt::format("no column takes the field '{}': {}", PlaceText(place),
                                                        Shorten(raw, kRejectValueBytesMax)));
   }
   if (options_.unknown_fields == UnknownFields::kKeep) {
-    Keep(cursor_.Compact(begin, cursor_.at(), text_scratch_), place);
+    Keep(Compact(begin, space_count), place);
   }
   return true;
 }
@@ -453,8 +509,8 @@ void RecordDecoder::Keep(std::string_view value, const Place& place) {
 }
 
 bool RecordDecoder::SkipValue(const Place& place) {
-  TokenCursor::Step step = cursor_.SkipValue(options_.depth_max - depth_);
-  return step == TokenCursor::Step::kOk || FailStep(step, place);
+  TextCursor::Step step = cursor_.SkipValue(options_.depth_max - depth_);
+  return step == TextCursor::Step::kOk || FailStep(step, place);
 }
 
 // The object comes again and its later form holds: what the earlier one has filled is taken back.

@@ -12,9 +12,11 @@
 
 #include "firn/decode/json/decode_plan.h"
 #include "firn/decode/json/json_decoder.h"
+#include "firn/decode/json/json_string.h"
 #include "firn/decode/json/kafka_column.h"
-#include "firn/decode/json/structural_index.h"
-#include "firn/decode/json/token_cursor.h"
+#include "firn/decode/json/padded_text.h"
+#include "firn/decode/json/text_check.h"
+#include "firn/decode/json/text_cursor.h"
 
 namespace firn::decode::json {
 
@@ -29,9 +31,18 @@ struct OwnColumns {
   std::optional<KafkaColumn> kafka_column;
 };
 
+// What a decoder is made of.
+struct DecoderParts {
+  DecodePlan plan;
+  OwnColumns own;
+  JsonDecoderOptions options;
+};
+// Errors as JsonDecoder::Create has them.
+Result<DecoderParts> CompileDecoder(const schema::Schema& schema, JsonDecoderOptions options);
+
 class RecordDecoder : public JsonDecoder {
  public:
-  RecordDecoder(DecodePlan plan, OwnColumns own, JsonDecoderOptions options);
+  explicit RecordDecoder(DecoderParts parts);
 
   bool Decode(const stream::Record& record, const stream::SourcePartition& partition, columnar::RowBuilder& rows,
               Reject& reject) override;
@@ -47,6 +58,7 @@ class RecordDecoder : public JsonDecoder {
   struct MapEntry {
     std::string_view key;   // as written
     std::string unescaped;  // only when `key` has escapes
+    uint32_t key_at = 0;
     uint32_t value_at = 0;
     bool has_escape = false;
     bool dropped = false;
@@ -56,7 +68,9 @@ class RecordDecoder : public JsonDecoder {
   bool DecodeText(std::string_view text);
   bool DecodeRoot();
   bool DecodeObject(ObjectPlan& plan, columnar::ColumnBuilder* parent, const Place& place);
-  bool FindMember(ObjectPlan& plan, std::string_view raw, Member*& member);
+  bool TakeOtherKey(ObjectPlan& plan);
+  bool DecodeMember(Member* member, columnar::ColumnBuilder* parent, int64_t length, const Place& place);
+  bool MakeRoomFor(columnar::ColumnBuilder& column, int64_t length, const Place& place, bool& skipped);
   bool DecodeTargets(Member& member, const Place& place);
   bool DecodeColumn(const ValuePlan& plan, columnar::ColumnBuilder& column, int64_t length, const Place& place);
   bool DecodeWay(Target& target, const Place& place);
@@ -74,6 +88,7 @@ class RecordDecoder : public JsonDecoder {
   bool AppendMapKey(const ValuePlan& plan, const MapEntry& entry, columnar::ColumnBuilder& column, const Place& place);
   bool KeysAreDistinct(columnar::ColumnBuilder& column, const Place& place);
   bool DecodeUnknown(Member* member, const Place& place);
+  std::string_view Compact(uint32_t begin, uint32_t space_count);
   void Keep(std::string_view value, const Place& place);
   bool SkipValue(const Place& place);
   void Forget(ObjectPlan& plan);
@@ -88,13 +103,15 @@ class RecordDecoder : public JsonDecoder {
   // All of these fill the reject and return false.
   bool Fail(RejectCode code, std::string message);
   bool Malformed();
-  bool FailStep(TokenCursor::Step step, const Place& place);
+  bool FailText(TextFault fault);
+  void Uncount();
+  bool FailStep(TextCursor::Step step, const Place& place);
   bool FailEscapes(Escapes escapes, const Place& place);
-  bool FailConversion(Conversion outcome, const ValuePlan& plan, uint32_t token, const Place& place);
+  bool FailConversion(Conversion outcome, const ValuePlan& plan, uint32_t at, const Place& place);
   bool FailType(const ValuePlan& plan, const Place& place);
   bool FailDuplicate(const Place& place);
   bool FailMissing(std::string_view column);
-  std::string ValueText(uint32_t token) const;  // the value that begins there, shortened
+  std::string ValueText(uint32_t at) const;  // the value that begins there, shortened
   void CollectUnknown(ObjectPlan& plan, UnknownFieldCounts& counts);
   static std::string PlaceText(const Place& place);
   static void AppendPlace(const Place& place, std::string& out);
@@ -102,8 +119,10 @@ class RecordDecoder : public JsonDecoder {
   DecodePlan plan_;
   OwnColumns own_;
   JsonDecoderOptions options_;
-  StructuralIndex index_;
-  TokenCursor cursor_;
+  PaddedText text_;
+  TextCursor cursor_;
+  std::string_view other_key_;        // what TakeOtherKey has taken, as written
+  Member* other_member_ = nullptr;
   columnar::RowBuilder* rows_ = nullptr;
   Reject* reject_ = nullptr;
   int64_t row_ = 0;              // index of the row at hand
@@ -120,6 +139,8 @@ class RecordDecoder : public JsonDecoder {
   size_t map_entry_count_ = 0;         // entries in use; the rest keep their memory
   size_t unknown_names_ = 0;
   uint64_t unknown_beyond_ = 0;
+  std::vector<Member*> counted_;       // the unknown fields that this record has counted
+  uint64_t counted_beyond_ = 0;
 };
 
 }  // namespace firn::decode::json

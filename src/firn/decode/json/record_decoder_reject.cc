@@ -15,11 +15,23 @@ bool RecordDecoder::Fail(RejectCode code, std::string message) {
 }
 
 bool RecordDecoder::Malformed() {
-  return Fail(RejectCode::kMalformedJson, fmt::format("not JSON from byte {} on", cursor_.position()));
+  return Fail(RejectCode::kMalformedJson, fmt::format("not JSON from byte {} on", cursor_.at()));
 }
 
-bool RecordDecoder::FailStep(TokenCursor::Step step, const Place& place) {
-  if (step == TokenCursor::Step::kMalformed) return Malformed();
+bool RecordDecoder::FailText(TextFault fault) {
+  Uncount();
+  switch (fault) {
+    case TextFault::kNone: break;
+    case TextFault::kStrings:
+      return Fail(RejectCode::kMalformedJson, "not JSON: a string without end, or a control character inside one");
+    case TextFault::kNoValue: return Fail(RejectCode::kMalformedJson, "the record is white space only");
+    case TextFault::kInvalidUtf8: return Fail(RejectCode::kInvalidUtf8, "the record is not UTF-8");
+  }
+  return false;
+}
+
+bool RecordDecoder::FailStep(TextCursor::Step step, const Place& place) {
+  if (step == TextCursor::Step::kMalformed) return Malformed();
   return Fail(RejectCode::kTooDeep, fmt::format("nested deeper than depth_max ({}), at '{}'", options_.depth_max,
                                                 PlaceText(place)));
 }
@@ -30,7 +42,7 @@ bool RecordDecoder::FailEscapes(Escapes escapes, const Place& place) {
               fmt::format("a \\u escape is half of a surrogate pair and has no UTF-8 form, at '{}'", PlaceText(place)));
 }
 
-bool RecordDecoder::FailConversion(Conversion outcome, const ValuePlan& plan, uint32_t token, const Place& place) {
+bool RecordDecoder::FailConversion(Conversion outcome, const ValuePlan& plan, uint32_t at, const Place& place) {
   RejectCode code = RejectCode::kWrongType;
   std::string_view why = "does not take this value";
   switch (outcome) {
@@ -50,14 +62,14 @@ bool RecordDecoder::FailConversion(Conversion outcome, const ValuePlan& plan, ui
       break;
   }
   return Fail(code, fmt::format("column '{}' ({}) {}, at '{}': {}", plan.name, plan.type_name, why, PlaceText(place),
-                                ValueText(token)));
+                                ValueText(at)));
 }
 
 bool RecordDecoder::FailType(const ValuePlan& plan, const Place& place) {
-  uint32_t token = cursor_.at();
+  uint32_t at = cursor_.at();
   // A broken value is no value of another type.
   if (!SkipValue(place)) return false;
-  return FailConversion(Conversion::kWrongType, plan, token, place);
+  return FailConversion(Conversion::kWrongType, plan, at, place);
 }
 
 bool RecordDecoder::FailDuplicate(const Place& place) {
@@ -69,8 +81,8 @@ bool RecordDecoder::FailMissing(std::string_view column) {
               fmt::format("the record has no value for the required column '{}'", column));
 }
 
-std::string RecordDecoder::ValueText(uint32_t token) const {
-  return Shorten(cursor_.ValueFrom(token), kRejectValueBytesMax);
+std::string RecordDecoder::ValueText(uint32_t at) const {
+  return Shorten(cursor_.ValueFrom(at), kRejectValueBytesMax);
 }
 
 void RecordDecoder::AppendPlace(const Place& place, std::string& out) {

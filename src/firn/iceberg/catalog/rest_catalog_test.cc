@@ -266,7 +266,7 @@ TEST_F(RestCatalogTest, EveryFailedCommitSaysWhetherItMayHaveBeenApplied) {
       {405, ErrorCode::kInvalidInput},       {406, ErrorCode::kUnsupported},
       {408, ErrorCode::kCommitStateUnknown}, {409, ErrorCode::kConflict},
       {419, ErrorCode::kUnauthorized},       {422, ErrorCode::kInvalidInput},
-      {429, ErrorCode::kUnavailable},        {500, ErrorCode::kCommitStateUnknown},
+      {500, ErrorCode::kCommitStateUnknown},
       {501, ErrorCode::kUnsupported},        {502, ErrorCode::kCommitStateUnknown},
       {503, ErrorCode::kCommitStateUnknown}, {504, ErrorCode::kCommitStateUnknown},
       {307, ErrorCode::kInvalidInput},       {599, ErrorCode::kCommitStateUnknown},
@@ -297,6 +297,38 @@ TEST_F(RestCatalogTest, EveryFailedCommitSaysWhetherItMayHaveBeenApplied) {
     EXPECT_EQ(catalog->CommitTable(kEvents, {}, kSetA).error().code(), wanted);
     ExpectScriptOver();
   }
+}
+
+// Who is told to come back later has changed nothing.
+TEST_F(RestCatalogTest, ACommitThatIsPutOffIsSentAgainWhenTheServerSays) {
+  auto catalog = Open();
+  int64_t start_ms = clock_.BootMs();
+  http_.Answer(429, "", {{"retry-after", "3"}}).Answer(200, TableAnswer().dump());
+  EXPECT_TRUE(catalog->CommitTable(kEvents, {}, kSetA).has_value());
+  ExpectScriptOver();
+  EXPECT_EQ(clock_.BootMs() - start_ms, 3000);
+
+  // Not for longer than is good for whoever waits, and not for ever.
+  start_ms = clock_.BootMs();
+  http_.Answer(429, "", {{"retry-after", "86400"}}).Answer(429).Answer(429);
+  EXPECT_EQ(catalog->CommitTable(kEvents, {}, kSetA).error().code(), ErrorCode::kUnavailable);
+  ExpectScriptOver();
+  EXPECT_EQ(clock_.BootMs() - start_ms, 10'800);
+
+  // A date instead of seconds.
+  start_ms = clock_.BootMs();
+  http_.Answer(429, "", {{"date", "Tue, 14 Nov 2023 22:13:20 GMT"}, {"retry-after", "Tue, 14 Nov 2023 22:13:25 GMT"}})
+      .Answer(200, TableAnswer().dump());
+  EXPECT_TRUE(catalog->CommitTable(kEvents, {}, kSetA).has_value());
+  EXPECT_EQ(clock_.BootMs() - start_ms, 5000);
+
+  // Any other answer to the second request means what it always means.
+  http_.Answer(429).Answer(503);
+  EXPECT_EQ(catalog->CommitTable(kEvents, {}, kSetA).error().code(), ErrorCode::kCommitStateUnknown);
+  ExpectScriptOver();
+  http_.Answer(429).Answer(409);
+  EXPECT_EQ(catalog->CommitTable(kEvents, {}, kSetA).error().code(), ErrorCode::kConflict);
+  ExpectScriptOver();
 }
 
 TEST_F(RestCatalogTest, AYesThatCannotBeReadIsAnUnknownState) {
@@ -522,6 +554,32 @@ TEST_F(RestTokenTest, ARefusedTokenIsRenewedOnceEvenForACommit) {
   ExpectScriptOver();
   http_.Answer(403);
   EXPECT_EQ(catalog->LoadTable(kEvents).error().code(), ErrorCode::kUnauthorized);
+  ExpectScriptOver();
+}
+
+// A token server that is away, or says no for a while, costs requests and not the session.
+TEST_F(RestTokenTest, AFailedRefreshIsTriedAgainByTheNextRequest) {
+  AnswerToken("tok1", 3600);
+  auto catalog = Open();
+  http_.Answer(401).Answer(400, R"({"error": "invalid_client"})");
+  EXPECT_EQ(catalog->CommitTable(kEvents, {}, kSetA).error().code(), ErrorCode::kUnauthorized);
+  ExpectScriptOver();
+  http_.Answer(419).Answer(500);
+  EXPECT_EQ(catalog->CommitTable(kEvents, {}, kSetA).error().code(), ErrorCode::kUnavailable) << "nothing was applied";
+  ExpectScriptOver();
+  http_.Answer(401);
+  AnswerToken("tok2", 3600).Answer(200, TableAnswer().dump());
+  EXPECT_TRUE(catalog->CommitTable(kEvents, {}, kSetA).has_value());
+  ExpectScriptOver();
+  EXPECT_EQ(http_.LastHeader("Authorization"), "Bearer tok2");
+
+  // The same when the token was at its end already.
+  clock_.Advance(3'600'000);
+  http_.Answer(400, R"({"error": "invalid_client"})");
+  EXPECT_EQ(catalog->LoadTable(kEvents).error().code(), ErrorCode::kUnauthorized);
+  ExpectScriptOver();
+  AnswerToken("tok3", 3600).Answer(200, TableAnswer().dump());
+  EXPECT_TRUE(catalog->LoadTable(kEvents).has_value());
   ExpectScriptOver();
 }
 

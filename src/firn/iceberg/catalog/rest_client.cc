@@ -19,6 +19,7 @@ constexpr int64_t kFirstBackoffMs = 200;
 constexpr int64_t kRetryAfterMaxMs = 10'000;
 constexpr size_t kQuotedBytesMax = 300;
 constexpr int kAuthenticationTimeout = 419;  // REST: AuthenticationTimeoutResponse
+constexpr int kTooManyRequests = 429;
 
 bool EqualsIgnoringCase(std::string_view a, std::string_view b) {
   auto lower = [](char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c; };
@@ -29,7 +30,7 @@ bool IsSuccess(int status) {
   return status >= 200 && status <= 299;
 }
 bool IsTransient(int status) {
-  return status == 408 || status == 429 || status >= 500;
+  return status == 408 || status == kTooManyRequests || status >= 500;
 }
 
 ErrorCode CodeOf(int status, Repeat repeat) {
@@ -41,7 +42,7 @@ ErrorCode CodeOf(int status, Repeat repeat) {
     case 406:
     case 501: return ErrorCode::kUnsupported;
     case 409: return ErrorCode::kConflict;
-    case 429: return ErrorCode::kUnavailable;
+    case kTooManyRequests: return ErrorCode::kUnavailable;
     default: break;
   }
   if (!IsTransient(status)) return ErrorCode::kInvalidInput;
@@ -73,8 +74,11 @@ int64_t RetryAfterMs(const Result<env::HttpResponse>& response) {
   if (!header) return 0;
   int64_t seconds = 0;
   auto [end, error] = std::from_chars(header->data(), header->data() + header->size(), seconds);
-  if (error != std::errc() || seconds < 0) return 0;
-  return std::min(seconds, kRetryAfterMaxMs / 1000) * 1000;
+  if (error == std::errc()) return std::clamp<int64_t>(seconds, 0, kRetryAfterMaxMs / 1000) * 1000;
+  // A date (RFC 9110, section 10.2.3), by the server's own clock.
+  const env::HttpResponse at{.headers = {{"date", std::string(*header)}}};
+  const int64_t wait_ms = at.DateMs().value_or(0) - response->DateMs().value_or(INT64_MAX);
+  return std::clamp<int64_t>(wait_ms, 0, kRetryAfterMaxMs);
 }
 
 // What an exchange without an answer means.
@@ -96,7 +100,9 @@ std::unexpected<Error> NothingSent(Error error) {
   return Fail(is_plain ? code : ErrorCode::kUnauthorized, error.message());
 }
 
-bool WorthRepeating(const Result<env::HttpResponse>& response) {
+bool WorthRepeating(const Result<env::HttpResponse>& response, Repeat repeat) {
+  // Who is put off (429) has changed nothing; of anything else nobody knows.
+  if (repeat == Repeat::kNever) return response.has_value() && response->status == kTooManyRequests;
   if (response.has_value()) return IsTransient(response->status);
   ErrorCode code = response.error().code();
   return code == ErrorCode::kUnavailable || code == ErrorCode::kCommitStateUnknown || code == ErrorCode::kTimeout;
@@ -160,7 +166,7 @@ Result<json> RestClient::Exchange(const std::string& method, const std::string& 
 
   Result<env::HttpResponse> response = SendAuthorized(request);
   int64_t backoff_ms = kFirstBackoffMs;
-  for (int attempt = 1; repeat == Repeat::kHarmless && attempt < kAttemptsMax && WorthRepeating(response); ++attempt) {
+  for (int attempt = 1; attempt < kAttemptsMax && WorthRepeating(response, repeat); ++attempt) {
     clock_.SleepMs(std::max(backoff_ms, RetryAfterMs(response)), {});
     backoff_ms *= 4;
     response = SendAuthorized(request);

@@ -1,8 +1,8 @@
 // RestClient: one exchange with a REST catalog: token, headers, retries, and every answer as a value or an Error.
 //
 // The difference that matters is `Repeat`: what may be sent twice is sent up to three times and ends as kUnavailable;
-// what changes the table is sent once (again only after 401 or 419, which no server answers after an effect), and when
-// nobody can say whether it was applied it ends as kCommitStateUnknown. Thread-safe.
+// what changes the table is sent once (again only after 401, 419 or 429, which no server answers after an effect), and
+// when nobody can say whether it was applied it ends as kCommitStateUnknown. Thread-safe.
 #pragma once
 
 #include <atomic>

@@ -17,15 +17,15 @@ class MemoryChunk final : public RecordChunk {
       Record view;
       view.partition = partition;
       view.offset = record.offset;
-      view.leader_epoch = 0;
       view.timestamp_ms = record.timestamp_ms;
+      view.leader_epoch = record.leader_epoch;
       view.timestamp_type = TimestampType::kCreateTime;
       if (record.key.has_value()) view.key = *record.key;
       if (record.value.has_value()) view.value = *record.value;
       records_.push_back(view);
       bytes_ += record.value.has_value() ? record.value->size() : 0;
-      position.leader_epoch = 0;
       position.timestamp_ms = record.timestamp_ms;
+      position.leader_epoch = record.leader_epoch;
     }
     positions_.push_back({partition, position});
   }
@@ -93,8 +93,13 @@ SourceEvent MemoryReader::Next() {
 int64_t MemoryLog::Append(int32_t partition, std::optional<std::string> value, int64_t timestamp_ms) {
   std::lock_guard lock(mutex_);
   Part& part = partitions_[static_cast<size_t>(partition)];
-  part.records.push_back({part.end, std::nullopt, std::move(value), timestamp_ms});
+  part.records.push_back({part.end, std::nullopt, std::move(value), timestamp_ms, part.leader_epoch});
   return part.end++;
+}
+
+void MemoryLog::SetLeaderEpoch(int32_t partition, int32_t epoch) {
+  std::lock_guard lock(mutex_);
+  partitions_[static_cast<size_t>(partition)].leader_epoch = epoch;
 }
 
 void MemoryLog::AppendMarker(int32_t partition) {

@@ -21,6 +21,7 @@ struct LoggedRecord {
   std::optional<std::string> key;
   std::optional<std::string> value;
   int64_t timestamp_ms = 0;
+  int32_t leader_epoch = 0;
 };
 
 class MemoryLog {
@@ -32,6 +33,7 @@ class MemoryLog {
         partitions_(static_cast<size_t>(partitions)) {}
 
   int64_t Append(int32_t partition, std::optional<std::string> value, int64_t timestamp_ms = 1'700'000'000'000);
+  void SetLeaderEpoch(int32_t partition, int32_t epoch);   // of what is appended from now on
   void AppendMarker(int32_t partition);                    // a control record: takes an offset, is never seen
   void TruncateBefore(int32_t partition, int64_t offset);  // retention
   Watermarks WatermarksOf(int32_t partition) const;
@@ -47,6 +49,7 @@ class MemoryLog {
     std::vector<LoggedRecord> records;
     int64_t start = 0;
     int64_t end = 0;
+    int32_t leader_epoch = 0;
   };
   const std::string cluster_id_;
   const std::string topic_;

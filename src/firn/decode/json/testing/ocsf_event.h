@@ -1,5 +1,5 @@
 // OCSF Network Activity events (class 4001) of about 950 bytes, built in code, for tests and benchmarks: 38 values, one
-// shape, as a flow sensor would send them; optionally with the keys of every object in random order.
+// shape, as a flow sensor would send them; optionally with keys in random order, nulls, white space, three shapes.
 //
 // Pure but for the random engine of the caller.
 #pragma once
@@ -27,11 +27,20 @@ inline constexpr char kOcsfColumns[] =
     "direction_id: int, uid: string>, traffic: struct<bytes_in: long, bytes_out: long, packets_in: long, "
     "packets_out: long>, observables: list<struct<name: string, type_id: int, value: string>>";
 
+struct EventStyle {
+  bool shuffled = false;      // the keys of every object in random order
+  bool has_nulls = false;     // a quarter of the plain values
+  bool is_spaced = false;     // ", " and ": ", as Python writes them
+  bool has_shapes = false;    // three by turns: keys in this order, backwards, and without every fourth
+};
+
 class OcsfEvents {
  public:
-  OcsfEvents(uint64_t seed, bool shuffled) : random_(seed), shuffled_(shuffled) {}
+  OcsfEvents(uint64_t seed, EventStyle style) : random_(seed), style_(style) {}
+  OcsfEvents(uint64_t seed, bool shuffled) : OcsfEvents(seed, EventStyle{.shuffled = shuffled}) {}
 
   std::string Next() {
+    ++count_;
     static constexpr const char* kActivities[] = {"Open", "Close", "Reset", "Fail", "Refuse", "Traffic"};
     int64_t time_ms = 1'763'769'600'000 + Below(172'800'000);
     int64_t activity = 1 + Below(6);
@@ -76,14 +85,23 @@ class OcsfEvents {
     return Object({{"name", Text(name)}, {"type_id", "2"}, {"value", Text(value)}});
   }
   std::string Object(Members members) {
-    if (shuffled_) std::shuffle(members.begin(), members.end(), random_);
+    if (style_.shuffled) std::shuffle(members.begin(), members.end(), random_);
+    const uint64_t shape = style_.has_shapes ? count_ % 3 : 0;
+    if (shape == 1) std::reverse(members.begin(), members.end());
     std::string text;
-    for (const auto& [key, value] : members) text += (text.empty() ? "{\"" : ",\"") + key + "\":" + value;
+    for (size_t i = 0; i < members.size(); ++i) {
+      if (shape == 2 && i % 4 == 3) continue;
+      auto& [key, value] = members[i];
+      if (style_.has_nulls && value[0] != '{' && value[0] != '[' && Below(4) == 0) value = "null";
+      text += text.empty() ? "{\"" : style_.is_spaced ? ", \"" : ",\"";
+      text += key + (style_.is_spaced ? "\": " : "\":") + value;
+    }
     return text + "}";
   }
 
   std::mt19937_64 random_;
-  bool shuffled_;
+  EventStyle style_;
+  uint64_t count_ = 0;
 };
 
 }  // namespace firn::decode::json::testing

@@ -88,6 +88,12 @@ Status MemoryCatalog::CommitAsSomebodyElse(const TableIdentifier& identifier, co
   return {};
 }
 
+void MemoryCatalog::Register(const TableIdentifier& identifier, const TableMetadata& metadata) {
+  std::lock_guard lock(mutex_);
+  tables_[identifier] = metadata.Serialize();
+  ++versions_[identifier];
+}
+
 Status MemoryCatalog::DropTable(const TableIdentifier& identifier) {
   std::lock_guard lock(mutex_);
   if (tables_.erase(identifier) == 0) return Fail(ErrorCode::kNotFound, "no such table");

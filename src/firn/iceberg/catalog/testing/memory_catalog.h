@@ -38,6 +38,9 @@ class MemoryCatalog final : public Catalog {
   // Somebody else's commit: no requirements, no faults.
   Status CommitAsSomebodyElse(const TableIdentifier& identifier, const std::vector<TableUpdate>& updates);
 
+  // register_table: any metadata under any name, in place of what stands there.
+  void Register(const TableIdentifier& identifier, const TableMetadata& metadata);
+
   Result<LoadedTable> LoadTable(const TableIdentifier& identifier) override;
   Result<LoadedTable> CreateTable(const TableIdentifier& identifier, const CreateTableRequest& request) override;
   Result<LoadedTable> CommitTable(const TableIdentifier& identifier, const std::vector<TableRequirement>& requirements,

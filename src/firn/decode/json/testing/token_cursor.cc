@@ -1,8 +1,8 @@
-#include "firn/decode/json/token_cursor.h"
+#include "firn/decode/json/testing/token_cursor.h"
 
 #include <string>
 
-namespace firn::decode::json {
+namespace firn::decode::json::testing {
 
 bool TokenCursor::FindEscape(const char* begin, const char* end) {
   if (begin < clear_from_) {  // the walk has gone back
@@ -104,4 +104,4 @@ std::string_view TokenCursor::Compact(uint32_t from, uint32_t to, std::string& s
   return scratch;
 }
 
-}  // namespace firn::decode::json
+}  // namespace firn::decode::json::testing

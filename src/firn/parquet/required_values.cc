@@ -1,4 +1,4 @@
-#include "firn/parquet/value_scan.h"
+#include "firn/parquet/required_values.h"
 
 #include <arrow/array.h>
 #include <arrow/record_batch.h>
@@ -22,13 +22,9 @@ struct Rows {
 
 class Walker {
  public:
-  explicit Walker(std::map<int32_t, int64_t>& nan_counts) : nan_counts_(nan_counts) {}
-
   Status Visit(const schema::Field& field, const arrow::Array& array, const Rows& rows) {
     if (field.required) FIRN_TRY(CheckNoNull(field, array, rows));
     switch (field.type->kind()) {
-      case TypeKind::kFloat: CountNans<arrow::FloatArray>(field, array, rows); return {};
-      case TypeKind::kDouble: CountNans<arrow::DoubleArray>(field, array, rows); return {};
       case TypeKind::kStruct: return VisitStruct(field, static_cast<const arrow::StructArray&>(array), rows);
       case TypeKind::kList:
       case TypeKind::kMap: return VisitList(field, static_cast<const arrow::ListArray&>(array), rows);
@@ -47,20 +43,6 @@ class Walker {
       }
     }
     return {};
-  }
-
-  template <typename ArrayType>
-  void CountNans(const schema::Field& field, const arrow::Array& array, const Rows& rows) {
-    const auto* values = static_cast<const ArrayType&>(array).raw_values();
-    int64_t count = 0;
-    if (rows.live == nullptr && array.null_count() == 0) {
-      for (int64_t row = rows.begin; row < rows.end; ++row) count += values[row] != values[row];
-    } else {
-      for (int64_t row = rows.begin; row < rows.end; ++row) {
-        count += values[row] != values[row] && array.IsValid(row) && rows.Has(row);
-      }
-    }
-    nan_counts_[field.id.value()] += count;
   }
 
   Status VisitStruct(const schema::Field& field, const arrow::StructArray& array, const Rows& rows) {
@@ -99,23 +81,14 @@ class Walker {
     FIRN_TRY(Visit(field.type->key(), *entries.field(0), inner));
     return Visit(field.type->value(), *entries.field(1), inner);
   }
-
-  std::map<int32_t, int64_t>& nan_counts_;
 };
 
 }  // namespace
 
-ValueScan::ValueScan(const schema::Schema& schema) : schema_(schema) {
-  for (const auto& leaf : schema::LeafColumns(schema)) {
-    auto kind = leaf.field->type->kind();
-    if (kind == TypeKind::kFloat || kind == TypeKind::kDouble) nan_counts_[leaf.field->id.value()] = 0;
-  }
-}
-
-Status ValueScan::Add(const arrow::RecordBatch& batch) {
-  Walker walker(nan_counts_);
-  for (size_t i = 0; i < schema_.fields.size(); ++i) {
-    FIRN_TRY(walker.Visit(schema_.fields[i], *batch.column(static_cast<int>(i)), Rows{0, batch.num_rows()}));
+Status CheckRequired(const schema::Schema& schema, const arrow::RecordBatch& batch) {
+  Walker walker;
+  for (size_t i = 0; i < schema.fields.size(); ++i) {
+    FIRN_TRY(walker.Visit(schema.fields[i], *batch.column(static_cast<int>(i)), Rows{0, batch.num_rows()}));
   }
   return {};
 }

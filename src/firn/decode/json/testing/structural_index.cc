@@ -1,4 +1,4 @@
-#include "firn/decode/json/structural_index.h"
+#include "firn/decode/json/testing/structural_index.h"
 
 #include <simdjson.h>
 
@@ -6,7 +6,7 @@
 
 #include "firn/base/check.h"
 
-namespace firn::decode::json {
+namespace firn::decode::json::testing {
 namespace {
 
 constexpr size_t kCapacityMin = size_t{64} << 10;
@@ -51,6 +51,4 @@ StructuralIndex::Outcome StructuralIndex::Build(std::string_view text) {
   }
 }
 
-bool IsValidUtf8(std::string_view text) { return simdjson::validate_utf8(text.data(), text.size()); }
-
-}  // namespace firn::decode::json
+}  // namespace firn::decode::json::testing

@@ -10,9 +10,9 @@
 
 #include "firn/decode/json/json_number.h"
 #include "firn/decode/json/json_string.h"
-#include "firn/decode/json/structural_index.h"
+#include "firn/decode/json/testing/structural_index.h"
 
-namespace firn::decode::json {
+namespace firn::decode::json::testing {
 
 class TokenCursor {
  public:
@@ -61,24 +61,6 @@ class TokenCursor {
     key = StringBody();
     ++at_;
     if (PeekInside() != ':') return false;
-    ++at_;
-    return true;
-  }
-
-  // The number at hand when it is an integer of at most 18 digits, inside as above; else false and not moved.
-  bool TakePlainInteger(int64_t& value) {
-    const char* begin = text_ + positions_[at_];
-    const char* end = text_ + positions_[at_ + 1];
-    bool negative = *begin == '-';
-    const char* digits = begin + (negative ? 1 : 0);
-    if (end - digits > 18 || end == digits || (*digits == '0' && end - digits > 1)) return false;
-    int64_t result = 0;
-    for (const char* at = digits; at != end; ++at) {
-      auto digit = static_cast<unsigned char>(*at - '0');
-      if (digit > 9) return false;
-      result = result * 10 + digit;
-    }
-    value = negative ? -result : result;
     ++at_;
     return true;
   }
@@ -135,4 +117,4 @@ class TokenCursor {
   const char* next_backslash_ = nullptr;  // to here
 };
 
-}  // namespace firn::decode::json
+}  // namespace firn::decode::json::testing

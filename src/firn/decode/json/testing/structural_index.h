@@ -1,7 +1,6 @@
 // StructuralIndex: where each token of a JSON text begins (brackets, colons, commas, opening quotes, first bytes of
 // numbers and words), as simdjson's first stage finds them with vector instructions; it validates UTF-8, unclosed
-// strings and raw control characters on the way. It is used in place of simdjson's on-demand front end because that one
-// does not validate the values that it skips, and a record with a broken half must not become a row.
+// strings and raw control characters on the way. The reference for FindTextFault and for a walk without an index.
 //
 // Owned by one thread. Reads exactly the bytes it is given: no padding is wanted behind them. Memory: 4 bytes a byte of
 // the largest recent text.
@@ -11,7 +10,7 @@
 #include <memory>
 #include <string_view>
 
-namespace firn::decode::json {
+namespace firn::decode::json::testing {
 
 class StructuralIndex {
  public:
@@ -33,6 +32,4 @@ class StructuralIndex {
   uint32_t count_ = 0;
 };
 
-bool IsValidUtf8(std::string_view text);
-
-}  // namespace firn::decode::json
+}  // namespace firn::decode::json::testing

@@ -1,0 +1,180 @@
+// BatchCommitter on clocks that a test turns: batches that are too old, machines that sleep, clocks that jump.
+#include "firn/ingest/batch_commit.h"
+
+#include <gtest/gtest.h>
+
+#include "firn/columnar/column_builder.h"
+#include "firn/env/testing/manual_clock.h"
+#include "firn/env/testing/memory_store.h"
+#include "firn/iceberg/catalog/testing/memory_catalog.h"
+#include "firn/ingest/attach.h"
+
+namespace firn::ingest {
+namespace {
+
+using iceberg::CatalogCall;
+using iceberg::CatalogFault;
+
+constexpr int64_t kHourMs = 3'600'000;
+const PartitionKey kPartition{"cluster", "topic-id", 0};
+
+class BatchCommitTest : public testing::Test {
+ protected:
+  void SetUp() override {
+    options_.pipeline = "p";
+    options_.commit_max_age_ms = 6 * kHourMs;
+    options_.detach_after_ms = 100 * kHourMs;
+    ASSERT_TRUE(home_.Open({}).has_value());
+    auto named = home_.Edit(
+        [](PositionsMap& map) -> Result<bool> {
+          map.marks[kPartition] = Mark{"events", {}};
+          return true;
+        },
+        {}, {});
+    ASSERT_TRUE(named.has_value()) << named.error().ToString();
+    AttachRequest request;
+    request.may_create = true;
+    schema::Field field;
+    field.id = FieldId{1};
+    field.name = "id";
+    field.type = schema::Type::Primitive(schema::TypeKind::kLong);
+    request.create.schema.fields = {field};
+    auto attached = AttachTable(home_, committer_, table_, request, {});
+    ASSERT_TRUE(attached.has_value()) << attached.error().ToString();
+  }
+
+  // One row, read from offsets [from, to).
+  Batch MakeBatch(int64_t from, int64_t to) {
+    Batch batch;
+    TableBatch table;
+    table.table = &table_;
+    std::shared_ptr<const iceberg::LoadedTable> plan_table = table_.loaded();
+    columnar::RowBuilder rows(plan_table->metadata.CurrentSchema());
+    rows.column(0).AppendInt64(from);
+    rows.CloseRow();
+    table.waiting = std::make_unique<TableRows>(plan_table, 0, memory_, spill_);
+    table.waiting->AddTail(rows.Finish());
+    table.rows = 1;
+    table.claims[kPartition] = Claim{from, stream::Position{to, -1, -1}, "events"};
+    batch.home_claims = table.claims;
+    batch.tables.push_back(std::move(table));
+    return batch;
+  }
+
+  // Before the first commit of the table, `happens`; the commit itself is refused for once.
+  void FailOnce(std::function<void()> happens) {
+    catalog_.SetFaults([happens, this](CatalogCall call, const iceberg::TableIdentifier& table) {
+      if (call != CatalogCall::kCommit || table.name != "events" || failed_) return CatalogFault::kNone;
+      failed_ = true;
+      happens();
+      return CatalogFault::kUnavailable;
+    });
+  }
+
+  int64_t Position() { return OffsetOf(MapOf(Load(), "p").value()->marks, kPartition).value_or(0); }
+  iceberg::TableMetadata Load() { return catalog_.LoadTable(table_.identifier()).value().metadata; }
+
+  env::ManualClock clock_;          // this machine's
+  env::ManualClock catalog_clock_;  // the catalog's
+  env::ManualClock store_clock_;    // the store's
+  env::SeededRandom random_{7};
+  env::MemoryStore store_{store_clock_};
+  iceberg::MemoryCatalog catalog_{catalog_clock_};
+  PipelineOptions options_;
+  MapCommitter committer_{catalog_, store_, clock_, random_, {"p", "w", ""}};
+  Home home_{committer_, iceberg::TableIdentifier{{"lake"}, "p__home"}, "rules"};
+  TableState table_{iceberg::TableIdentifier{{"lake"}, "events"}};
+  MemoryBudget memory_{64 << 20};
+  Spill spill_{nullptr, 0};
+  BatchCommitter batches_{options_, home_, committer_, env::SystemThreads()};
+  bool failed_ = false;
+};
+
+TEST_F(BatchCommitTest, ABatchIsCommitted) {
+  BatchResult result = batches_.Commit(MakeBatch(0, 5), {});
+  EXPECT_EQ(result.kind, BatchResult::Kind::kDone) << result.reason;
+  EXPECT_EQ(Position(), 5);
+}
+
+// The machine sleeps between upload and commit. Its boot clock knows, and the wall clock, when it is right again.
+TEST_F(BatchCommitTest, ABatchThatSleptTooLongIsForgotten) {
+  FailOnce([&] { clock_.Advance(6 * kHourMs + 1); });
+  BatchResult result = batches_.Commit(MakeBatch(0, 5), {});
+  EXPECT_EQ(result.kind, BatchResult::Kind::kForget);
+  EXPECT_TRUE(result.reason.starts_with("too_old")) << result.reason;
+  EXPECT_EQ(Position(), 0);
+  // What is read again is a new batch.
+  EXPECT_EQ(batches_.Commit(MakeBatch(0, 5), {}).kind, BatchResult::Kind::kDone);
+  EXPECT_EQ(Position(), 5);
+}
+
+TEST_F(BatchCommitTest, ALongWaitThatIsNotTooLongIsNoReason) {
+  FailOnce([&] { clock_.Advance(6 * kHourMs - 60'000); });
+  EXPECT_EQ(batches_.Commit(MakeBatch(0, 5), {}).kind, BatchResult::Kind::kDone);
+}
+
+// Set back over the sleep, so that the wall clock shows nothing of it.
+TEST_F(BatchCommitTest, AWallClockThatIsSetBackHidesNothing) {
+  FailOnce([&] {
+    clock_.Advance(7 * kHourMs);
+    clock_.JumpWall(-8 * kHourMs);
+  });
+  EXPECT_EQ(batches_.Commit(MakeBatch(0, 5), {}).kind, BatchResult::Kind::kForget);
+}
+
+// A boot clock that stood still: a virtual machine that was stopped and goes on. Its wall clock was set right since.
+TEST_F(BatchCommitTest, ABootClockThatStoodStillHidesNothing) {
+  FailOnce([&] { clock_.JumpWall(7 * kHourMs); });
+  EXPECT_EQ(batches_.Commit(MakeBatch(0, 5), {}).kind, BatchResult::Kind::kForget);
+}
+
+// The same with a wall clock that still shows the old time: catalog and store say how long it was.
+TEST_F(BatchCommitTest, AMachineThatKnowsNothingIsToldByCatalogAndStore) {
+  FailOnce([&] { catalog_clock_.Advance(7 * kHourMs); });
+  EXPECT_EQ(batches_.Commit(MakeBatch(0, 5), {}).kind, BatchResult::Kind::kForget);
+  EXPECT_EQ(Position(), 0);
+}
+
+// Positions first: what is committed already is not too old.
+TEST_F(BatchCommitTest, ALostAnswerIsDoneHoweverOldTheBatch) {
+  catalog_.SetFaults([&](CatalogCall call, const iceberg::TableIdentifier& table) {
+    if (call != CatalogCall::kCommit || table.name != "events" || failed_) return CatalogFault::kNone;
+    failed_ = true;
+    clock_.Advance(7 * kHourMs);
+    return CatalogFault::kLostAnswer;
+  });
+  EXPECT_EQ(batches_.Commit(MakeBatch(0, 5), {}).kind, BatchResult::Kind::kDone);
+  EXPECT_EQ(Position(), 5);
+}
+
+// Ages are told from the store's clock, so it must be right, too. It is seen with the first files that are written.
+TEST_F(BatchCommitTest, AStoreWithAnotherTimeIsRefused) {
+  for (int64_t skew_ms : {int64_t{-31'000}, int64_t{31'000}}) {
+    store_clock_.JumpWall(skew_ms);
+    BatchCommitter fresh(options_, home_, committer_, env::SystemThreads());
+    BatchResult result = fresh.Commit(MakeBatch(0, 5), {});
+    ASSERT_EQ(result.kind, BatchResult::Kind::kStop) << skew_ms;
+    EXPECT_EQ(result.error->code(), ErrorCode::kInvalidInput);
+    EXPECT_NE(result.error->message().find("store"), std::string::npos) << result.error->message();
+    EXPECT_EQ(Position(), 0);
+    store_clock_.JumpWall(-skew_ms);
+  }
+  store_clock_.JumpWall(29'000);
+  EXPECT_EQ(batches_.Commit(MakeBatch(0, 5), {}).kind, BatchResult::Kind::kDone);
+}
+
+// A table that is older than what this worker has committed to it is not built upon, whatever its positions say.
+TEST_F(BatchCommitTest, ATableThatIsSetBackIsNotCommittedTo) {
+  const iceberg::TableMetadata before = Load();
+  ASSERT_EQ(batches_.Commit(MakeBatch(0, 5), {}).kind, BatchResult::Kind::kDone);
+  catalog_.Register(table_.identifier(), before);
+  // Of another partition: the claim by itself agrees with the old map.
+  Batch batch = MakeBatch(0, 3);
+  batch.tables[0].claims = {{PartitionKey{"cluster", "topic-id", 1}, Claim{0, stream::Position{3, -1, -1}, "events"}}};
+  BatchResult result = batches_.Commit(std::move(batch), {});
+  EXPECT_EQ(result.kind, BatchResult::Kind::kForget) << result.reason;
+  EXPECT_EQ(Load().current_snapshot_id, before.current_snapshot_id);
+}
+
+}  // namespace
+}  // namespace firn::ingest

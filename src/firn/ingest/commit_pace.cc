@@ -1,0 +1,56 @@
+#include "firn/ingest/commit_pace.h"
+
+#include <algorithm>
+#include <vector>
+
+#include "firn/ingest/history.h"
+
+namespace firn::ingest {
+
+void CommitPace::CommitTook(int64_t duration_ms) {
+  std::lock_guard lock(mutex_);
+  times_ms_.push_back(std::max<int64_t>(0, duration_ms));
+  if (times_ms_.size() > kTimesKept) times_ms_.pop_front();
+}
+
+void CommitPace::SawWorker(const std::string& name, int64_t at_ms) {
+  std::lock_guard lock(mutex_);
+  if (!seen_ms_.contains(name) && seen_ms_.size() >= kWorkersMax) return;
+  int64_t& seen = seen_ms_[name];
+  seen = std::max(seen, at_ms);
+}
+
+void CommitPace::Look(const iceberg::TableMetadata& metadata, const std::string& pipeline, int64_t now_ms) {
+  for (const iceberg::Snapshot& snapshot : metadata.snapshots) {
+    if (snapshot.timestamp_ms < now_ms - kWorkerSeenMs) continue;
+    auto marked = snapshot.summary.find(std::string(kSummaryPipeline));
+    auto worker = snapshot.summary.find(std::string(kSummaryWorker));
+    if (marked == snapshot.summary.end() || marked->second != pipeline || worker == snapshot.summary.end()) continue;
+    SawWorker(worker->second, snapshot.timestamp_ms);
+  }
+  std::lock_guard lock(mutex_);
+  std::erase_if(seen_ms_, [&](const auto& seen) { return seen.second < now_ms - kWorkerSeenMs; });
+}
+
+int64_t CommitPace::Workers(int64_t now_ms) const {
+  std::lock_guard lock(mutex_);
+  auto counts = [&](const auto& seen) { return seen.second >= now_ms - kWorkerSeenMs; };
+  return std::max<int64_t>(1, std::count_if(seen_ms_.begin(), seen_ms_.end(), counts));
+}
+
+int64_t CommitPace::P95Ms() const {
+  std::lock_guard lock(mutex_);
+  if (times_ms_.empty()) return 0;
+  std::vector<int64_t> times(times_ms_.begin(), times_ms_.end());
+  auto at = times.begin() + static_cast<ptrdiff_t>((times.size() * 95 + 99) / 100 - 1);
+  std::nth_element(times.begin(), at, times.end());
+  return *at;
+}
+
+int64_t CommitPace::Stretch(int64_t interval_ms, int64_t longest_ms, int64_t now_ms) const {
+  const int64_t room_ms = longest_ms / kTimesCommit / Workers(now_ms);  // a product beyond that would be cut anyway
+  const int64_t wanted_ms = std::min(P95Ms(), room_ms) * Workers(now_ms) * kTimesCommit;
+  return std::max(interval_ms, P95Ms() > room_ms ? longest_ms : wanted_ms);
+}
+
+}  // namespace firn::ingest

@@ -1,0 +1,44 @@
+// CommitPace: how far apart commits of several workers to one table have to be, so that compare-and-swap does not eat
+// them up: max(interval, workers × p95 commit time × 3) (DESIGN 4, "Several workers").
+//
+// Knows other workers by the names in snapshot summaries, so nobody has to announce himself. Thread-safe.
+#pragma once
+
+#include <cstdint>
+#include <deque>
+#include <map>
+#include <mutex>
+#include <string>
+
+#include "firn/iceberg/spec/table_metadata.h"
+
+namespace firn::ingest {
+
+class CommitPace {
+ public:
+  // How long a worker counts after the last of its snapshots that was seen.
+  static constexpr int64_t kWorkerSeenMs = 10 * 60'000;
+  // Commit times that p95 is taken from.
+  static constexpr size_t kTimesKept = 100;
+  static constexpr size_t kWorkersMax = 10'000;
+  // A third of the time of a table is spent in commits at most, the rest is left to whoever lost one.
+  static constexpr int64_t kTimesCommit = 3;
+
+  // One attempt that got through took this long, from the load of the table to the answer.
+  void CommitTook(int64_t duration_ms);
+  // Takes note of the workers that committed the pipeline's snapshots.
+  void Look(const iceberg::TableMetadata& metadata, const std::string& pipeline, int64_t now_ms);
+  void SawWorker(const std::string& name, int64_t at_ms);
+
+  int64_t Workers(int64_t now_ms) const;  // at least 1
+  int64_t P95Ms() const;                  // 0: no commit yet
+  // Never shorter than `interval_ms`, and longer at most up to `longest_ms`.
+  int64_t Stretch(int64_t interval_ms, int64_t longest_ms, int64_t now_ms) const;
+
+ private:
+  mutable std::mutex mutex_;
+  std::deque<int64_t> times_ms_;
+  std::map<std::string, int64_t> seen_ms_;  // by worker
+};
+
+}  // namespace firn::ingest

@@ -1,0 +1,62 @@
+// Resume: how a table whose history was changed gets positions again. `firn positions resume` and the history policy of
+// a running worker do the same thing: plan, then an empty snapshot with the new map, then the home lets the table catch
+// up (positions.md, section 5.7).
+//
+// Free functions; any thread, as long as two do not commit to one TableState at once.
+#pragma once
+
+#include <optional>
+#include <stop_token>
+#include <string>
+#include <vector>
+
+#include "firn/base/error.h"
+#include "firn/ingest/home.h"
+#include "firn/ingest/map_commit.h"
+#include "firn/ingest/positions.h"
+
+namespace firn::ingest {
+
+// A table's map is replaced: a compare-and-swap on the one that the plan was made from.
+struct MapReplacement {
+  std::optional<PositionsMap> planned;  // what stood; nullopt: none
+  Marks marks;
+  bool replace_all = false;  // no other mark stays; and the last snapshot with rows is the one below
+  std::optional<SnapshotId> rows_snapshot_id;
+  int64_t rows_sequence_number = 0;
+};
+// kConflict: somebody moved meanwhile what is replaced.
+Status ReplaceMap(MapCommitter& committer, TableState& table, const MapReplacement& replacement,
+                  const std::string& rules_hash, std::stop_token stop);
+
+// An edit by hand that must have been carried out. kConflict otherwise.
+Status RequireCommitted(const Result<MapCommitResult>& result, const std::string& table);
+
+enum class ResumeMode : uint8_t { kContinue, kRewind };
+
+struct ResumeStep {
+  PartitionKey partition;
+  std::string topic;
+  int64_t from = -1;          // what the table's map said; -1: nothing
+  int64_t to = 0;             // what it says from now on
+  int64_t read_until = 0;     // records from `to` up to here are read again; not above `to`: none
+  int64_t given_up_from = 0;  // rows of records from here up to `to` may be missing; -1: nobody knows from where
+};
+
+struct ResumePlan {
+  MapReplacement replacement;
+  std::string table_uuid;
+  std::string note;
+  std::vector<ResumeStep> steps;
+};
+
+// kNotFound: rewind, and there is nothing to rewind to (MapToRewindTo).
+Result<ResumePlan> PlanResume(const iceberg::LoadedTable& loaded, const PositionsMap& home, std::string_view pipeline,
+                              ResumeMode mode, env::ObjectStore& store);
+
+// `table` is loaded. Afterwards nothing of the table is on hold; partitions whose positions lie below the home's are
+// detached for `reason` until they have caught up.
+Status CarryOutResume(const ResumePlan& plan, Home& home, MapCommitter& committer, TableState& table,
+                      const std::string& reason, std::stop_token stop);
+
+}  // namespace firn::ingest
