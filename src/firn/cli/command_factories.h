@@ -13,6 +13,7 @@ std::unique_ptr<Command> MakeRunCommand();
 std::unique_ptr<Command> MakeCheckCommand();
 std::unique_ptr<Command> MakeInferCommand();
 std::unique_ptr<Command> MakePositionsCommand();
+std::unique_ptr<Command> MakeCompactCommand();
 std::unique_ptr<Command> MakeConfigCommand();
 std::unique_ptr<Command> MakeDemoCommand();
 std::unique_ptr<Command> MakeGenerateCommand();

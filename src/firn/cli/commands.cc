@@ -9,6 +9,7 @@ std::vector<std::unique_ptr<Command>> AllCommands() {
   commands.push_back(MakeCheckCommand());
   commands.push_back(MakeInferCommand());
   commands.push_back(MakePositionsCommand());
+  commands.push_back(MakeCompactCommand());
   commands.push_back(MakeConfigCommand());
   commands.push_back(MakeDemoCommand());
   commands.push_back(MakeGenerateCommand());

@@ -2,56 +2,13 @@
 
 #include <fmt/format.h>
 
-#include <algorithm>
-#include <charconv>
-#include <limits>
-
 #include "firn/base/log.h"
+#include "firn/iceberg/commit/commit_retry.h"
 #include "firn/iceberg/commit/snapshot_expiry.h"
 #include "firn/ingest/history.h"
 
 namespace firn::ingest {
 namespace {
-
-// commit.retry.*: Java's names and defaults.
-struct RetryLimits {
-  int64_t retries = 4;
-  int64_t wait_ms_min = 100;
-  int64_t wait_ms_max = 60'000;
-  int64_t total_timeout_ms = 30 * 60'000;
-};
-
-int64_t PropertyOr(const iceberg::TableMetadata& metadata, const std::string& key, int64_t fallback) {
-  std::optional<std::string> text = metadata.Property(key);
-  if (!text.has_value()) return fallback;
-  int64_t value = 0;
-  auto [end, error] = std::from_chars(text->data(), text->data() + text->size(), value);
-  if (error != std::errc() || end != text->data() + text->size() || value < 0) {
-    LogWarning("table property is not a number, the default holds", {{"property", key}, {"value", *text}});
-    return fallback;
-  }
-  return value;
-}
-
-RetryLimits RetryLimitsOf(const iceberg::TableMetadata& metadata) {
-  RetryLimits limits;
-  limits.retries = PropertyOr(metadata, "commit.retry.num-retries", limits.retries);
-  limits.wait_ms_min = PropertyOr(metadata, "commit.retry.min-wait-ms", limits.wait_ms_min);
-  limits.wait_ms_max =
-      std::max(limits.wait_ms_min, PropertyOr(metadata, "commit.retry.max-wait-ms", limits.wait_ms_max));
-  limits.total_timeout_ms = PropertyOr(metadata, "commit.retry.total-timeout-ms", limits.total_timeout_ms);
-  return limits;
-}
-
-constexpr int32_t kWaitDoublingsMax = 20;
-
-// Doubles with each attempt, with a random half so that two losers do not meet again.
-int64_t BackoffMs(const RetryLimits& limits, int32_t attempt, env::Random& random) {
-  const int64_t doubled_max = std::numeric_limits<int64_t>::max() >> kWaitDoublingsMax;
-  int64_t base = std::min(limits.wait_ms_min, doubled_max) << std::min(attempt, kWaitDoublingsMax);
-  base = std::min(base, limits.wait_ms_max);
-  return base / 2 + static_cast<int64_t>(random.Next64() % static_cast<uint64_t>(base / 2 + 1));
-}
 
 bool IsOurs(const iceberg::TableMetadata& metadata) {
   return metadata.Property(std::string(kCreatedByProperty)).has_value();
@@ -161,13 +118,12 @@ Result<MapCommitResult> MapCommitter::Commit(TableState& table, const MapCommitR
     if (code != ErrorCode::kConflict && code != ErrorCode::kCommitStateUnknown) {
       return std::unexpected<Error>(std::move(committed.error()).WithContext(context));
     }
-    RetryLimits limits = RetryLimitsOf(base->metadata);
+    const auto limits = iceberg::RetryLimits::For(base->metadata);
     if (code == ErrorCode::kConflict) ++result.conflicts;
     LogInfo("commit will be tried again",
             {{"table", table.name()}, {"attempt", result.attempts + 1}, {"error", committed.error()}});
-    const int64_t wait_ms = BackoffMs(limits, result.attempts, random_);
-    const int64_t last_wait_at_ms = limits.total_timeout_ms - std::min(wait_ms, limits.total_timeout_ms);
-    const bool over = result.attempts >= limits.retries || clock_.BootMs() - started_ms >= last_wait_at_ms;
+    const int64_t wait_ms = limits.BackoffMs(result.attempts, random_);
+    const bool over = limits.IsOver(result.attempts, clock_.BootMs() - started_ms, wait_ms);
     if (over || !clock_.SleepMs(wait_ms, stop)) {
       return std::unexpected<Error>(std::move(committed.error()).WithContext(context));
     }

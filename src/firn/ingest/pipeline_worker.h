@@ -101,6 +101,7 @@ class PipelineWorker : public Worker {
   void LookAtHeld();
   void OnDetached(Sink& sink);
   void SeeDetached();
+  void SeeDetachedByOthers(const PositionsMap& home_map);
   int64_t SurelyRejectedBelow(stream::PartitionIndex index, const PositionsMap& home_map);
   bool ReadyToTakeIn();
   bool OpenToTakeIn(Sink& sink);

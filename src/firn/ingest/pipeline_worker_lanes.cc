@@ -100,7 +100,8 @@ void PipelineWorker::StartLanes() {
   }
 }
 
-// 'firn positions' may have taken a hold off the home's entries.
+// 'firn positions' may have taken a hold off the home's entries, and a worker that had a partition before us may have
+// detached a table for it with its last commit.
 void PipelineWorker::LookAtHeld() {
   std::vector<std::pair<Sink*, stream::PartitionIndex>> held;
   for (const auto& sink : sinks_.all()) {
@@ -108,8 +109,9 @@ void PipelineWorker::LookAtHeld() {
       if (index < sink->at.size() && sink->at[index].hold) held.emplace_back(sink.get(), index);
     }
   }
-  if (held.empty() || !home_.Reload().has_value()) return;
+  if (!home_.Reload().has_value()) return;
   const PositionsMap home_map = home_.map();
+  SeeDetachedByOthers(home_map);
   for (const auto& [sink, index] : held) {
     SetSkip(*sink, index, home_map);
     if (sink->detached_for(index)) continue;
@@ -133,6 +135,20 @@ void PipelineWorker::OnDetached(Sink& sink) {
   lanes_changed_ = true;
 }
 
+// Entries of ours that we do not know of: the table takes part here and is listed as detached all the same.
+void PipelineWorker::SeeDetachedByOthers(const PositionsMap& home_map) {
+  for (const DetachedEntry& entry : home_map.home->detached) {
+    Sink* sink = sinks_.Find(entry.table);
+    if (sink == nullptr) continue;
+    for (stream::PartitionIndex index : Owned()) {
+      if (partitions_[index].key != entry.partition || !partitions_[index].started) continue;
+      if (index < sink->at.size() && sink->at[index].detached) continue;
+      reset_wanted_ = true;
+      reset_reason_ = fmt::format("table '{}' was detached by another worker", entry.table);
+    }
+  }
+}
+
 // A checkpoint is done: which entries are gone, which has a person put on hold?
 void PipelineWorker::SeeDetached() {
   const PositionsMap home_map = home_.map();
@@ -151,6 +167,7 @@ void PipelineWorker::SeeDetached() {
       sink->at[i].detached = entry != nullptr;
     }
   }
+  SeeDetachedByOthers(home_map);
 }
 
 // Below, the rejects of every table that takes part are in the rejects table, whatever becomes of what we hold.

@@ -41,6 +41,8 @@ Status SkipDeep(ThriftReader& reader, ThriftType type, int depth) {
   switch (type) {
     case ThriftType::kTrue:
     case ThriftType::kFalse: return {};
+    case ThriftType::kByte: return reader.SkipBytes(1);
+    case ThriftType::kDouble: return reader.SkipBytes(8);
     case ThriftType::kI16:
     case ThriftType::kI32:
     case ThriftType::kI64: FIRN_TRY(reader.Number()); return {};
@@ -50,7 +52,7 @@ Status SkipDeep(ThriftReader& reader, ThriftType type, int depth) {
     case ThriftType::kSet: return SkipList(reader, depth - 1);
     default: break;
   }
-  // Bytes, doubles and maps are nowhere in Parquet's structures.
+  // Maps are nowhere in Parquet's structures.
   return Fail(ErrorCode::kCorruption, fmt::format("a Thrift value of a type that Parquet does not use: {}",
                                                   static_cast<int>(type)));
 }
@@ -128,6 +130,11 @@ Status ThriftReader::BeginStruct() {
 Result<int64_t> ThriftReader::Number() {
   FIRN_ASSIGN(uint64_t value, Varint());
   return static_cast<int64_t>(value >> 1 ^ (~(value & 1) + 1));
+}
+
+Result<int8_t> ThriftReader::Byte() {
+  FIRN_ASSIGN(uint8_t byte, cursor_.TakeByte());
+  return static_cast<int8_t>(byte);
 }
 
 Result<std::string_view> ThriftReader::Binary() {

@@ -86,9 +86,11 @@ class ThriftReader {
   Result<FieldHeader> NextField();
   Status BeginStruct();  // after NextField or in a list; ends with the field kStop
   Result<int64_t> Number();  // kI16, kI32, kI64
+  Result<int8_t> Byte();
   Result<std::string_view> Binary();
   Result<ListHeader> BeginList();
   Result<bool> BoolElement();
+  Status SkipBytes(size_t count) { return cursor_.Skip(count); }
   // Passes over a value of that type.
   Status Skip(ThriftType type);
 

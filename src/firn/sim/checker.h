@@ -88,6 +88,8 @@ struct Expectation {
   std::set<std::string> tables_may_lag;
   // docs/adr/0002: after a crash in the middle of a catch-up a reject can be there twice.
   bool catch_up_rejects_may_double = false;
+  // The same page: counts of dropped records may be lost by a crash while a table is detached.
+  bool drops_may_be_lost = false;
   // Good records may be rejects under rules_changed, beside their row or instead, and rows may be in another table.
   bool rules_changed = false;
   // Further codes under which a good record may be a reject instead of a row ("no_route" of a table that cannot open).

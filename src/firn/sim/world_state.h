@@ -59,6 +59,8 @@ class World {
   void RunWorker(Slot& slot);
   void StopWorkers();
   void ResumeHeldTables();
+  void NoteRowsAboveHome(const std::string& table);
+  void NoteDetached();
   void GiveUpWhatRetentionTook(ingest::PositionsAdmin& admin, const ingest::DetachedEntry& entry);
 
   // world_trouble.cc

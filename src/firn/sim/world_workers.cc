@@ -79,7 +79,9 @@ void World::ResumeHeldTables() {
     std::optional<ingest::PositionsMap> map;
     if (metadata != nullptr) map = ingest::MapOf(*metadata, plan_.pipeline.pipeline).value_or(std::nullopt);
     const int64_t stands = map.has_value() ? ingest::OffsetOf(map->marks, entry.partition).value_or(0) : 0;
-    if (log != history_.partitions().end() && stands < log->second.start) {
+    // What was changed by somebody comes first; retention can be seen to afterwards.
+    const bool by_retention = entry.reason.starts_with("retention");
+    if (by_retention && map.has_value() && log != history_.partitions().end() && stands < log->second.start) {
       overtaken.push_back(entry);
     } else {
       held.insert(entry.table);
@@ -90,6 +92,7 @@ void World::ResumeHeldTables() {
   for (const ingest::DetachedEntry& entry : overtaken) GiveUpWhatRetentionTook(admin, entry);
   for (const std::string& table : held) {
     const bool rewind = Below(trouble_random_, 2) == 0;
+    NoteRowsAboveHome(table);
     auto mode = rewind ? ingest::ResumeMode::kRewind : ingest::ResumeMode::kContinue;
     auto resumed = admin.Resume(table, mode, false, {});
     if (!resumed.has_value() && rewind) resumed = admin.Resume(table, ingest::ResumeMode::kContinue, false, {});
@@ -105,6 +108,21 @@ void World::ResumeHeldTables() {
     checker_.ForgetSeen(table);
     for (const ingest::AdminChange& change : *resumed) {
       Trace(fmt::format("  {} {} -> {}", change.partition, change.from, change.to));
+    }
+  }
+}
+
+// Whoever lets a table go on that has lost its positions, and every snapshot that knew them, takes the home's: rows above
+// those may come twice.
+void World::NoteRowsAboveHome(const std::string& table) {
+  const iceberg::TableMetadata* metadata = catalog_.Find(iceberg::TableIdentifier::Parse(table).value());
+  if (metadata == nullptr || metadata->properties.contains(ingest::PositionsProperty(plan_.pipeline.pipeline))) return;
+  const ingest::PositionsMap* home = HomeMap();
+  for (int64_t id = 1; id <= history_.record_count(); ++id) {
+    const ProducedRecord& record = history_.record(id);
+    if (record.table != table) continue;
+    if (record.offset >= ingest::OffsetOf(home->marks, record.partition).value_or(0)) {
+      expectation_.may_be_doubled[table].insert(id);
     }
   }
 }

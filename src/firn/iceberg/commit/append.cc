@@ -4,11 +4,10 @@
 
 #include <algorithm>
 #include <iterator>
-#include <limits>
 #include <set>
 
 #include "firn/base/encoding.h"
-#include "firn/iceberg/commit/live_entries.h"
+#include "firn/iceberg/commit/commit_base.h"
 #include "firn/iceberg/commit/manifest_merge.h"
 #include "firn/iceberg/commit/snapshot_expiry.h"
 #include "firn/iceberg/commit/snapshot_summary.h"
@@ -17,79 +16,8 @@
 namespace firn::iceberg {
 namespace {
 
-using ManifestList = std::vector<ManifestFile>;
-
 // A manifest of so many entries is not split further, whatever the target size: the header alone may be beyond it.
 constexpr size_t kManifestEntriesMin = 250;
-// Whether the spec's "63-bit positive, unused" was found; a source of chance that only repeats itself would not end.
-constexpr int kSnapshotIdTriesMax = 100;
-
-// A count that is not known may be of live files.
-bool HasLiveFiles(const ManifestFile& manifest) {
-  return manifest.added_files_count != 0 || manifest.existing_files_count != 0;
-}
-
-bool HasAllCounts(const ManifestFile& manifest) {
-  return manifest.added_files_count >= 0 && manifest.existing_files_count >= 0 && manifest.deleted_files_count >= 0 &&
-         manifest.added_rows_count >= 0 && manifest.existing_rows_count >= 0 && manifest.deleted_rows_count >= 0;
-}
-
-// Format v1 lets writers leave counts out, v2 does not: a table that was upgraded gets them from the manifest itself.
-Status CompleteCounts(ManifestFile& manifest, env::ObjectStore& store) {
-  FIRN_ASSIGN(const ManifestFileContents contents, ReadManifestFile(manifest, store));
-  manifest.added_files_count = manifest.existing_files_count = manifest.deleted_files_count = 0;
-  manifest.added_rows_count = manifest.existing_rows_count = manifest.deleted_rows_count = 0;
-  for (const ManifestEntry& entry : contents.entries) {
-    const int64_t rows = entry.data_file.record_count;
-    switch (entry.status) {
-      case EntryStatus::kAdded: ++manifest.added_files_count, manifest.added_rows_count += rows; break;
-      case EntryStatus::kExisting: ++manifest.existing_files_count, manifest.existing_rows_count += rows; break;
-      case EntryStatus::kDeleted: ++manifest.deleted_files_count, manifest.deleted_rows_count += rows; break;
-    }
-  }
-  return {};
-}
-
-Result<const Snapshot*> BaseSnapshot(const TableMetadata& base) {
-  if (!base.current_snapshot_id.has_value()) return nullptr;
-  const Snapshot* current = base.CurrentSnapshot();
-  // Going on without it would drop every row of the table.
-  if (current == nullptr) {
-    return Fail(ErrorCode::kCorruption,
-                fmt::format("the current snapshot is not among the table's: {}", *base.current_snapshot_id));
-  }
-  return current;
-}
-
-Result<std::shared_ptr<const ManifestList>> BaseManifests(const Snapshot* parent, env::ObjectStore& store,
-                                                          ManifestListCache& cache) {
-  if (parent == nullptr) return std::make_shared<const ManifestList>();
-  if (auto cached = cache.Find(parent->manifest_list); cached != nullptr) return cached;
-  FIRN_ASSIGN(ManifestList manifests, ReadSnapshotManifests(*parent, store));
-  for (ManifestFile& manifest : manifests) {
-    if (!HasAllCounts(manifest)) FIRN_TRY(CompleteCounts(manifest, store));
-  }
-  return std::make_shared<const ManifestList>(std::move(manifests));
-}
-
-Result<SnapshotId> UnusedSnapshotId(const TableMetadata& base, env::Random& random) {
-  for (int i = 0; i < kSnapshotIdTriesMax; ++i) {
-    const SnapshotId id{static_cast<int64_t>(random.Next64() & std::numeric_limits<int64_t>::max())};
-    const bool logged = std::any_of(base.snapshot_log.begin(), base.snapshot_log.end(),
-                                    [&](const SnapshotLogEntry& entry) { return entry.snapshot_id == id; });
-    if (id.value() != 0 && base.FindSnapshot(id) == nullptr && !logged) return id;
-  }
-  return Fail(ErrorCode::kInternal, fmt::format("no unused snapshot id in {} tries", kSnapshotIdTriesMax));
-}
-
-// Snapshot times never go back, whatever this machine's clock says (spec: "Snapshots"; readers travel by them).
-int64_t SnapshotTimestamp(const TableMetadata& base, const Snapshot* parent, int64_t now_ms) {
-  int64_t timestamp = std::max(now_ms, base.last_updated_ms);
-  if (parent != nullptr) timestamp = std::max(timestamp, parent->timestamp_ms);
-  if (!base.snapshot_log.empty()) timestamp = std::max(timestamp, base.snapshot_log.back().timestamp_ms);
-  return timestamp;
-}
-
 class Append {
  public:
   Append(const TableMetadata& base, const AppendRequest& request, env::ObjectStore& store, env::Random& random,
@@ -106,10 +34,7 @@ class Append {
     FIRN_ASSIGN(parent_, BaseSnapshot(base_));
     FIRN_ASSIGN(base_manifests_, BaseManifests(parent_, store_, cache_));
     FIRN_ASSIGN(commit_.snapshot_id, UnusedSnapshotId(base_, random));
-    if (__builtin_add_overflow(base_.last_sequence_number, 1, &commit_.sequence_number)) {
-      return Fail(ErrorCode::kCorruption, fmt::format("no sequence number is left after last-sequence-number: {}",
-                                                      base_.last_sequence_number));
-    }
+    FIRN_ASSIGN(commit_.sequence_number, NextSequenceNumber(base_));
     const int64_t now_ms = clock.WallMs();
     commit_.snapshot_timestamp_ms = SnapshotTimestamp(base_, parent_, now_ms);
     if (request_.on_identity) {

@@ -63,49 +63,81 @@ Counts CountManifests(const std::vector<ManifestFile>& manifests) {
   return counts;
 }
 
-}  // namespace
-
-std::map<std::string, std::string> AppendSummary(const Snapshot* parent,
-                                                 const std::vector<ManifestFile>& parent_manifests,
-                                                 const std::vector<NewDataFile>& files,
-                                                 const std::map<std::string, std::string>& extra) {
+struct FileTotals {
+  int64_t files = 0;
   int64_t records = 0;
   int64_t bytes = 0;
-  std::set<std::string> partitions;
+};
+
+FileTotals Total(const std::vector<NewDataFile>& files, std::set<std::string>& partitions) {
+  FileTotals totals;
   for (const NewDataFile& file : files) {
-    records += file.file.record_count;
-    bytes += file.file.file_size_in_bytes;
+    ++totals.files;
+    totals.records += file.file.record_count;
+    totals.bytes += file.file.file_size_in_bytes;
     partitions.insert(PartitionKey(file));
   }
-  const auto count = static_cast<int64_t>(files.size());
+  return totals;
+}
+
+std::map<std::string, std::string> Summarize(const char* operation, const Snapshot* parent,
+                                             const std::vector<ManifestFile>& parent_manifests,
+                                             const std::vector<NewDataFile>& added_files,
+                                             const std::vector<NewDataFile>& removed_files,
+                                             const std::map<std::string, std::string>& extra) {
+  std::set<std::string> partitions;
+  const FileTotals added = Total(added_files, partitions);
+  const FileTotals removed = Total(removed_files, partitions);
   std::map<std::string, std::string> summary;
-  summary["operation"] = "append";
+  summary["operation"] = operation;
   summary["changed-partition-count"] = fmt::format("{}", partitions.size());
-  if (count > 0) {
-    summary["added-data-files"] = fmt::format("{}", count);
-    summary["added-records"] = fmt::format("{}", records);
-    summary["added-files-size"] = fmt::format("{}", bytes);
+  if (added.files > 0) {
+    summary["added-data-files"] = fmt::format("{}", added.files);
+    summary["added-records"] = fmt::format("{}", added.records);
+    summary["added-files-size"] = fmt::format("{}", added.bytes);
+  }
+  if (removed.files > 0) {
+    summary["deleted-data-files"] = fmt::format("{}", removed.files);
+    summary["deleted-records"] = fmt::format("{}", removed.records);
+    summary["removed-files-size"] = fmt::format("{}", removed.bytes);
   }
   const Counts counted = CountManifests(parent_manifests);
   struct Total {
     const char* key;
-    int64_t added;
+    int64_t change;
     int64_t counted;  // -1: the manifests do not say
   };
-  const Total totals[] = {{"total-data-files", count, counted.data_files},
-                          {"total-records", records, counted.records},
-                          {"total-files-size", bytes, -1},
+  const Total totals[] = {{"total-data-files", added.files - removed.files, counted.data_files},
+                          {"total-records", added.records - removed.records, counted.records},
+                          {"total-files-size", added.bytes - removed.bytes, -1},
                           {"total-delete-files", 0, counted.delete_files},
                           {"total-position-deletes", 0, -1},
                           {"total-equality-deletes", 0, -1}};
   for (const Total& total : totals) {
     const int64_t before = parent == nullptr ? 0 : StatedTotal(*parent, total.key).value_or(total.counted);
     int64_t after = 0;
-    if (before < 0 || __builtin_add_overflow(before, total.added, &after)) continue;
+    if (before < 0 || __builtin_add_overflow(before, total.change, &after) || after < 0) continue;
     summary[total.key] = fmt::format("{}", after);
   }
   summary.insert(extra.begin(), extra.end());
   return summary;
+}
+
+}  // namespace
+
+std::map<std::string, std::string> AppendSummary(const Snapshot* parent,
+                                                 const std::vector<ManifestFile>& parent_manifests,
+                                                 const std::vector<NewDataFile>& files,
+                                                 const std::map<std::string, std::string>& extra) {
+  return Summarize("append", parent, parent_manifests, files, {}, extra);
+}
+
+std::map<std::string, std::string> ReplaceSummary(const Snapshot* parent,
+                                                  const std::vector<ManifestFile>& parent_manifests,
+                                                  const std::vector<NewDataFile>& added,
+                                                  const std::vector<NewDataFile>& removed,
+                                                  const std::map<std::string, std::string>& extra) {
+  return Summarize("replace", parent, parent_manifests, added, removed, extra);
 }
 
 }  // namespace firn::iceberg

@@ -1,4 +1,4 @@
-// The summary of an append snapshot (spec Appendix F, "Optional Snapshot Summary Fields").
+// The summary of a snapshot (spec Appendix F, "Optional Snapshot Summary Fields").
 //
 // Pure. All values are strings; totals go on from the parent's.
 #pragma once
@@ -19,5 +19,12 @@ std::map<std::string, std::string> AppendSummary(const Snapshot* parent,
                                                  const std::vector<ManifestFile>& parent_manifests,
                                                  const std::vector<NewDataFile>& files,
                                                  const std::map<std::string, std::string>& extra);
+
+// The same of files that take the place of others.
+std::map<std::string, std::string> ReplaceSummary(const Snapshot* parent,
+                                                  const std::vector<ManifestFile>& parent_manifests,
+                                                  const std::vector<NewDataFile>& added,
+                                                  const std::vector<NewDataFile>& removed,
+                                                  const std::map<std::string, std::string>& extra);
 
 }  // namespace firn::iceberg

@@ -1,0 +1,173 @@
+#include <fmt/format.h>
+
+#include <CLI/CLI.hpp>
+#include <algorithm>
+#include <nlohmann/json.hpp>
+#include <ostream>
+
+#include "firn/base/log.h"
+#include "firn/cli/command_factories.h"
+#include "firn/cli/human_format.h"
+#include "firn/cli/pipeline_parts.h"
+#include "firn/compaction/table_compaction.h"
+#include "firn/config/config.h"
+#include "firn/env/clock.h"
+
+namespace firn::cli {
+namespace {
+
+using compaction::CompactionReport;
+using nlohmann::json;
+
+json ToJson(const std::string& table, const CompactionReport& report, bool dry_run) {
+  const parquet::MergeCounts& pages = report.pages;
+  return {
+      {"table", table},
+      {"dry_run", dry_run},
+      {"files_seen", report.files_seen},
+      {"groups",
+       {{"planned", report.groups_planned}, {"done", report.groups_done}, {"dropped", report.groups_dropped}}},
+      {"files", {{"before", report.files_before}, {"after", report.files_after}, {"left_alone", report.left_alone}}},
+      {"rows", report.rows},
+      {"bytes", {{"before", report.bytes_before}, {"after", report.bytes_after}}},
+      {"commits", report.commits},
+      {"conflicts", report.conflicts},
+      {"cpu_seconds", report.cpu_s},
+      {"pages",
+       {{"carried", pages.pages_carried},
+        {"with_new_levels", pages.pages_with_new_levels},
+        {"dictionaries_as_values", pages.dictionaries_as_values},
+        {"renumbered", pages.pages_renumbered},
+        {"encoded", pages.pages_encoded},
+        {"chunks_of_missing_columns", pages.null_pages}}},
+      {"chunks_decoded", pages.chunks_decoded},
+      {"bloom_filters", {{"made", pages.bloom_filters_made}, {"dropped", pages.bloom_filters_dropped}}}};
+}
+
+template <typename Counts>
+void PrintReasons(std::string_view what, const Counts& counts, std::ostream& out) {
+  for (const auto& [reason, count] : counts) out << fmt::format("{} {}: {}\n", what, reason, FormatCount(count));
+}
+
+void Print(const std::string& table, const CompactionReport& report, bool dry_run, std::ostream& out) {
+  if (dry_run) {
+    out << fmt::format("{}: {} of {} files would become {}, in {} groups ({}, {} rows)\n", table,
+                       FormatCount(report.files_before), FormatCount(report.files_seen),
+                       FormatCount(report.files_after), FormatCount(report.groups_planned),
+                       FormatBytes(static_cast<double>(report.bytes_before)), FormatCount(report.rows));
+    PrintReasons("small files left alone,", report.left_alone, out);
+    return;
+  }
+  out << fmt::format("{}: {} files became {} ({} -> {}, {} rows) in {} commits, {:.1f} CPU seconds\n", table,
+                     FormatCount(report.files_before), FormatCount(report.files_after),
+                     FormatBytes(static_cast<double>(report.bytes_before)),
+                     FormatBytes(static_cast<double>(report.bytes_after)), FormatCount(report.rows),
+                     FormatCount(report.commits), report.cpu_s);
+  const parquet::MergeCounts& pages = report.pages;
+  out << fmt::format(
+      "pages carried {}, levels written anew {}, renumbered {}, encoded {}; dictionaries carried as "
+      "values {}\n",
+      FormatCount(pages.pages_carried), FormatCount(pages.pages_with_new_levels), FormatCount(pages.pages_renumbered),
+      FormatCount(pages.pages_encoded), FormatCount(pages.dictionaries_as_values));
+  PrintReasons("column chunks decoded,", pages.chunks_decoded, out);
+  PrintReasons("files left alone,", report.left_alone, out);
+  PrintReasons("groups dropped,", report.groups_dropped, out);
+  if (pages.bloom_filters_dropped > 0) {
+    out << fmt::format("bloom filters dropped, because the table asks for none: {}\n",
+                       FormatCount(pages.bloom_filters_dropped));
+  }
+}
+
+class CompactCommand final : public Command {
+ public:
+  std::string_view name() const override { return "compact"; }
+  std::string_view summary() const override { return "Put small files of a table together, once"; }
+  std::string_view details() const override {
+    return "Files of one partition that are smaller than three quarters of write.target-file-size-bytes become files "
+           "of\n"
+           "up to that size. Pages move as they are; what cannot be moved is encoded again, column chunk by column\n"
+           "chunk, and counted. Rows stay as they are and in their order; queries give what they gave before. Old "
+           "files\n"
+           "stay in the store until their snapshots expire. Workers may run meanwhile, and others may write: a group\n"
+           "whose files were changed by somebody else is dropped, never forced.\n"
+           "Left as they are: files that a delete file may touch, files without field ids, encrypted files, column "
+           "types\n"
+           "that do not become the table's. Tables of format v1 and v3 are refused. Each input is read whole, so "
+           "memory\n"
+           "holds the inputs of one row group (128 MiB, or one larger file).";
+  }
+  std::string_view examples() const override {
+    return "firn compact -c firn.yaml --table security.flows --dry-run\n"
+           "firn compact -c firn.yaml --table security.flows\n"
+           "firn compact -c firn.yaml --table security.flows --where event_day=2026-11-30 --json";
+  }
+  std::string_view exit_codes() const override {
+    return "0    done, or nothing to do\n"
+           "1    failed; the message says why; what was committed before stays\n"
+           "2    the command line or the configuration is wrong\n"
+           "130  stopped by a signal; what was merged by then is committed";
+  }
+  bool handles_stop() const override { return true; }
+
+  void AddOptions(CLI::App& app) override {
+    app.add_option("-c,--config", config_path_, "Configuration file")->type_name("FILE")->default_str(config_path_);
+    app.add_option("--table", table_, "The table")->type_name("NS.TABLE")->required();
+    app.add_option("--where", options_.where, "Only this partition; may be given several times, all must hold")
+        ->type_name("FIELD=VALUE")
+        ->allow_extra_args(false);
+    app.add_flag("--dry-run", options_.dry_run, "Only say what would be done");
+    app.add_flag("--json", json_, "Print one JSON document");
+  }
+
+  int Run(Invocation& invocation) override {
+    Result<iceberg::TableIdentifier> table = iceberg::TableIdentifier::Parse(table_);
+    if (!table.has_value()) return ReportError(invocation, table.error(), json_, kUsage);
+    Result<config::Config> config = config::LoadConfig(config_path_);
+    if (!config.has_value()) return ReportError(invocation, config.error(), json_, kUsage);
+    ConfigureLogging(config->log.format, config->log.level);
+    // So that the catalog is asked for this table's storage too.
+    ingest::TableRule rule;
+    rule.name = table_;
+    config->pipeline.tables.push_back(std::move(rule));
+    const LakehouseUse use = options_.dry_run ? LakehouseUse::kLook : LakehouseUse::kChange;
+    Result<Lakehouse> lakehouse = OpenLakehouse(*config, use);
+    if (!lakehouse.has_value()) return ReportError(invocation, lakehouse.error(), json_);
+    const compaction::CompactionParts parts{*lakehouse->catalog, lakehouse->store(), env::SystemClock(),
+                                            env::SystemRandom()};
+    auto progress = [&](const CompactionReport& report) { ShowProgress(invocation, report); };
+    auto report = compaction::CompactTable(parts, *table, options_, progress, invocation.stop);
+    if (!report.has_value()) {
+      const bool usage = report.error().code() == ErrorCode::kInvalidInput;
+      return ReportError(invocation, report.error(), json_, usage ? kUsage : kFailure);
+    }
+    if (json_) {
+      invocation.out << ToJson(table_, *report, options_.dry_run).dump(2) << "\n";
+    } else {
+      Print(table_, *report, options_.dry_run, invocation.out);
+    }
+    return invocation.stop.stop_requested() ? kInterrupted : kSuccess;
+  }
+
+ private:
+  void ShowProgress(Invocation& invocation, const CompactionReport& report) {
+    if (!invocation.err_is_terminal) return;
+    ++groups_merged_;
+    const int64_t merged = std::min(groups_merged_, report.groups_planned);
+    invocation.err << fmt::format("merged {} of {} groups, {:.1f} CPU seconds\n", FormatCount(merged),
+                                  FormatCount(report.groups_planned), report.cpu_s);
+  }
+
+  std::string config_path_ = "firn.yaml";
+  std::string table_;
+  compaction::CompactionOptions options_;
+  int64_t groups_merged_ = 0;
+  bool json_ = false;
+};
+
+}  // namespace
+
+std::unique_ptr<Command> MakeCompactCommand() {
+  return std::make_unique<CompactCommand>();
+}
+
+}  // namespace firn::cli

@@ -1,0 +1,144 @@
+#include "firn/compaction/picker.h"
+
+#include <algorithm>
+#include <tuple>
+
+namespace firn::compaction {
+namespace {
+
+using iceberg::FileContent;
+
+std::vector<std::string> Segments(const std::string& path) {
+  std::vector<std::string> segments;
+  size_t begin = 0;
+  while (begin < path.size()) {
+    const size_t end = std::min(path.find('/', begin), path.size());
+    segments.push_back(path.substr(begin, end - begin));
+    begin = end + 1;
+  }
+  return segments;
+}
+
+bool Matches(const std::string& path, const std::vector<std::string>& where) {
+  if (where.empty()) return true;
+  const std::vector<std::string> segments = Segments(path);
+  return std::all_of(where.begin(), where.end(), [&](const std::string& wanted) {
+    return std::find(segments.begin(), segments.end(), wanted) != segments.end();
+  });
+}
+
+bool IsParquet(std::string format) {
+  for (char& c : format) c = c >= 'a' && c <= 'z' ? static_cast<char>(c - 'a' + 'A') : c;
+  return format == "PARQUET";
+}
+
+// Why a small file has to stay; nullptr: it may be moved.
+const char* ReasonToStay(const TableFiles& table, const LiveFile& file) {
+  const iceberg::DataFile& data = file.entry.data_file;
+  if (!IsParquet(data.file_format)) return "not_parquet";
+  if (data.key_metadata.has_value()) return "encrypted";
+  for (const LiveFile& deletes : table.deletes) {
+    if (MayTouch(deletes, file, deletes.partition_path.empty())) return "has_deletes";
+  }
+  return nullptr;
+}
+
+class Packer {
+ public:
+  Packer(const TableFiles& table, const PickOptions& options, Picked& picked)
+      : table_(table), options_(options), picked_(picked) {}
+
+  // Files of one spec and partition.
+  void Pack(std::vector<size_t> files) {
+    Sort(files);
+    PickedGroup group;
+    for (size_t file : files) {
+      const iceberg::DataFile& data = table_.data[file].entry.data_file;
+      if (!group.files.empty() && group.bytes + data.file_size_in_bytes > options_.target_bytes) End(group);
+      group.files.push_back(file);
+      group.bytes += data.file_size_in_bytes;
+      group.rows += data.record_count;
+    }
+    End(group);
+  }
+
+ private:
+  void End(PickedGroup& group) {
+    if (group.files.size() >= std::max<size_t>(options_.group_files_min, 2)) {
+      picked_.groups.push_back(std::move(group));
+    } else if (!group.files.empty()) {
+      picked_.left_alone["alone"] += static_cast<int64_t>(group.files.size());
+    }
+    group = {};
+  }
+
+  std::optional<schema::Value> LowerBound(size_t file) const {
+    const auto& bounds = table_.data[file].entry.data_file.lower_bounds;
+    auto found = bounds.find(*options_.sort_field_id);
+    if (found == bounds.end()) return std::nullopt;
+    auto value = schema::DeserializeSingleValue(*options_.sort_type, found->second);
+    return value.has_value() ? std::optional(*std::move(value)) : std::nullopt;
+  }
+
+  void Sort(std::vector<size_t>& files) const {
+    std::stable_sort(files.begin(), files.end(), [&](size_t a, size_t b) {
+      return table_.data[a].entry.sequence_number < table_.data[b].entry.sequence_number;
+    });
+    if (!options_.sort_field_id.has_value() || options_.sort_type == nullptr) return;
+    std::vector<std::pair<schema::Value, size_t>> by_bound;
+    for (size_t file : files) {
+      std::optional<schema::Value> bound = LowerBound(file);
+      // Files without a bound have no place among the others.
+      if (!bound.has_value()) return;
+      by_bound.emplace_back(*std::move(bound), file);
+    }
+    std::stable_sort(by_bound.begin(), by_bound.end(),
+                     [](const auto& a, const auto& b) { return schema::CompareValues(a.first, b.first) < 0; });
+    for (size_t i = 0; i < files.size(); ++i) files[i] = by_bound[i].second;
+  }
+
+  const TableFiles& table_;
+  const PickOptions& options_;
+  Picked& picked_;
+};
+
+}  // namespace
+
+bool MayTouch(const LiveFile& deletes, const LiveFile& data, bool is_global) {
+  const iceberg::DataFile& file = deletes.entry.data_file;
+  const int64_t data_sequence = data.entry.sequence_number.value_or(0);
+  const int64_t delete_sequence = deletes.entry.sequence_number.value_or(0);
+  const bool same = deletes.spec_id == data.spec_id && deletes.partition_path == data.partition_path;
+  if (file.content == FileContent::kPositionDeletes) {
+    if (file.referenced_data_file.has_value()) return *file.referenced_data_file == data.entry.data_file.file_path;
+    return same && data_sequence <= delete_sequence;
+  }
+  return (same || is_global) && data_sequence < delete_sequence;
+}
+
+Picked Pick(const TableFiles& table, const PickOptions& options) {
+  Picked picked;
+  const auto large = static_cast<int64_t>(static_cast<double>(options.target_bytes) * options.large_enough);
+  std::map<std::tuple<int32_t, std::string>, std::vector<size_t>> partitions;
+  for (size_t i = 0; i < table.data.size(); ++i) {
+    const LiveFile& file = table.data[i];
+    if (!Matches(file.partition_path, options.where)) continue;
+    ++picked.files_seen;
+    if (file.entry.data_file.file_size_in_bytes >= large) continue;
+    if (const char* reason = ReasonToStay(table, file); reason != nullptr) {
+      ++picked.left_alone[reason];
+      continue;
+    }
+    partitions[{file.spec_id, file.partition_path}].push_back(i);
+  }
+  Packer packer(table, options, picked);
+  for (auto& [key, files] : partitions) packer.Pack(std::move(files));
+  auto gain = [](const PickedGroup& group) {
+    return static_cast<double>(group.files.size() - 1) / static_cast<double>(std::max<int64_t>(group.bytes, 1));
+  };
+  std::stable_sort(picked.groups.begin(), picked.groups.end(),
+                   [&](const PickedGroup& a, const PickedGroup& b) { return gain(a) > gain(b); });
+  return picked;
+}
+
+}  // namespace firn::compaction

@@ -1,0 +1,113 @@
+#include "firn/compaction/picker.h"
+
+#include <fmt/format.h>
+#include <gtest/gtest.h>
+
+#include <sstream>
+
+namespace firn::compaction {
+namespace {
+
+using iceberg::FileContent;
+
+// One line a file: "name size sequence partition [kind [argument]]"; kinds: orc, encrypted, position, equality, names
+// (a position delete that names a data file), and lower (a lower bound of field 7, an int).
+TableFiles Parse(const std::string& text) {
+  TableFiles table;
+  std::istringstream lines(text);
+  std::string line;
+  while (std::getline(lines, line)) {
+    std::istringstream words(line);
+    LiveFile file;
+    std::string kind, argument;
+    int64_t sequence = 0;
+    if (!(words >> file.entry.data_file.file_path >> file.entry.data_file.file_size_in_bytes >> sequence)) continue;
+    words >> file.partition_path >> kind >> argument;
+    if (file.partition_path == "-") file.partition_path.clear();
+    file.entry.sequence_number = sequence;
+    file.entry.data_file.record_count = 1;
+    if (kind == "orc") file.entry.data_file.file_format = "orc";
+    if (kind == "encrypted") file.entry.data_file.key_metadata = "key";
+    if (kind == "lower") {
+      file.entry.data_file.lower_bounds[7] = schema::SerializeSingleValue(
+          *schema::Type::Primitive(schema::TypeKind::kInt), schema::Value(static_cast<int32_t>(std::stoi(argument))));
+    }
+    if (kind == "names") file.entry.data_file.referenced_data_file = argument;
+    if (kind == "position" || kind == "names") file.entry.data_file.content = FileContent::kPositionDeletes;
+    if (kind == "equality") file.entry.data_file.content = FileContent::kEqualityDeletes;
+    auto& list = file.entry.data_file.content == FileContent::kData ? table.data : table.deletes;
+    list.push_back(std::move(file));
+  }
+  return table;
+}
+
+// "a+b c+d | reason 2": groups in order, then what was left alone.
+std::string Picks(const std::string& text, PickOptions options = {}) {
+  const TableFiles table = Parse(text);
+  if (options.target_bytes == PickOptions{}.target_bytes) options.target_bytes = 100;
+  const Picked picked = Pick(table, options);
+  std::vector<std::string> groups;
+  for (const PickedGroup& group : picked.groups) {
+    std::vector<std::string> names;
+    for (size_t file : group.files) names.push_back(table.data[file].entry.data_file.file_path);
+    groups.push_back(fmt::format("{}", fmt::join(names, "+")));
+  }
+  std::string result = fmt::format("{}", fmt::join(groups, " "));
+  for (const auto& [reason, count] : picked.left_alone) result += fmt::format(" | {} {}", reason, count);
+  return result;
+}
+
+TEST(Picker, Packs) {
+  struct Case {
+    const char* what;
+    const char* files;
+    const char* expected;
+  };
+  const Case cases[] = {
+      {"nothing", "", ""},
+      {"a table of one file", "a 10 1 -\n", " | alone 1"},
+      {"two small files", "a 10 1 -\nb 20 2 -\n", "a+b"},
+      {"large ones stay", "a 75 1 -\nb 20 2 -\nc 74 3 -\n", "b+c"},
+      {"manifests are newest first, rows go by age", "c 1 3 -\nb 1 2 -\na 1 1 -\n", "a+b+c"},
+      {"a group ends at the target", "a 40 1 -\nb 50 2 -\nc 40 3 -\nd 30 4 -\ne 60 5 -\n", "c+d a+b | alone 1"},
+      {"partitions stay apart", "a 10 1 d=1\nb 10 2 d=2\nc 10 3 d=1\n", "a+c | alone 1"},
+      {"most files for a byte first", "a 40 1 d=1\nb 40 1 d=1\nc 5 1 d=2\nd 5 1 d=2\ne 5 1 d=2\n", "c+d+e a+b"},
+      {"other formats stay", "a 10 1 - orc\nb 10 2 -\nc 10 3 -\nd 1 1 - encrypted\n",
+       "b+c | encrypted 1 | not_parquet 1"},
+      {"position deletes keep files of their partition",
+       "a 10 1 d=1\nb 10 2 d=1\nc 10 4 d=1\nd 10 5 d=1\nx 1 3 d=1 position\n", "c+d | has_deletes 2"},
+      {"a position delete of the same commit touches too", "a 10 3 d=1\nb 10 4 d=1\nx 1 3 d=1 position\n",
+       " | alone 1 | has_deletes 1"},
+      {"one that names its file keeps no other", "a 10 1 d=1\nb 10 1 d=1\nc 10 1 d=1\nx 1 3 d=2 names a\n",
+       "b+c | has_deletes 1"},
+      {"equality deletes keep older files", "a 10 1 d=1\nb 10 3 d=1\nc 10 4 d=1\nx 1 3 d=1 equality\n",
+       "b+c | has_deletes 1"},
+      {"without partition they touch all", "a 10 1 d=1\nb 10 1 d=2\nx 1 3 - equality\n", " | has_deletes 2"},
+  };
+  for (const Case& one : cases) EXPECT_EQ(Picks(one.files), one.expected) << one.what;
+}
+
+TEST(Picker, WhereMatchesWholePartitionFields) {
+  PickOptions options;
+  options.where = {"d=1", "r=eu"};
+  EXPECT_EQ(Picks("a 1 1 d=1/r=eu\nb 1 1 d=1/r=eu\nc 1 1 d=1/r=us\nd 1 1 d=11/r=eu\n", options), "a+b");
+}
+
+TEST(Picker, SortedTablesGoByTheirLowerBounds) {
+  PickOptions options;
+  options.sort_field_id = 7;
+  options.sort_type = schema::Type::Primitive(schema::TypeKind::kInt);
+  EXPECT_EQ(Picks("a 1 1 - lower 30\nb 1 2 - lower -5\nc 1 3 - lower 7\n", options), "b+c+a");
+  EXPECT_EQ(Picks("a 1 1 - lower 30\nb 1 2 -\nc 1 3 - lower 7\n", options), "a+b+c");
+}
+
+TEST(Picker, SpecsStayApart) {
+  TableFiles table = Parse("a 1 1 -\nb 1 1 -\nc 1 1 -\n");
+  table.data[1].spec_id = 1;
+  const Picked picked = Pick(table, {});
+  ASSERT_EQ(picked.groups.size(), 1u);
+  EXPECT_EQ(picked.groups[0].files, (std::vector<size_t>{0, 2}));
+}
+
+}  // namespace
+}  // namespace firn::compaction

@@ -1,0 +1,16 @@
+// TableFiles out of a store: the live data and delete files of a table's current snapshot.
+//
+// Thread-safe as the store is. Nothing is written.
+#pragma once
+
+#include "firn/base/error.h"
+#include "firn/compaction/picker.h"
+#include "firn/env/object_store.h"
+#include "firn/iceberg/spec/table_metadata.h"
+
+namespace firn::compaction {
+
+// kCorruption, kUnsupported: as iceberg::ReadSnapshotManifests.
+Result<TableFiles> ReadTableFiles(const iceberg::TableMetadata& metadata, env::ObjectStore& store);
+
+}  // namespace firn::compaction

@@ -1,0 +1,328 @@
+#include "firn/iceberg/commit/rewrite_files.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <set>
+
+#include "firn/base/encoding.h"
+#include "firn/iceberg/commit/commit_base.h"
+#include "firn/iceberg/commit/live_entries.h"
+#include "firn/iceberg/commit/manifest_merge.h"
+#include "firn/iceberg/commit/snapshot_summary.h"
+#include "firn/iceberg/manifest/manifest_avro.h"
+
+namespace firn::iceberg {
+namespace {
+
+// NaN is a partition value as any other here.
+bool SamePartition(const schema::PartitionTuple& a, const schema::PartitionTuple& b) {
+  return std::equal(a.begin(), a.end(), b.begin(), b.end(), [](const schema::Value& x, const schema::Value& y) {
+    if (schema::IsNull(x) || schema::IsNull(y)) return schema::IsNull(x) && schema::IsNull(y);
+    return x.index() == y.index() && schema::CompareValues(x, y) == 0;
+  });
+}
+
+class Rewrite {
+ public:
+  Rewrite(const TableMetadata& base, const RewriteRequest& request, env::ObjectStore& store, env::Random& random)
+      : base_(base),
+        request_(request),
+        store_(store),
+        locations_(LocationProvider::For(base)),
+        uuid_(FormatUuid(MakeUuidV4(random.Next64(), random.Next64()))) {}
+
+  Result<PreparedRewrite> Prepare(env::Clock& clock, env::Random& random) {
+    FIRN_TRY(IndexGroups());
+    FIRN_ASSIGN(parent_, BaseSnapshot(base_));
+    ManifestListCache no_cache;
+    FIRN_ASSIGN(base_manifests_, BaseManifests(parent_, store_, no_cache));
+    FIRN_TRY(FindLiveFiles());
+    FIRN_TRY(Decide());
+    FIRN_TRY(MindDeletes());
+    PreparedRewrite prepared;
+    for (const GroupState& group : groups_) prepared.fates.push_back(group.fate);
+    const bool any = std::any_of(groups_.begin(), groups_.end(),
+                                 [](const GroupState& group) { return group.fate == GroupFate::kReplaced; });
+    if (!any) return prepared;
+    FIRN_ASSIGN(commit_.snapshot_id, UnusedSnapshotId(base_, random));
+    FIRN_ASSIGN(commit_.sequence_number, NextSequenceNumber(base_));
+    commit_.snapshot_timestamp_ms = SnapshotTimestamp(base_, parent_, clock.WallMs());
+    FIRN_ASSIGN(const ManifestList manifests, NewManifests());
+    FIRN_ASSIGN(const std::string list_location, WriteList(manifests));
+    Describe(list_location);
+    prepared.commit = std::move(commit_);
+    return prepared;
+  }
+
+ private:
+  struct LiveInput {
+    ManifestEntry entry;
+    int32_t spec_id = 0;
+  };
+  struct GroupState {
+    std::map<std::string, LiveInput> live;  // inputs, by path
+    size_t live_outputs = 0;
+    GroupFate fate = GroupFate::kReplaced;
+  };
+  struct TouchedManifest {
+    size_t index;  // in base_manifests_
+    ManifestFileContents contents;
+  };
+
+  Status IndexGroups() {
+    groups_.resize(request_.groups.size());
+    for (size_t i = 0; i < request_.groups.size(); ++i) {
+      const RewriteGroup& group = request_.groups[i];
+      if (group.inputs.empty() || group.outputs.empty() || base_.FindSpec(group.spec_id) == nullptr) {
+        return Fail(ErrorCode::kInvalidInput, "a group of files to replace lacks inputs, outputs or its spec");
+      }
+      for (const std::string& path : group.inputs) {
+        if (!group_of_input_.emplace(path, i).second) {
+          return Fail(ErrorCode::kInvalidInput, fmt::format("a file is to be replaced twice: '{}'", path));
+        }
+      }
+      for (const DataFile& file : group.outputs) {
+        if (!group_of_output_.emplace(file.file_path, i).second) {
+          return Fail(ErrorCode::kInvalidInput, fmt::format("a file is added twice: '{}'", file.file_path));
+        }
+      }
+    }
+    return {};
+  }
+
+  Status FindLiveFiles() {
+    for (size_t i = 0; i < base_manifests_->size(); ++i) {
+      const ManifestFile& manifest = (*base_manifests_)[i];
+      if (manifest.content != ManifestContent::kData || !HasLiveFiles(manifest)) continue;
+      FIRN_ASSIGN(ManifestFileContents contents, ReadManifestFile(manifest, store_));
+      bool touched = false;
+      for (const ManifestEntry& entry : contents.entries) {
+        if (!entry.is_live()) continue;
+        const std::string& path = entry.data_file.file_path;
+        if (auto output = group_of_output_.find(path); output != group_of_output_.end()) {
+          ++groups_[output->second].live_outputs;
+        }
+        auto input = group_of_input_.find(path);
+        if (input == group_of_input_.end()) continue;
+        touched = true;
+        groups_[input->second].live.emplace(path, LiveInput{entry, manifest.partition_spec_id});
+      }
+      if (touched) touched_.push_back({i, std::move(contents)});
+    }
+    return {};
+  }
+
+  Status Decide() {
+    for (size_t i = 0; i < groups_.size(); ++i) {
+      const RewriteGroup& wanted = request_.groups[i];
+      GroupState& group = groups_[i];
+      if (group.live_outputs == wanted.outputs.size() && group.live.empty()) {
+        group.fate = GroupFate::kAlreadyDone;
+      } else if (group.live.size() != wanted.inputs.size() || group.live_outputs > 0) {
+        group.fate = GroupFate::kInputGone;
+      } else {
+        FIRN_TRY(CheckGroup(wanted, group));
+      }
+    }
+    return {};
+  }
+
+  Status CheckGroup(const RewriteGroup& wanted, const GroupState& group) const {
+    int64_t rows = 0;
+    for (const DataFile& file : wanted.outputs) rows += file.record_count;
+    for (const auto& [path, input] : group.live) {
+      rows -= input.entry.data_file.record_count;
+      for (const DataFile& file : wanted.outputs) {
+        if (input.spec_id == wanted.spec_id && SamePartition(file.partition, input.entry.data_file.partition)) continue;
+        return Fail(ErrorCode::kInvalidInput,
+                    fmt::format("files of another spec or partition are replaced: '{}'", path));
+      }
+    }
+    if (rows == 0) return {};
+    return Fail(ErrorCode::kInvalidInput, fmt::format("files are replaced by files with another number of rows ({:+}): "
+                                                      "'{}'",
+                                                      rows, wanted.outputs.front().file_path));
+  }
+
+  // Live delete files that may touch an input, and would not touch the output in its place.
+  Status MindDeletes() {
+    for (const ManifestFile& manifest : *base_manifests_) {
+      if (manifest.content != ManifestContent::kDeletes || !HasLiveFiles(manifest)) continue;
+      FIRN_ASSIGN(const ManifestFileContents contents, ReadManifestFile(manifest, store_));
+      for (const ManifestEntry& entry : contents.entries) {
+        if (!entry.is_live()) continue;
+        for (GroupState& group : groups_) {
+          if (group.fate != GroupFate::kReplaced) continue;
+          const bool touches = std::any_of(group.live.begin(), group.live.end(), [&](const auto& input) {
+            return IsTouched(input.second, entry, manifest.partition_spec_id);
+          });
+          if (touches) group.fate = GroupFate::kHasDeletes;
+        }
+      }
+    }
+    return {};
+  }
+
+  // Spec: "Scan Planning". Position deletes go by path, so the output would lose even those that are still to come.
+  bool IsTouched(const LiveInput& input, const ManifestEntry& deletes, int32_t spec_id) const {
+    const int64_t data_sequence = input.entry.sequence_number.value_or(0);
+    const int64_t delete_sequence = deletes.sequence_number.value_or(0);
+    const DataFile& file = deletes.data_file;
+    const bool same = spec_id == input.spec_id && SamePartition(file.partition, input.entry.data_file.partition);
+    if (file.content == FileContent::kPositionDeletes) {
+      if (file.referenced_data_file.has_value()) return *file.referenced_data_file == input.entry.data_file.file_path;
+      return same && data_sequence <= delete_sequence;
+    }
+    const schema::PartitionSpec* spec = base_.FindSpec(spec_id);
+    const bool is_global = spec == nullptr || spec->is_unpartitioned();
+    return (same || is_global) && data_sequence < delete_sequence &&
+           delete_sequence <= request_.starting_sequence_number;
+  }
+
+  std::string NextManifestLocation() {
+    return locations_.MetadataLocation(fmt::format("{}-m{}.avro", uuid_, manifest_number_++));
+  }
+
+  Result<ManifestFile> Write(const ManifestHeader& header, const std::vector<ManifestEntry>& entries) {
+    FIRN_ASSIGN(const std::string bytes, WriteManifest(header, entries));
+    const std::string location = NextManifestLocation();
+    FIRN_ASSIGN(ManifestFile manifest, SummarizeManifest(header, entries, location, static_cast<int64_t>(bytes.size()),
+                                                         commit_.sequence_number, commit_.snapshot_id));
+    FIRN_TRY(store_.Put(location, bytes));
+    ++commit_.manifests_written;
+    return manifest;
+  }
+
+  // Outputs, one manifest a spec.
+  Status AddOutputs(ManifestList& manifests) {
+    std::map<int32_t, std::vector<ManifestEntry>> by_spec;
+    for (size_t i = 0; i < groups_.size(); ++i) {
+      if (groups_[i].fate != GroupFate::kReplaced) continue;
+      for (const DataFile& file : request_.groups[i].outputs) {
+        ManifestEntry entry;
+        entry.status = EntryStatus::kAdded;
+        entry.snapshot_id = commit_.snapshot_id;
+        entry.sequence_number = request_.starting_sequence_number;
+        entry.data_file = file;
+        by_spec[request_.groups[i].spec_id].push_back(std::move(entry));
+        added_.push_back({request_.groups[i].spec_id, file});
+      }
+    }
+    for (const auto& [spec_id, entries] : by_spec) {
+      const schema::PartitionSpec& spec = *base_.FindSpec(spec_id);
+      FIRN_ASSIGN(ManifestFile manifest, Write({SchemaForSpec(base_, spec), spec}, entries));
+      manifests.push_back(std::move(manifest));
+    }
+    return {};
+  }
+
+  // The manifest with the inputs marked as deleted by this snapshot; nothing when none of them is replaced.
+  Result<std::optional<ManifestFile>> Filter(TouchedManifest& touched) {
+    const ManifestFile& manifest = (*base_manifests_)[touched.index];
+    std::vector<ManifestEntry> entries;
+    bool changed = false;
+    for (ManifestEntry& entry : touched.contents.entries) {
+      if (!entry.is_live()) continue;
+      auto input = group_of_input_.find(entry.data_file.file_path);
+      const bool replaced = input != group_of_input_.end() && groups_[input->second].fate == GroupFate::kReplaced;
+      entry.status = replaced ? EntryStatus::kDeleted : EntryStatus::kExisting;
+      if (replaced) {
+        entry.snapshot_id = commit_.snapshot_id;
+        removed_.push_back({manifest.partition_spec_id, entry.data_file});
+        changed = true;
+      }
+      entries.push_back(std::move(entry));
+    }
+    if (!changed) return std::optional<ManifestFile>();
+    const schema::PartitionSpec* spec = base_.FindSpec(manifest.partition_spec_id);
+    if (spec == nullptr) return Fail(ErrorCode::kCorruption, "a manifest of a spec that the table has not");
+    FIRN_ASSIGN(ManifestFile filtered, Write({SchemaForSpec(base_, *spec), *spec}, entries));
+    return std::optional<ManifestFile>(std::move(filtered));
+  }
+
+  Result<ManifestList> NewManifests() {
+    ManifestList manifests;
+    FIRN_TRY(AddOutputs(manifests));
+    std::map<size_t, ManifestFile> filtered;
+    for (TouchedManifest& touched : touched_) {
+      FIRN_ASSIGN(std::optional<ManifestFile> manifest, Filter(touched));
+      if (manifest.has_value()) filtered.emplace(touched.index, *std::move(manifest));
+    }
+    for (size_t i = 0; i < base_manifests_->size(); ++i) {
+      const ManifestFile& manifest = (*base_manifests_)[i];
+      if (auto found = filtered.find(i); found != filtered.end()) {
+        manifests.push_back(std::move(found->second));
+      } else if (HasLiveFiles(manifest)) {
+        manifests.push_back(manifest);
+      }
+    }
+    return manifests;
+  }
+
+  Result<std::string> WriteList(const ManifestList& manifests) {
+    ManifestListHeader header;
+    header.snapshot_id = commit_.snapshot_id;
+    if (parent_ != nullptr) header.parent_snapshot_id = parent_->snapshot_id;
+    header.sequence_number = commit_.sequence_number;
+    FIRN_ASSIGN(const std::string bytes, WriteManifestList(header, manifests));
+    const std::string location =
+        locations_.MetadataLocation(fmt::format("snap-{}-1-{}.avro", commit_.snapshot_id, uuid_));
+    FIRN_TRY(store_.Put(location, bytes));
+    return location;
+  }
+
+  void Describe(const std::string& list_location) {
+    Snapshot snapshot;
+    snapshot.snapshot_id = commit_.snapshot_id;
+    if (parent_ != nullptr) snapshot.parent_snapshot_id = parent_->snapshot_id;
+    snapshot.sequence_number = commit_.sequence_number;
+    snapshot.timestamp_ms = commit_.snapshot_timestamp_ms;
+    snapshot.manifest_list = list_location;
+    snapshot.summary = ReplaceSummary(parent_, *base_manifests_, added_, removed_, request_.summary);
+    snapshot.schema_id = base_.current_schema_id;
+    SnapshotRef main;
+    if (auto found = base_.refs.find(std::string(kMainBranch)); found != base_.refs.end()) main = found->second;
+    main.snapshot_id = commit_.snapshot_id;
+    commit_.requirements.push_back(AssertTableUuid{base_.table_uuid});
+    commit_.requirements.push_back(AssertRefSnapshotId{std::string(kMainBranch), base_.current_snapshot_id});
+    commit_.updates.push_back(AddSnapshot{std::move(snapshot)});
+    commit_.updates.push_back(SetSnapshotRef{std::string(kMainBranch), std::move(main)});
+  }
+
+  const TableMetadata& base_;
+  const RewriteRequest& request_;
+  env::ObjectStore& store_;
+  const LocationProvider locations_;
+  const std::string uuid_;  // in the names of all files of this attempt
+  int manifest_number_ = 0;
+  const Snapshot* parent_ = nullptr;
+  std::shared_ptr<const ManifestList> base_manifests_;
+  std::map<std::string, size_t> group_of_input_;
+  std::map<std::string, size_t> group_of_output_;
+  std::vector<GroupState> groups_;
+  std::vector<TouchedManifest> touched_;
+  std::vector<NewDataFile> added_;
+  std::vector<NewDataFile> removed_;
+  PreparedCommit commit_;
+};
+
+}  // namespace
+
+std::string_view GroupFateName(GroupFate fate) {
+  switch (fate) {
+    case GroupFate::kReplaced: return "replaced";
+    case GroupFate::kInputGone: return "input_gone";
+    case GroupFate::kAlreadyDone: return "already_done";
+    case GroupFate::kHasDeletes: return "has_deletes";
+  }
+  return "input_gone";
+}
+
+Result<PreparedRewrite> PrepareRewrite(const TableMetadata& base, const RewriteRequest& request,
+                                       env::ObjectStore& store, env::Clock& clock, env::Random& random) {
+  FIRN_TRY(CheckWritable(base));
+  return Rewrite(base, request, store, random).Prepare(clock, random);
+}
+
+}  // namespace firn::iceberg
