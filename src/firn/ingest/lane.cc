@@ -86,6 +86,7 @@ LaneEnd Lane::Run(std::stop_token stop) {
   source_.reset();
   LaneEnd end;
   end.held = held_;
+  end.blocked_by = blocked_by_;
   if (status.has_value()) {
     end.kind = LaneEnd::Kind::kCaughtUp;
     for (const At& at : at_) {
@@ -321,9 +322,11 @@ Status Lane::DecodeForRejects(const stream::Record& record, At& at) {
   }
   FIRN_ASSIGN(Sink * sink, sinks_.FindOrMake(table, &options_.tables[route_.rule]));
   if (!sink->open) {
+    blocked_by_ = table;
     FIRN_TRY(sinks_.Open(*sink, {}));
     if (!sink->open) return Fail(ErrorCode::kUnavailable, sink->closed_reason);
   }
+  blocked_by_.clear();
   if (DecodeRow(record, at.partition.name, *sink, sink->ScratchRows(), reject)) return {};
   return RejectRecord(record, at, reject, table);
 }

@@ -57,7 +57,8 @@ struct LaneEnd {
     int64_t rejected = 0;        // what the rejects table's map says of that
   };
   std::vector<Partition> partitions;
-  bool held = false;  // some partitions are on hold in the home now
+  bool held = false;       // some partitions are on hold in the home now
+  std::string blocked_by;  // the rejects table's lane: another table, which it needs, cannot be opened
 };
 
 // Since it was last asked.
@@ -143,6 +144,7 @@ class Lane {
   std::optional<Error> stopped_by_reject_;
   LaneEnd::Kind failure_kind_ = LaneEnd::Kind::kFailed;
   bool held_ = false;
+  std::string blocked_by_;
   int64_t batch_started_ms_ = 0;
   int64_t moved_ms_ = 0;  // when it last read on
 

@@ -62,6 +62,12 @@ void PipelineWorker::TakeLaneEnds() {
   for (Lanes::Ended& ended : lanes_.TakeEnded()) {
     lanes_changed_ = true;
     if (ended.end.kind == LaneEnd::Kind::kFatal && !fatal_.has_value()) fatal_ = std::move(ended.end.error);
+    Sink* blocking = ended.end.blocked_by.empty() ? nullptr : sinks_.Find(ended.end.blocked_by);
+    if (blocking != nullptr && blocking->open) {
+      // Main takes it for usable, having had no record for it: looked at again, it is detached, and the lane goes on.
+      reset_wanted_ = true;
+      reset_reason_ = fmt::format("table '{}' cannot be opened any more", ended.end.blocked_by);
+    }
     Sink* sink = sinks_.Find(ended.request.table);
     if (!ended.end.held || sink == nullptr) continue;
     const PositionsMap home_map = home_.map();

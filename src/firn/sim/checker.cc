@@ -397,6 +397,10 @@ void Checker::Impl::JudgeReject(const ProducedRecord& record) {
     ++report.demanded;
     return;
   }
+  // A detached table owes what it has not rejected yet to its lane.
+  const ingest::DetachedEntry* entry =
+      home.home.has_value() ? home.home->FindDetached(record.table, record.partition) : nullptr;
+  if (entry != nullptr && record.offset >= entry->rejected_below) return;
   bool passed = record.offset < Covered(table, record.partition) &&
                 (record.table.empty() || record.offset < Covered(record.table, record.partition));
   JudgeAbsence(table, record, passed, ViolationCode::kLostReject);
