@@ -47,6 +47,10 @@ enum class FaultKind : uint8_t {
   kStoreWritePartial,        // the process saw a part go out, no object is there
   kStoreAnswerLost,          // the object is there, the writer is told an error
   kStoreUnauthorized,
+  // Spill disk, of one process.
+  kSpillFull,
+  kSpillTorn,                // the second half of what was written reads back as zeros
+  kSpillReadFails,
   // Catalog.
   kCatalogDown,
   kCatalogSlow,
