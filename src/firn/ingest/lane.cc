@@ -322,8 +322,16 @@ Status Lane::DecodeForRejects(const stream::Record& record, At& at) {
   }
   FIRN_ASSIGN(Sink * sink, sinks_.FindOrMake(table, &options_.tables[route_.rule]));
   if (!sink->open) {
+    if (missing_.contains(table)) return {};
     blocked_by_ = table;
-    FIRN_TRY(sinks_.Open(*sink, {}));
+    Status opened = sinks_.Open(*sink, {});
+    if (!opened.has_value() && opened.error().code() == ErrorCode::kNotFound && detached != nullptr) {
+      // It is gone, and with it the columns that tell a reject; the home says that those up to here were written.
+      missing_.insert(table);
+      blocked_by_.clear();
+      return {};
+    }
+    FIRN_TRY(opened);
     if (!sink->open) return Fail(ErrorCode::kUnavailable, sink->closed_reason);
   }
   blocked_by_.clear();

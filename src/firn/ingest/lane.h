@@ -10,6 +10,7 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <set>
 #include <stop_token>
 #include <string>
 #include <vector>
@@ -145,6 +146,7 @@ class Lane {
   LaneEnd::Kind failure_kind_ = LaneEnd::Kind::kFailed;
   bool held_ = false;
   std::string blocked_by_;
+  std::set<std::string> missing_;  // the rejects table's lane: detached tables that do not exist any more
   int64_t batch_started_ms_ = 0;
   int64_t moved_ms_ = 0;  // when it last read on
 

@@ -40,6 +40,7 @@ class PipelineWorker : public Worker {
     bool owned = false;
     bool releasing = false;
     std::string trouble;         // not empty: paused, and why
+    bool awaits_rejects = false;  // stands before a record that only the rejects table can take, which is in its lane
     bool started = false;        // it is read from; `read` and what follows hold
     uint64_t start_order = 0;    // chunks that were polled before this order belong to an earlier assignment
     stream::Position read;       // everything below is decoded or skipped
@@ -101,6 +102,7 @@ class PipelineWorker : public Worker {
   void LookAtHeld();
   void OnDetached(Sink& sink);
   void SeeDetached();
+  void ReadOnWithRejects();
   void SeeDetachedByOthers(const PositionsMap& home_map);
   int64_t SurelyRejectedBelow(stream::PartitionIndex index, const PositionsMap& home_map);
   bool ReadyToTakeIn();
@@ -121,7 +123,7 @@ class PipelineWorker : public Worker {
   bool WasJudged(const stream::Record& record, const Partition& partition) const;
   bool RejectStillOwed(const stream::Record& record, const Partition& partition);
   // `catching_up`: written even where the rejects table is ahead already.
-  void RejectRecord(const stream::Record& record, const Partition& partition, const decode::Reject& reject,
+  void RejectRecord(const stream::Record& record, Partition& partition, const decode::Reject& reject,
                     const std::string& intended_table, bool catching_up);
   Sink* OpenedSink(const std::string& table, const TableRule* rule, const Partition& partition, decode::Reject& reject);
   Status OpenMetTable(Sink& sink, decode::Reject& reject);

@@ -254,6 +254,7 @@ Status PipelineWorker::StartPartitions(const std::vector<stream::PartitionIndex>
   for (stream::PartitionIndex index : partitions) {
     Partition& partition = partitions_[index];
     partition.trouble.clear();
+    partition.awaits_rejects = false;
     partition.home_offset = OffsetOf(home_map.marks, partition.key).value_or(0);
     partition.home_believed = partition.home_offset;
     partition.in_doubt_below = OffsetOf(home_map.home->cut, partition.key).value_or(0);

@@ -22,6 +22,7 @@ Status PipelineWorker::TendLanes() {
   TakeLaneProgress();
   TakeLaneEnds();
   if (stopping_ || reset_wanted_ || fatal_.has_value()) return {};
+  ReadOnWithRejects();
   const int64_t now_ms = deps_.clock.BootMs();
   if (lanes_changed_ || now_ms - lanes_looked_ms_ >= kLanesLookMs) {
     lanes_looked_ms_ = now_ms;
@@ -72,6 +73,19 @@ void PipelineWorker::TakeLaneEnds() {
     if (!ended.end.held || sink == nullptr) continue;
     const PositionsMap home_map = home_.map();
     for (const LanePartition& partition : ended.request.partitions) SetSkip(*sink, partition.index, home_map);
+  }
+}
+
+// The rejects table takes records again: partitions that stood before one go on with it.
+void PipelineWorker::ReadOnWithRejects() {
+  const Sink* rejects = sinks_.Find(options_.rejects_table);
+  for (size_t i = 0; i < partitions_.size(); ++i) {
+    const auto index = static_cast<stream::PartitionIndex>(i);
+    Partition& partition = partitions_[i];
+    if (!partition.awaits_rejects || !partition.owned || !partition.started) continue;
+    if (rejects == nullptr || rejects->skip_below(index) == INT64_MAX) continue;
+    partition.awaits_rejects = false;
+    partition.start_order = poller_.Seek({{index, partition.read}});
   }
 }
 

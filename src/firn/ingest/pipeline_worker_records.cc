@@ -9,7 +9,8 @@ namespace firn::ingest {
 
 // Records of a partition that was lost and given again may still be queued: those are of the earlier assignment.
 bool PipelineWorker::Takes(const Partition& partition, uint64_t orders_done) const {
-  return partition.started && orders_done >= partition.start_order && !partition.releasing && partition.trouble.empty();
+  return partition.started && orders_done >= partition.start_order && !partition.releasing &&
+         partition.trouble.empty() && !partition.awaits_rejects;
 }
 
 // Along a log epochs never go back. The source asks the brokers about the epoch of the position that it starts from;
@@ -38,7 +39,8 @@ void PipelineWorker::HandleChunk(const stream::RecordChunk& chunk, uint64_t orde
     if (fatal_.has_value()) break;
     if (EpochWentBack(record, partition)) continue;
     HandleRecord(record, partition);
-    if (fatal_.has_value()) break;  // rejects: stop; the position stays at this record
+    if (fatal_.has_value()) break;           // rejects: stop; the position stays at this record
+    if (partition.awaits_rejects) continue;  // likewise
     partition.read = stream::Position{record.offset + 1, record.leader_epoch, record.timestamp_ms};
     const uint64_t size = record.value.has_value() ? record.value->size() : 0;
     bytes += size;
@@ -190,8 +192,8 @@ Status PipelineWorker::OpenMetTable(Sink& sink, decode::Reject& reject) {
   return {};
 }
 
-void PipelineWorker::RejectRecord(const stream::Record& record, const Partition& partition,
-                                  const decode::Reject& reject, const std::string& intended_table, bool catching_up) {
+void PipelineWorker::RejectRecord(const stream::Record& record, Partition& partition, const decode::Reject& reject,
+                                  const std::string& intended_table, bool catching_up) {
   if (options_.reject_policy == RejectPolicy::kDrop) {
     ++counters_.dropped;
     ++dropped_[std::string(decode::RejectCodeName(reject.code))];
@@ -210,10 +212,20 @@ void PipelineWorker::RejectRecord(const stream::Record& record, const Partition&
     ++counters_.skipped;
     return;
   }
+  if (!takes_part && sink != nullptr && sink->detached_for(record.partition)) {
+    // Nobody else would write it: the partition waits here until the rejects table is back.
+    LogWarning("a record has to be rejected while the rejects table is detached; its partition waits",
+               {{"topic", partition.name.topic},
+                {"partition", partition.name.partition},
+                {"offset", record.offset},
+                {"table", options_.rejects_table}});
+    partition.awaits_rejects = true;
+    return;
+  }
   if (!takes_part) {
     fatal_ = Error(ErrorCode::kUnavailable,
-                   fmt::format("a record has to be rejected, but the rejects table is detached; mend it, then 'firn "
-                               "positions resume': {}/{} offset {}: table '{}'",
+                   fmt::format("a record has to be rejected, but the rejects table takes none; mend it, then start "
+                               "again: {}/{} offset {}: table '{}'",
                                partition.name.topic, partition.name.partition, record.offset, options_.rejects_table));
     return;
   }

@@ -53,6 +53,8 @@ World::World(const WorldOptions& options)
       hands_(catalog_, store_, world_process_.clock(), trouble_random_, faults_, expectation_,
              [this](const std::string& table) { checker_.ForgetSeen(table); }) {
   result_.seed = options.seed;
+  // A table of a template that cannot be made when it is first met: its records are rejects, and that is documented.
+  if (plan_.template_rule) expectation_.row_reject_codes.insert("no_route");
   for (FaultKind kind : options_.without) faults_.Override(kind, 0);
   faults_.set_trace([this](FaultKind kind, std::string_view detail) {
     Trace(fmt::format("** {} {}", FaultKindName(kind), detail));

@@ -117,8 +117,8 @@ void World::ResumeHeldTables() {
   }
 }
 
-// Whoever lets a table go on that has lost its positions, and every snapshot that knew them, takes the home's: rows above
-// those may come twice.
+// Whoever lets a table go on that has lost its positions, and every snapshot that knew them, takes the home's: rows
+// above those may come twice.
 void World::NoteRowsAboveHome(const std::string& table) {
   const iceberg::TableMetadata* metadata = catalog_.Find(iceberg::TableIdentifier::Parse(table).value());
   if (metadata == nullptr || metadata->properties.contains(ingest::PositionsProperty(plan_.pipeline.pipeline))) return;
