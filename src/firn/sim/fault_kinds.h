@@ -50,6 +50,7 @@ enum class FaultKind : uint8_t {
   // Spill disk, of one process.
   kSpillFull,
   kSpillTorn,                // the second half of what was written reads back as zeros
+  kSpillLies,                // one bit of it reads back wrong
   kSpillReadFails,
   // Catalog.
   kCatalogDown,

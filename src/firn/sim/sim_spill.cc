@@ -10,6 +10,7 @@ namespace {
 constexpr int kFullMore = 5;
 constexpr int kUnreadableMore = 4;
 constexpr int kTornMore = 6;
+constexpr int kLiesMore = 12;
 
 }  // namespace
 
@@ -19,12 +20,17 @@ class SimSpill::File final : public env::SpillFile {
 
   Result<int64_t> Append(std::string_view bytes) override {
     FIRN_TRY(folder_.Room());
-    if (!folder_.faults_.Chance(FaultKind::kSpillTorn, kTornMore * folder_.weather_.fault_per_mille)) {
-      return truth_->Append(bytes);
+    std::string written(bytes);
+    const size_t half = written.size() / 2;
+    if (folder_.faults_.Chance(FaultKind::kSpillTorn, kTornMore * folder_.weather_.fault_per_mille)) {
+      written.replace(half, std::string::npos, written.size() - half, '\0');
     }
-    std::string torn(bytes);
-    torn.replace(torn.size() / 2, std::string::npos, torn.size() - torn.size() / 2, '\0');
-    return truth_->Append(torn);
+    // Torn blocks are seldom good LZ4; these are, and only their checksum tells.
+    const int lies_per_mille = kLiesMore * folder_.weather_.fault_per_mille;
+    if (folder_.faults_.Chance(FaultKind::kSpillLies, lies_per_mille) && !written.empty()) {
+      written[half] = static_cast<char>(written[half] ^ 1);
+    }
+    return truth_->Append(written);
   }
 
   Status ReadAt(int64_t offset, char* out, size_t size) override {
