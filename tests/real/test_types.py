@@ -150,7 +150,8 @@ def test_a_table_that_pyiceberg_made(lake, topics, pipelines, name):
     for file in metadata_checks.live_files(table):
         assert string_id not in (file.lower_bounds or {}) and string_id not in (file.value_counts or {})
     assert len(table.metadata.metadata_log) <= 3
-    assert firn_codecs(table) == {"GZIP"}
+    # A column chunk that the codec does not make smaller is left as it is.
+    assert firn_codecs(table) - {"UNCOMPRESSED"} == {"GZIP"}
 
 
 def firn_codecs(table) -> set:

@@ -94,12 +94,18 @@ void PipelineWorker::StartLanes() {
   lanes_.SetGoals([&](stream::PartitionIndex index) { return partitions_[index].read.offset; });
   lanes_settled_ = true;
   const std::vector<stream::PartitionIndex> owned = Owned();
+  const Sink* rejects = sinks_.Find(options_.rejects_table);
   for (const auto& sink : sinks_.all()) {
     LaneRequest request{sink->state.name(), sink->rule, {}};
     for (stream::PartitionIndex index : owned) {
       const Partition& partition = partitions_[index];
       if (!sink->detached_for(index) || sink->taken_in(index) || sink->at[index].hold) continue;
       if (!partition.started || partition.releasing || !partition.trouble.empty()) continue;
+      // The rejects table comes back first: of two that catch up at once, each would leave a reject to the other.
+      if (rejects != nullptr && sink.get() != rejects && rejects->detached_for(index)) {
+        lanes_settled_ = lanes_settled_ && rejects->at[index].hold;
+        continue;
+      }
       if (lanes_.Has(request.table, index)) {
         lanes_settled_ = false;
         continue;
@@ -111,7 +117,6 @@ void PipelineWorker::StartLanes() {
     lanes_settled_ = false;
     // What main has decoded of its rejects comes first: the lane must see how far they reach.
     auto is_of_sink = [&](const auto& pending) { return pending.sink == sink.get(); };
-    const Sink* rejects = sinks_.Find(options_.rejects_table);
     if (rejects == nullptr || rejects->buffered_rows() == 0) std::erase_if(rejects_pending_, is_of_sink);
     if (std::ranges::any_of(rejects_pending_, is_of_sink)) continue;
     auto marks_sink = [&](const auto& marked) { return marked.first == sink.get(); };
@@ -132,6 +137,15 @@ void PipelineWorker::LookAtHeld() {
   if (!home_.Reload().has_value()) return;
   const PositionsMap home_map = home_.map();
   SeeDetachedByOthers(home_map);
+  for (stream::PartitionIndex index : Owned()) {
+    const Partition& partition = partitions_[index];
+    if (partition.trouble.empty() || !partition.started) continue;
+    if (OffsetOf(home_map.marks, partition.key).value_or(0) == partition.home_believed) continue;
+    // Whoever had it before us has moved it on, or a person has: perhaps over what cannot be read.
+    reset_wanted_ = true;
+    reset_reason_ = fmt::format("positions of {}/{}, which is paused, were moved by somebody else",
+                                partition.name.topic, partition.name.partition);
+  }
   for (const auto& [sink, index] : held) {
     SetSkip(*sink, index, home_map);
     if (sink->detached_for(index)) continue;
@@ -196,7 +210,14 @@ int64_t PipelineWorker::SurelyRejectedBelow(stream::PartitionIndex index, const 
   int64_t below = partition.started ? std::max(partition.home_believed, partition.home_offset)
                                     : OffsetOf(home_map.marks, partition.key).value_or(0);
   Sink* rejects = sinks_.Find(options_.rejects_table);
-  if (rejects == nullptr || !rejects->open) return below;
+  if (rejects == nullptr) return below;
+  if (rejects->detached_for(index)) {
+    // H has gone on without it: only its own lane, or main behind it, has written anything above where it stands.
+    const std::optional<PositionsMap> map = rejects->state.map();
+    const int64_t stands = map.has_value() ? OffsetOf(map->marks, partition.key).value_or(0) : 0;
+    return std::min(below, std::max(stands, rejects->at[index].believed));
+  }
+  if (!rejects->open) return below;
   const bool known = partition.started && index < rejects->at.size();
   const int64_t stands =
       known ? rejects->at[index].believed : OffsetOf(rejects->state.map()->marks, partition.key).value_or(0);
@@ -290,8 +311,9 @@ void PipelineWorker::FreezeDetached(Batch& batch, const PositionsMap& home_map) 
   const bool has_rejects = rejects != nullptr && rejects->buffered_rows() > 0;
   for (stream::PartitionIndex index : Owned()) {
     const Partition& partition = partitions_[index];
-    batch.rejected_below[partition.key] = has_rejects ? SurelyRejectedBelow(index, home_map)
-                                                      : std::max(partition.read.offset, partition.home_offset);
+    const bool unsure = has_rejects || (rejects != nullptr && rejects->detached_for(index));
+    batch.rejected_below[partition.key] =
+        unsure ? SurelyRejectedBelow(index, home_map) : std::max(partition.read.offset, partition.home_offset);
     for (const auto& sink : sinks_.all()) {
       if (sink->detached_for(index) && !sink->taken_in(index)) {
         batch.skipped.emplace_back(sink->state.name(), partition.key);

@@ -86,7 +86,7 @@ struct Expectation {
   std::set<ingest::PartitionKey> may_lag;
   // Tables that may be behind at the end (held).
   std::set<std::string> tables_may_lag;
-  // docs/adr/0002: after a crash in the middle of a catch-up a reject can be there twice.
+  // docs/simulation.md, "What is open": while the rejects table and another one catch up a reject can be there twice.
   bool catch_up_rejects_may_double = false;
   // The same page: counts of dropped records may be lost by a crash while a table is detached.
   bool drops_may_be_lost = false;

@@ -10,6 +10,8 @@
 #include "firn/base/check.h"
 #include "firn/iceberg/commit/live_entries.h"
 #include "firn/iceberg/manifest/manifest_avro.h"
+#include "firn/ingest/history.h"
+#include "firn/ingest/table_state.h"
 
 namespace firn::sim {
 
@@ -180,6 +182,7 @@ bool ForeignHands::Expire(const std::string& table) {
   if (removed.snapshot_ids.empty()) return false;
   auto done = server_.CommitTable(live.identifier, {}, {removed});
   FIRN_CHECK(done.has_value(), fmt::format("the catalog's truth refused an expiry: {}", done.error().ToString()));
+  NoteUndetectable(table);
   return true;
 }
 
@@ -205,6 +208,7 @@ bool ForeignHands::Rollback(const std::string& table) {
   forget_seen_(table);
   expectation_.positions_may_go_back.insert(table);
   expectation_.may_be_absent[table].insert(before.begin(), before.end());
+  NoteUndetectable(table);
   return true;
 }
 
@@ -232,6 +236,7 @@ bool ForeignHands::RestorePositions(const std::string& table, const std::string&
   auto done = server_.CommitTable(live.identifier, {}, {iceberg::SetProperties{{{property, value}}}});
   FIRN_CHECK(done.has_value(), fmt::format("the catalog's truth refused a property: {}", done.error().ToString()));
   expectation_.positions_may_go_back.insert(table);
+  NoteUndetectable(table);
   return true;
 }
 
@@ -242,6 +247,27 @@ bool ForeignHands::Drop(const std::string& table) {
   FIRN_CHECK(server_.DropTable(live.identifier).has_value(), "a table that is there could not be dropped");
   expectation_.unchecked_tables.insert(table);
   return true;
+}
+
+void ForeignHands::NoteUndetectable(const std::string& table) {
+  Live live;
+  if (!Open(table, live)) return;
+  bool chain_complete = false;
+  if (ingest::NewestSnapshotOf(*live.metadata, pipeline_, chain_complete) != nullptr) return;
+  Result<std::optional<ingest::PositionsMap>> map = ingest::MapOf(*live.metadata, pipeline_);
+  if (!map.has_value() || !map->has_value()) return;
+  for (int64_t id : IdsIn(live.entries)) {
+    const ProducedRecord& record = history_.record(id);
+    if (record.offset >= ingest::OffsetOf((*map)->marks, record.partition).value_or(0)) {
+      expectation_.may_be_doubled[table].insert(id);
+    }
+  }
+}
+
+std::set<int64_t> ForeignHands::LiveIds(const std::string& table) {
+  Live live;
+  if (!Open(table, live)) return {};
+  return IdsIn(live.entries);
 }
 
 bool ForeignHands::Replace(const std::string& table) {

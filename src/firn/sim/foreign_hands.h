@@ -23,13 +23,16 @@ namespace firn::sim {
 
 class ForeignHands {
  public:
-  ForeignHands(CatalogServer& server, env::ObjectStore& store, env::Clock& clock, env::Random& random,
-               SimFaults& faults, Expectation& expectation, std::function<void(const std::string&)> forget_seen)
-      : server_(server),
+  ForeignHands(std::string pipeline, CatalogServer& server, env::ObjectStore& store, env::Clock& clock,
+               env::Random& random, SimFaults& faults, const LogHistory& history, Expectation& expectation,
+               std::function<void(const std::string&)> forget_seen)
+      : pipeline_(std::move(pipeline)),
+        server_(server),
         store_(store),
         clock_(clock),
         random_(random),
         faults_(faults),
+        history_(history),
         expectation_(expectation),
         forget_seen_(std::move(forget_seen)) {}
 
@@ -41,6 +44,7 @@ class ForeignHands {
   bool RemovePositions(const std::string& table, const std::string& property);
   bool RestorePositions(const std::string& table, const std::string& property);  // to an older value
   bool Drop(const std::string& table);
+  std::set<int64_t> LiveIds(const std::string& table);  // of the rows that it has now
   bool Replace(const std::string& table);  // CREATE OR REPLACE: the same table, a history that begins anew, no rows
 
  private:
@@ -54,13 +58,18 @@ class ForeignHands {
               bool without_parent = false);
   std::set<int64_t> IdsIn(const std::vector<iceberg::ManifestEntry>& entries);
   const std::set<int64_t>& IdsOfFile(const std::string& path);
+  // When no snapshot is left that knows the pipeline, nothing can tell that its positions are old: rows above them may
+  // come twice.
+  void NoteUndetectable(const std::string& table);
   std::string NewName(const Live& live, const std::string& suffix);
 
+  const std::string pipeline_;
   CatalogServer& server_;
   env::ObjectStore& store_;
   env::Clock& clock_;
   env::Random& random_;
   SimFaults& faults_;
+  const LogHistory& history_;
   Expectation& expectation_;
   std::function<void(const std::string&)> forget_seen_;
   std::map<std::string, std::set<int64_t>> ids_by_path_;

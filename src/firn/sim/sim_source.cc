@@ -192,7 +192,8 @@ std::optional<stream::SourceEvent> SimSource::Report(Error error) {
 
 std::optional<stream::SourceEvent> SimSource::NextTrouble(bool want_records) {
   if (faults_.Chance(FaultKind::kSourceTrouble, options_.source_trouble_per_mille)) {
-    return Report(Error(ErrorCode::kTimeout, "Kafka: a broker did not answer in time (simulated)"));
+    auto event = Report(Error(ErrorCode::kTimeout, "Kafka: a broker did not answer in time (simulated)"));
+    if (event.has_value()) return event;  // not reported again so soon: the partitions are looked at all the same
   }
   for (auto& [index, reading] : assigned_) {
     if (!reading.reading) continue;

@@ -50,7 +50,8 @@ World::World(const WorldOptions& options)
       catalog_([this] { return world_process_.clock().WallMs(); }, lake_random_, plan_.without_history),
       broker_(world_process_.clock(), broker_random_, faults_, history_, BrokerOptions(plan_)),
       checker_(catalog_, store_, plan_.pipeline, history_),
-      hands_(catalog_, store_, world_process_.clock(), trouble_random_, faults_, expectation_,
+      hands_(plan_.pipeline.pipeline, catalog_, store_, world_process_.clock(), trouble_random_, faults_, history_,
+             expectation_,
              [this](const std::string& table) { checker_.ForgetSeen(table); }) {
   result_.seed = options.seed;
   // A table of a template that cannot be made when it is first met: its records are rejects, and that is documented.
@@ -193,7 +194,12 @@ bool World::HasSettled(std::string& why_not) {
     if (partition.overtaken || partition.deleted || expectation_.may_lag.contains(key)) continue;
     const int64_t reached = ingest::OffsetOf(home->marks, key).value_or(0);
     if (reached >= partition.readable_end) continue;
-    if (reached < partition.start) {
+    // Likewise a log that was cut below the position and has grown again.
+    const SimLog* log = broker_.log(kTopic, key.partition);
+    const auto mark = home->marks.find(key);
+    const bool cut = log != nullptr && mark != home->marks.end() && mark->second.position.leader_epoch >= 0 &&
+                     log->EndOfEpoch(mark->second.position.leader_epoch) < reached;
+    if (reached < partition.start || cut) {
       // Retention took what nobody has read: it stands still until a person decides, and that is right.
       expectation_.may_lag.insert(key);
       continue;

@@ -59,7 +59,7 @@ class World {
   void RunWorker(Slot& slot);
   void StopWorkers();
   void ResumeHeldTables();
-  void NoteRowsAboveHome(const std::string& table);
+  void NoteRowsAbove(const std::string& table, const ingest::Marks& marks);
   void NoteDetached();
   void GiveUpWhatRetentionTook(ingest::PositionsAdmin& admin, const ingest::DetachedEntry& entry);
 

@@ -231,7 +231,9 @@ void World::TroubleByForeignHands() {
   } else if (choice < 17) {
     if (!is_rejects && may(FaultKind::kForeignPropertyChanged)) hands_.RemovePositions(table, positions);
   } else if (choice < 18) {
-    if (!is_rejects && may(FaultKind::kForeignPropertyChanged)) hands_.RestorePositions(table, positions);
+    // Without history nothing can tell an old property.
+    const bool can_be_seen = !is_rejects && !plan_.without_history;
+    if (can_be_seen && may(FaultKind::kForeignPropertyChanged)) hands_.RestorePositions(table, positions);
   } else if (choice < 19) {
     if (!is_rejects && !plan_.without_history && may(FaultKind::kForeignCreateOrReplace)) hands_.Replace(table);
   } else if (Below(trouble_random_, 4) == 0) {

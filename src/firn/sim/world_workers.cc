@@ -97,11 +97,11 @@ void World::ResumeHeldTables() {
   for (const ingest::DetachedEntry& entry : overtaken) GiveUpWhatRetentionTook(admin, entry);
   for (const std::string& table : held) {
     const bool rewind = Below(trouble_random_, 2) == 0;
-    NoteRowsAboveHome(table);
     auto mode = rewind ? ingest::ResumeMode::kRewind : ingest::ResumeMode::kContinue;
     auto resumed = admin.Resume(table, mode, false, {});
+    const bool rewound = rewind && resumed.has_value();
     if (!resumed.has_value() && rewind) resumed = admin.Resume(table, ingest::ResumeMode::kContinue, false, {});
-    Trace(fmt::format("a person resumes '{}' ({}): {}", table, rewind ? "rewind" : "continue",
+    Trace(fmt::format("a person resumes '{}' ({}): {}", table, rewound ? "rewind" : "continue",
                       resumed.has_value() ? "done" : resumed.error().ToString()));
     if (!resumed.has_value()) continue;
     faults_.Note(FaultKind::kPositionsByHand, table);
@@ -109,7 +109,10 @@ void World::ResumeHeldTables() {
     // What the table goes on without is known now, and is not asked for.
     const iceberg::TableMetadata* metadata = catalog_.Find(iceberg::TableIdentifier::Parse(table).value());
     auto map = ingest::MapOf(*metadata, plan_.pipeline.pipeline);
-    if (map.has_value() && map->has_value()) checker_.GiveUpMissing(table, (*map)->marks, expectation_);
+    if (map.has_value() && map->has_value()) {
+      checker_.GiveUpMissing(table, (*map)->marks, expectation_);
+      if (!rewound) NoteRowsAbove(table, (*map)->marks);
+    }
     checker_.ForgetSeen(table);
     for (const ingest::AdminChange& change : *resumed) {
       Trace(fmt::format("  {} {} -> {}", change.partition, change.from, change.to));
@@ -117,16 +120,12 @@ void World::ResumeHeldTables() {
   }
 }
 
-// Whoever lets a table go on that has lost its positions, and every snapshot that knew them, takes the home's: rows
-// above those may come twice.
-void World::NoteRowsAboveHome(const std::string& table) {
-  const iceberg::TableMetadata* metadata = catalog_.Find(iceberg::TableIdentifier::Parse(table).value());
-  if (metadata == nullptr || metadata->properties.contains(ingest::PositionsProperty(plan_.pipeline.pipeline))) return;
-  const ingest::PositionsMap* home = HomeMap();
-  for (int64_t id = 1; id <= history_.record_count(); ++id) {
+// Whoever lets a table go on as it is, though its positions are old or gone and no snapshot knows better, decides that
+// rows above them may come twice.
+void World::NoteRowsAbove(const std::string& table, const ingest::Marks& marks) {
+  for (int64_t id : hands_.LiveIds(table)) {
     const ProducedRecord& record = history_.record(id);
-    if (record.table != table) continue;
-    if (record.offset >= ingest::OffsetOf(home->marks, record.partition).value_or(0)) {
+    if (record.offset >= ingest::OffsetOf(marks, record.partition).value_or(0)) {
       expectation_.may_be_doubled[table].insert(id);
     }
   }
