@@ -8,6 +8,7 @@
 #include <charconv>
 #include <utility>
 
+#include "firn/base/log.h"
 #include "firn/cli/program.h"
 #include "firn/cli/vended_store.h"
 #include "firn/env/curl_http_client.h"
@@ -135,6 +136,10 @@ void BoundClientQueue(config::Config& config) {
 Result<std::unique_ptr<env::SpillFolder>> OpenSpill(const ingest::PipelineOptions& pipeline) {
   if (pipeline.spill_dir.empty()) return nullptr;
   FIRN_ASSIGN(auto folder, WithContext(env::LocalSpillFolder::Open(pipeline.spill_dir), "spill.dir"));
+  if (folder->in_memory()) {
+    LogWarning("spill.dir is in memory (tmpfs): what is spilled there is not taken off the process' memory",
+               {{"dir", pipeline.spill_dir}});
+  }
   return std::unique_ptr<env::SpillFolder>(std::move(folder));
 }
 

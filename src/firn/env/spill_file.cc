@@ -2,7 +2,9 @@
 
 #include <fcntl.h>
 #include <fmt/format.h>
+#include <linux/magic.h>
 #include <sys/stat.h>
+#include <sys/vfs.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -36,8 +38,8 @@ class LocalSpillFile final : public SpillFile {
     while (!bytes.empty()) {
       ssize_t written = pwrite(fd_, bytes.data(), bytes.size(), at);
       if (written < 0 && errno == EINTR) continue;
-      if (written < 0) {
-        const int error_number = errno;
+      if (written <= 0) {
+        const int error_number = written == 0 ? ENOSPC : errno;
         if (ftruncate(fd_, end_) != 0) return SystemError("cut the spill file back", folder_, errno);
         return SystemError("write a spill file", folder_, error_number);
       }
@@ -75,6 +77,10 @@ Result<std::unique_ptr<LocalSpillFolder>> LocalSpillFolder::Open(const std::stri
   if (error) return SystemError("make the spill folder", path, error.value());
   std::unique_ptr<LocalSpillFolder> folder(new LocalSpillFolder(path));
   FIRN_TRY(folder->NewFile());
+  struct statfs system {};
+  if (statfs(path.c_str(), &system) == 0) {
+    folder->in_memory_ = system.f_type == TMPFS_MAGIC || system.f_type == RAMFS_MAGIC;
+  }
   return folder;
 }
 

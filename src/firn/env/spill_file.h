@@ -38,10 +38,13 @@ class LocalSpillFolder final : public SpillFolder {
   // Makes the folder when it is missing, and tries whether a file can be made there.
   static Result<std::unique_ptr<LocalSpillFolder>> Open(const std::string& path);
   Result<std::unique_ptr<SpillFile>> NewFile() override;
+  // The folder's files are memory themselves (tmpfs).
+  bool in_memory() const { return in_memory_; }
 
  private:
   explicit LocalSpillFolder(std::string path) : path_(std::move(path)) {}
   const std::string path_;
+  bool in_memory_ = false;
 };
 
 }  // namespace firn::env

@@ -40,6 +40,16 @@ TEST_F(SpillFileTest, FilesHaveNoName) {
   EXPECT_TRUE(std::filesystem::is_empty(folder_));
 }
 
+TEST_F(SpillFileTest, AFolderInMemoryIsKnown) {
+  if (std::filesystem::exists("/dev/shm")) {
+    std::string name = "/dev/shm/firn-spill-test-XXXXXX";
+    const std::filesystem::path shared = mkdtemp(name.data());
+    EXPECT_TRUE(LocalSpillFolder::Open(shared).value()->in_memory());
+    std::filesystem::remove_all(shared);
+  }
+  EXPECT_FALSE(LocalSpillFolder::Open("/var/tmp").value()->in_memory());
+}
+
 TEST_F(SpillFileTest, AFolderThatCannotBeUsedIsSaidAtOnce) {
   EXPECT_FALSE(LocalSpillFolder::Open("/proc/no/such/place").has_value());
   EXPECT_FALSE(LocalSpillFolder::Open("/dev/null").has_value());

@@ -2,6 +2,7 @@
 
 #include <arrow/record_batch.h>
 
+#include <algorithm>
 #include <utility>
 
 #include "firn/columnar/row_run.h"
@@ -54,8 +55,10 @@ void KeptFile::Measure() {
 Status KeptFile::Keep(std::string_view bytes) {
   bytes_ += static_cast<int64_t>(bytes.size());
   while (!bytes.empty()) {
-    if (open_chunk_.empty()) open_chunk_.reserve(kChunkBytes);
     const std::string_view part = bytes.substr(0, kChunkBytes - open_chunk_.size());
+    // Grown up to what it may hold and no further; most files are smaller than a chunk.
+    const size_t needed = open_chunk_.size() + part.size();
+    if (needed > open_chunk_.capacity()) open_chunk_.reserve(std::min(kChunkBytes, 2 * needed));
     open_chunk_.append(part);
     bytes.remove_prefix(part.size());
     if (open_chunk_.size() == kChunkBytes) CloseChunk();

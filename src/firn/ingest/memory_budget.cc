@@ -19,6 +19,7 @@ static_assert([] {
 }());
 
 constexpr int64_t kSlabPartOfShare = 5;
+constexpr int64_t kIndexPartOfRows = 4;  // of the rows' share, beside it
 constexpr int64_t kSlabBytesLimit = 64 << 20;
 constexpr int64_t kThreadBytes = 32 << 20;  // an encoder's first sample of rows is up to that
 constexpr int64_t kRowGroupBytesMin = 4 << 20;
@@ -43,8 +44,14 @@ std::string_view MemoryUseName(MemoryUse use) {
 int64_t MemoryBudget::share(MemoryUse use) const {
   int64_t share = limit_ / kParts * kShares[static_cast<size_t>(use)];
   if (use != MemoryUse::kRows && use != MemoryUse::kCommitRows) return share;
-  const int64_t metadata = std::max<int64_t>(0, used(MemoryUse::kMetadata) - this->share(MemoryUse::kMetadata));
-  return std::max(share / 4, share - (metadata + used(MemoryUse::kLanes)) / 2);
+  const auto beyond = [&](MemoryUse other) { return std::max<int64_t>(0, used(other) - this->share(other)); };
+  const int64_t taken = beyond(MemoryUse::kMetadata) + beyond(MemoryUse::kClientQueue) + beyond(MemoryUse::kLanes);
+  return std::max(share / 4, share - taken / 2);
+}
+
+bool MemoryBudget::rows_full(bool spill_usable) const {
+  const int64_t rows = share(MemoryUse::kRows);
+  return used(MemoryUse::kRows) > (spill_usable ? rows + rows / kIndexPartOfRows : rows);
 }
 
 int64_t MemoryBudget::used() const {

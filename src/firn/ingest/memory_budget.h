@@ -34,11 +34,13 @@ class MemoryBudget {
   explicit MemoryBudget(int64_t limit_bytes) : limit_(limit_bytes) {}
 
   int64_t limit() const { return limit_; }
-  // What the use may hold. Lanes, and metadata that outgrows its share, take from the rows that wait.
+  // What the use may hold. Lanes, and metadata or the client that outgrow their share, take from the rows that wait.
   int64_t share(MemoryUse use) const;
   int64_t used(MemoryUse use) const { return used_[static_cast<size_t>(use)].load(std::memory_order_relaxed); }
   int64_t used() const;
   bool over(MemoryUse use) const { return used(use) > share(use); }
+  // The rows that wait hold more than there is room for. What says where spilled rows are cannot be spilled itself.
+  bool rows_full(bool spill_usable) const;
   void Add(MemoryUse use, int64_t bytes) {
     used_[static_cast<size_t>(use)].fetch_add(bytes, std::memory_order_relaxed);
   }

@@ -348,7 +348,13 @@ void PipelineWorker::MaybeFreeze() {
   bool by_time = now_ms - batch_started_ms_ >= commit_interval_ms_;
   const std::string_view by_size = DueBySize();
   if (!flush && !by_time && by_size.empty() && !take_in) return;
-  if (!flush && !by_time && !by_size.empty()) metrics_.CountEarlyCommit(by_size);
+  if (!flush && !by_time && !by_size.empty()) {
+    metrics_.CountEarlyCommit(by_size);
+    if (deps_.spill == nullptr && by_size == "memory" && !std::exchange(told_of_memory_, true)) {
+      LogInfo("memory takes no more rows, commits come before their interval; set spill.dir or raise memory.limit",
+              {{"memory_limit", options_.memory_limit_bytes}, {"interval_ms", commit_interval_ms_}});
+    }
+  }
   bool checkpoint = flush || now_ms - last_checkpoint_ms_ >= checkpoint_interval_ms_;
   if (!flush && sinks_.buffered_rows() == 0 && (!checkpoint || NothingToFlush())) {
     batch_started_ms_ = now_ms;

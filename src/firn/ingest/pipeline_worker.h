@@ -165,6 +165,7 @@ class PipelineWorker : public Worker {
   int64_t batch_started_ms_ = 0;
   int64_t last_checkpoint_ms_ = 0;
   int64_t last_status_ms_ = 0;
+  bool told_of_memory_ = false;  // that commits come early
   int64_t others_asked_ms_ = 0;
   int64_t others_moved_ms_ = 0;
   bool rules_adopted_ = false;

@@ -17,7 +17,7 @@ struct Spill::State {
   std::atomic<bool> given_up{false};
 };
 
-// Counts what is in the file, and refuses what would be too much.
+// Counts what is in the file, and refuses what would be too much. Threads of a commit and the ingest thread append.
 class Spill::LimitedFile final : public env::SpillFile {
  public:
   LimitedFile(std::unique_ptr<env::SpillFile> file, std::shared_ptr<State> state)
@@ -26,11 +26,8 @@ class Spill::LimitedFile final : public env::SpillFile {
 
   Result<int64_t> Append(std::string_view bytes) override {
     const auto size = static_cast<int64_t>(bytes.size());
-    if (state_->bytes + size > state_->bytes_max) {
-      state_->full = true;
-      return Fail(ErrorCode::kResourceExhausted, fmt::format("spill.limit is reached: {} bytes", state_->bytes_max));
-    }
-    Result<int64_t> offset = file_->Append(bytes);
+    std::lock_guard lock(mutex_);
+    Result<int64_t> offset = AppendWithinLimit(bytes, size);
     if (!offset.has_value()) {
       if (!state_->full.exchange(true)) {
         LogWarning("rows cannot be spilled, they stay in memory and the commit comes earlier",
@@ -38,7 +35,6 @@ class Spill::LimitedFile final : public env::SpillFile {
       }
       return offset;
     }
-    state_->bytes += size;
     state_->written += size;
     bytes_ += size;
     return offset;
@@ -47,9 +43,21 @@ class Spill::LimitedFile final : public env::SpillFile {
   Status ReadAt(int64_t offset, char* out, size_t size) override { return file_->ReadAt(offset, out, size); }
 
  private:
+  Result<int64_t> AppendWithinLimit(std::string_view bytes, int64_t size) {
+    // Taken before it is written: the file of another batch may be written to at the same time.
+    if (state_->bytes.fetch_add(size) + size > state_->bytes_max) {
+      state_->bytes -= size;
+      return Fail(ErrorCode::kResourceExhausted, fmt::format("spill.limit is reached: {} bytes", state_->bytes_max));
+    }
+    Result<int64_t> offset = file_->Append(bytes);
+    if (!offset.has_value()) state_->bytes -= size;
+    return offset;
+  }
+
   const std::unique_ptr<env::SpillFile> file_;
   const std::shared_ptr<State> state_;
-  int64_t bytes_ = 0;
+  std::mutex mutex_;   // appends come one after the other
+  int64_t bytes_ = 0;  // guarded by mutex_
 };
 
 Spill::Spill(env::SpillFolder* folder, int64_t bytes_max)

@@ -1,7 +1,8 @@
 // Spill: the files in `spill.dir` that a worker's waiting rows go to when memory is full, one a batch, within
 // `spill.limit`.
 //
-// Thread-safe. A file lives as long as anything that was put there, so it may outlive this object. When the disk is
+// Thread-safe, its files too: pages that a commit finishes go to the same file as runs of the batch that is being
+// filled. A file lives as long as anything that was put there, so it may outlive this object. When the disk is
 // full, nothing more is spilled until the next batch; when a file has given back other bytes than were written, nothing
 // is spilled any more: such a batch is read again from the source, and would be lost again.
 #pragma once

@@ -406,8 +406,20 @@ TEST(MemoryBudget, SharesAddUpToTheLimit) {
   const int64_t rows = memory.share(MemoryUse::kRows);
   memory.Set(MemoryUse::kMetadata, memory.share(MemoryUse::kMetadata) + 1000);
   EXPECT_EQ(memory.share(MemoryUse::kRows), rows - 500);
+  // So does a client's queue that the configuration makes larger.
+  memory.Set(MemoryUse::kClientQueue, memory.share(MemoryUse::kClientQueue) + 1000);
+  EXPECT_EQ(memory.share(MemoryUse::kRows), rows - 1000);
   memory.Set(MemoryUse::kMetadata, memory.limit());
   EXPECT_GT(memory.share(MemoryUse::kRows), 0);
+}
+
+TEST(MemoryBudget, IndexesOfSpilledRowsHaveABoundToo) {
+  MemoryBudget memory(int64_t{512} << 20);
+  memory.Set(MemoryUse::kRows, memory.share(MemoryUse::kRows) + 1);
+  EXPECT_TRUE(memory.rows_full(false));
+  EXPECT_FALSE(memory.rows_full(true));
+  memory.Set(MemoryUse::kRows, memory.share(MemoryUse::kRows) * 2);
+  EXPECT_TRUE(memory.rows_full(true));
 }
 
 }  // namespace

@@ -78,6 +78,18 @@ TEST_F(WorkerSpillTest, AFullSpillDiskOnlyBringsTheCommitForward) {
   EXPECT_GT(disk_.bytes_appended(), 0);
 }
 
+// What says where the rows of a partition are cannot be spilled.
+TEST_F(WorkerSpillTest, PartitionsWithoutNumberBringTheCommitForwardInSpiteOfSpill) {
+  for (int64_t id = 0; id < 8'000; ++id) {
+    log_->Append(static_cast<int32_t>(id % log_->partition_count()),
+                 fmt::format(R"({{"id":{},"kind":"k{}","text":""}})", id, id));
+  }
+  auto result = Run(SmallOptions(), &disk_);
+  ExpectCaughtUp(result);
+  ExpectExactly(8'000);
+  EXPECT_GT(Counter("firn_early_commits_total", {{"reason", "memory"}}), 1);
+}
+
 TEST_F(WorkerSpillTest, ATornSpillFileMeansReadingAgain) {
   int64_t produced = 0;
   for (int64_t nth : {1, 5, 20}) {
