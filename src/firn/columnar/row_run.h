@@ -89,11 +89,10 @@ class RunReader {
   // Rows in order, at most a block of them; null at the partition's end. kCorruption: the bytes are not those that were
   // packed, which only a spill file can bring about; kIoError: they cannot be read.
   Result<std::shared_ptr<arrow::RecordBatch>> Next();
-  // Gives up the block in memory.
-  void DropBlock();
   int64_t memory_bytes() const { return block_bytes_; }
 
  private:
+  void DropBlock();
   Status Load(uint32_t block);
 
   const RowRun* run_;

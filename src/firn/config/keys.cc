@@ -267,15 +267,15 @@ constexpr Key kKeys[] = {
      .type = kInteger,
      .default_text = "10000000",
      .min = 1,
-     .doc = "A commit comes earlier at this many rows."},
+     .doc = "A commit comes earlier at this many rows of all tables together, rejects counted."},
     {.path = "commit.bytes_max",
      .type = kSize,
      .default_text = "auto",
      .min = kMiB,
      .max = kTiB,
      .auto_allowed = true,
-     .doc = "A commit comes earlier at this many bytes of waiting rows, packed; auto: only when memory and spill files "
-            "take no more."},
+     .doc = "A commit comes earlier at this many bytes of waiting rows, all tables together: decoded until they are "
+            "packed, then packed, in memory or spilled. auto: only when memory and spill files take no more."},
     {.path = "commit.max_age",
      .type = kDuration,
      .default_text = "6h",

@@ -77,7 +77,7 @@ Result<std::unique_ptr<LocalSpillFolder>> LocalSpillFolder::Open(const std::stri
   if (error) return SystemError("make the spill folder", path, error.value());
   std::unique_ptr<LocalSpillFolder> folder(new LocalSpillFolder(path));
   FIRN_TRY(folder->NewFile());
-  struct statfs system {};
+  struct statfs system{};
   if (statfs(path.c_str(), &system) == 0) {
     folder->in_memory_ = system.f_type == TMPFS_MAGIC || system.f_type == RAMFS_MAGIC;
   }

@@ -53,7 +53,8 @@ class PartitionWriter {
         plan_(attempt.plan),
         attempt_(attempt),
         store_(store),
-        hold_(rows.memory(), MemoryUse::kCommitFiles) {}
+        hold_(rows.memory(), MemoryUse::kCommitFiles),
+        blocks_hold_(rows.memory(), MemoryUse::kCommitFiles) {}
 
   Status Write(uint32_t number, std::vector<iceberg::DataFile>& out) {
     TableRows::Partition& partition = rows_.partitions()[number];
@@ -66,6 +67,7 @@ class PartitionWriter {
         partition.closed = true;
       }
     }
+    blocks_hold_.Set(reader_.memory_bytes());
     for (const auto& file : partition.files) FIRN_TRY(Send(*file, partition.tuple, out));
     return partition.closed ? Status() : Stream(source, partition.tuple, out);
   }
@@ -175,12 +177,18 @@ class PartitionWriter {
   Attempt& attempt_;
   env::ObjectStore& store_;
   MemoryHold hold_;
+  MemoryHold blocks_hold_;
   std::string location_;
   std::unique_ptr<env::ObjectWriter> object_;
   double group_cpu_s_ = 0;
   double encode_cpu_s_ = 0;
   double upload_cpu_s_ = 0;
 };
+
+// Partitions that follow one another share blocks: a thread takes a stretch of them, so that few blocks are unpacked by
+// two threads; but not so many that the others would have to wait for it at the end.
+constexpr int64_t kStretchMax = 64;
+constexpr int64_t kStretchesOfThread = 8;
 
 // All partitions, by as many threads as there is room for.
 class TableWriter {
@@ -191,6 +199,8 @@ class TableWriter {
   Result<WrittenFiles> Write(env::Threads& threads, int32_t upload_threads) {
     const auto partitions = static_cast<int64_t>(rows_.partitions().size());
     const int64_t count = std::min(partitions, rows_.memory().commit_threads(upload_threads));
+    const int64_t stretch = partitions / (std::max<int64_t>(1, count) * kStretchesOfThread);
+    stretch_ = static_cast<size_t>(std::clamp<int64_t>(stretch, 1, kStretchMax));
     {
       std::vector<std::unique_ptr<env::Thread>> others;
       for (int64_t i = 1; i < count; ++i) {
@@ -208,9 +218,12 @@ class TableWriter {
     std::vector<iceberg::DataFile> files;
     Status status;
     while (status.has_value()) {
-      const size_t number = next_partition_++;
-      if (number >= rows_.partitions().size()) break;
-      status = writer.Write(static_cast<uint32_t>(number), files);
+      const size_t begin = next_partition_.fetch_add(stretch_);
+      const size_t end = std::min(begin + stretch_, rows_.partitions().size());
+      if (begin >= end) break;
+      for (size_t number = begin; number < end && status.has_value(); ++number) {
+        status = writer.Write(static_cast<uint32_t>(number), files);
+      }
     }
     std::lock_guard lock(mutex_);
     const DataFileStageTimes times = writer.times();
@@ -230,6 +243,7 @@ class TableWriter {
   TableRows& rows_;
   Attempt& attempt_;
   env::ObjectStore& store_;
+  size_t stretch_ = 1;  // partitions that a thread takes at once
   std::atomic<size_t> next_partition_{0};
   std::mutex mutex_;  // guards what follows
   WrittenFiles written_;

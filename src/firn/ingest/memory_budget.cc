@@ -21,6 +21,9 @@ static_assert([] {
 constexpr int64_t kSlabPartOfShare = 5;
 constexpr int64_t kIndexPartOfRows = 4;  // of the rows' share, beside it
 constexpr int64_t kSlabBytesLimit = 64 << 20;
+constexpr int64_t kRunBlocksOfSlab = 256;  // blocks of as many runs as a table may have are half a slab
+constexpr int64_t kRunBlockBytesMin = 16 << 10;
+constexpr int64_t kRunBlockBytesMax = 128 << 10;
 constexpr int64_t kThreadBytes = 32 << 20;  // an encoder's first sample of rows is up to that
 constexpr int64_t kRowGroupBytesMin = 4 << 20;
 
@@ -62,6 +65,10 @@ int64_t MemoryBudget::used() const {
 
 int64_t MemoryBudget::slab_bytes_max() const {
   return std::min(kSlabBytesLimit, share(MemoryUse::kSlabs) / kSlabPartOfShare);
+}
+
+int64_t MemoryBudget::run_block_bytes() const {
+  return std::clamp(slab_bytes_max() / kRunBlocksOfSlab, kRunBlockBytesMin, kRunBlockBytesMax);
 }
 
 int64_t MemoryBudget::commit_threads(int32_t wanted) const {

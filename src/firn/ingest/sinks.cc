@@ -113,7 +113,8 @@ Sinks::Sinks(const PipelineOptions& options, Home& home, MapCommitter& committer
       metrics_(metrics),
       memory_(memory),
       spill_(spill),
-      row_limits_{.row_group_bytes_max = memory.row_group_bytes_max(options.upload_threads)} {}
+      row_limits_{.row_group_bytes_max = memory.row_group_bytes_max(options.upload_threads),
+                  .run_block_bytes = memory.run_block_bytes()} {}
 
 Result<Sink*> Sinks::FindOrMake(const std::string& table, const TableRule* rule) {
   if (Sink* found = Find(table)) return found;

@@ -12,8 +12,6 @@
 namespace firn::ingest {
 namespace {
 
-// A reader keeps the block at which a partition ended for the next one, when there are no more runs than this.
-constexpr size_t kBlocksKeptMax = 64;
 // Rows of the tail are given out in pieces of about that, as those of runs are.
 constexpr int64_t kTailPieceBytes = 1 << 20;
 constexpr int64_t kTailPieceRows = 16'384;
@@ -173,14 +171,18 @@ PartitionRows::PartitionRows(TableRows& rows) : rows_(rows) {
 }
 PartitionRows::~PartitionRows() = default;
 
+int64_t PartitionRows::memory_bytes() const {
+  int64_t bytes = 0;
+  for (const columnar::RunReader& reader : readers_) bytes += reader.memory_bytes();
+  return bytes;
+}
+
 columnar::RowSource PartitionRows::RunSource(columnar::RunReader& reader) {
   return [this, &reader]() -> Result<std::shared_ptr<arrow::RecordBatch>> {
     auto next = reader.Next();
     if (!next.has_value()) {
       const ErrorCode code = next.error().code();
       if (code == ErrorCode::kCorruption || code == ErrorCode::kIoError) rows_.MarkLostBySpill();
-    } else if (*next == nullptr && readers_.size() > kBlocksKeptMax) {
-      reader.DropBlock();
     }
     return next;
   };

@@ -106,7 +106,8 @@ class TableRows {
   MemoryHold tail_hold_;
 };
 
-// Reads the packed rows, one partition at a time; one object a thread.
+// Reads the packed rows, one partition at a time; one object a thread. Of each run it keeps the block at which it
+// stands: the next partitions are in it.
 class PartitionRows {
  public:
   explicit PartitionRows(TableRows& rows);
@@ -114,6 +115,7 @@ class PartitionRows {
   // The rows of a partition but for those in its files, in the table's order; valid until the next Open. Errors of the
   // spill file mark the rows as lost.
   Result<columnar::RowSource> Open(uint32_t partition);
+  int64_t memory_bytes() const;  // of blocks
 
  private:
   columnar::RowSource RunSource(columnar::RunReader& reader);

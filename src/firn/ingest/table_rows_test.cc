@@ -270,6 +270,22 @@ TEST_F(TableRowsTest, AThousandPartitionsUnderASmallLimitAreOneFileEach) {
   }
 }
 
+TEST_F(TableRowsTest, ManyRunsOfManyPartitionsAreReadOnce) {
+  MemoryBudget memory(int64_t{512} << 20);  // two threads
+  Spill spill(&disk_, int64_t{1} << 30);
+  memory.Set(MemoryUse::kRows, 512 << 20);  // somebody else's
+  Plain plain = MakePlain(2'000, 30);
+  TableRows rows(plain.table, 0, memory, spill, {.run_block_bytes = 4 << 10});
+  for (size_t slab = 0; slab < kRunsMax; ++slab) rows.Add(plain.Next(4'000));
+  rows.AddTail(nullptr);
+  ASSERT_EQ(rows.run_count(), kRunsMax);
+  auto written = Write(rows, 2);
+  ASSERT_TRUE(written.has_value()) << written.error().ToString();
+  EXPECT_EQ(written->files.size(), 2'000U);
+  // A block that two threads need is read by both.
+  EXPECT_LE(disk_.bytes_read(), spill.bytes() * 3 / 2);
+}
+
 TEST_F(TableRowsTest, LargeGroupsGoIntoAFileAtOnceAndSmallOnesJoinIt) {
   MemoryBudget memory(int64_t{512} << 20);
   Spill spill(nullptr, 0);

@@ -11,6 +11,7 @@ struct MemorySpill::State {
   int64_t bytes_max = INT64_MAX;
   int64_t bytes = 0;
   int64_t appended = 0;
+  int64_t bytes_read = 0;
   int64_t files = 0;
   int64_t tear_in = 0;  // appends until the first torn one; 0: none
   bool tearing = false;
@@ -52,6 +53,7 @@ class MemorySpillFile final : public SpillFile {
       return Fail(ErrorCode::kCorruption, "the spill file is shorter than that");
     }
     std::memcpy(out, content_.data() + offset, size);
+    state_->bytes_read += static_cast<int64_t>(size);
     if (state_->lies && size > 0) out[size / 2] = static_cast<char>(out[size / 2] ^ 1);
     return {};
   }
@@ -99,6 +101,11 @@ int64_t MemorySpill::bytes() const {
 int64_t MemorySpill::bytes_appended() const {
   std::lock_guard lock(state_->mutex);
   return state_->appended;
+}
+
+int64_t MemorySpill::bytes_read() const {
+  std::lock_guard lock(state_->mutex);
+  return state_->bytes_read;
 }
 
 int64_t MemorySpill::files() const {

@@ -25,7 +25,8 @@ class MemorySpill final : public SpillFolder {
 
   int64_t bytes() const;           // in files that live
   int64_t bytes_appended() const;  // ever
-  int64_t files() const;           // that live
+  int64_t bytes_read() const;
+  int64_t files() const;  // that live
 
   struct State;
 
