@@ -49,8 +49,7 @@ def words(draw: random.Random, count: int) -> list:
 
 
 def text_of(draw: random.Random, pool: list, size: int) -> str:
-    text = " ".join(draw.choices(pool, k=min(size // 9 + 1, 2_000)))
-    return (text * (size // len(text) + 1))[:size]
+    return " ".join(draw.choices(pool, k=size // 5))[:size]
 
 
 def made_events(kind: str, count: int):

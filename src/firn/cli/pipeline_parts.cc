@@ -121,8 +121,10 @@ kafka::KafkaSourceOptions SourceOptions(const config::KafkaConfig& kafka, bool t
 
 void BoundClientQueue(config::Config& config) {
   constexpr const char* kQueue = "queued.max.messages.kbytes";
-  const int64_t share = ingest::MemoryBudget(config.pipeline.memory_limit_bytes).share(ingest::MemoryUse::kClientQueue);
-  config.kafka.properties.try_emplace(kQueue, fmt::format("{}", share >> 10));
+  const ingest::MemoryBudget budget(config.pipeline.memory_limit_bytes);
+  const int64_t share = budget.share(ingest::MemoryUse::kClientQueue);
+  const int64_t fetched = budget.fetched_bytes_max(ingest::MemoryUse::kClientQueue);
+  config.kafka.properties.try_emplace(kQueue, fmt::format("{}", fetched >> 10));
   // One answer of a broker may go beyond the queue's bound, and is several times as large once it is unpacked.
   config.kafka.properties.try_emplace(
       "fetch.max.bytes", fmt::format("{}", std::clamp<int64_t>(share / 8, kFetchBytesMin, kFetchBytesMax)));

@@ -10,7 +10,6 @@
 #include <utility>
 
 #include "firn/base/encoding.h"
-#include "firn/ingest/memory_budget.h"
 #include "firn/ingest/table_rows.h"
 #include "firn/parquet/file_layout.h"
 #include "firn/schema/partition.h"
@@ -44,6 +43,21 @@ iceberg::DataFile DescribeFile(std::string location, const schema::PartitionTupl
   return file;
 }
 
+// What a description holds in memory, roughly: maps by column, whose nodes are allocated one by one.
+int64_t BytesOf(const iceberg::DataFile& file) {
+  constexpr int64_t kCountBytes = 64;
+  constexpr int64_t kBoundBytes = 80;
+  int64_t bytes = static_cast<int64_t>(sizeof(file) + file.file_path.capacity());
+  for (const auto* counts :
+       {&file.column_sizes, &file.value_counts, &file.null_value_counts, &file.nan_value_counts}) {
+    bytes += static_cast<int64_t>(counts->size()) * kCountBytes;
+  }
+  for (const auto* bounds : {&file.lower_bounds, &file.upper_bounds}) {
+    for (const auto& [id, value] : *bounds) bytes += kBoundBytes + static_cast<int64_t>(value.capacity());
+  }
+  return bytes;
+}
+
 // Writes partitions one after another; one object of this class a thread.
 class PartitionWriter {
  public:
@@ -54,7 +68,8 @@ class PartitionWriter {
         attempt_(attempt),
         store_(store),
         hold_(rows.memory(), MemoryUse::kCommitFiles),
-        blocks_hold_(rows.memory(), MemoryUse::kCommitFiles) {}
+        blocks_hold_(rows.memory(), MemoryUse::kCommitFiles),
+        files_hold_(rows.memory(), MemoryUse::kCommitFiles) {}
 
   Status Write(uint32_t number, std::vector<iceberg::DataFile>& out) {
     TableRows::Partition& partition = rows_.partitions()[number];
@@ -72,6 +87,8 @@ class PartitionWriter {
     return partition.closed ? Status() : Stream(source, partition.tuple, out);
   }
 
+  // Of what the files that are out hold.
+  MemoryHold TakeFilesHold() { return std::move(files_hold_); }
   DataFileStageTimes times() const { return {group_cpu_s_, encode_cpu_s_, upload_cpu_s_}; }
 
  private:
@@ -167,6 +184,7 @@ class PartitionWriter {
     FIRN_TRY(object_->Close());
     upload_cpu_s_ += ThreadCpuSeconds() - before;
     out.push_back(DescribeFile(location_, tuple, std::move(metrics), plan_.sort_order.order_id));
+    files_hold_.Set(files_hold_.bytes() + BytesOf(out.back()));
     object_.reset();
     return {};
   }
@@ -178,6 +196,7 @@ class PartitionWriter {
   env::ObjectStore& store_;
   MemoryHold hold_;
   MemoryHold blocks_hold_;
+  MemoryHold files_hold_;
   std::string location_;
   std::unique_ptr<env::ObjectWriter> object_;
   double group_cpu_s_ = 0;
@@ -230,6 +249,7 @@ class TableWriter {
     written_.times.group_cpu_s += times.group_cpu_s;
     written_.times.encode_cpu_s += times.encode_cpu_s;
     written_.times.upload_cpu_s += times.upload_cpu_s;
+    written_.holds.push_back(writer.TakeFilesHold());
     for (iceberg::DataFile& file : files) {
       written_.rows += file.record_count;
       written_.bytes += file.file_size_in_bytes;

@@ -16,6 +16,7 @@
 #include "firn/env/threads.h"
 #include "firn/iceberg/commit/append.h"
 #include "firn/ingest/file_plan.h"
+#include "firn/ingest/memory_budget.h"
 
 namespace firn::ingest {
 
@@ -29,6 +30,7 @@ struct DataFileStageTimes {
 
 struct WrittenFiles {
   std::vector<iceberg::NewDataFile> files;
+  std::vector<MemoryHold> holds;  // of what describes them: metrics of each column of thousands of files
   int64_t rows = 0;
   int64_t bytes = 0;
   int64_t store_time_ms = 0;  // the store's clock at the first upload; 0: no file

@@ -25,6 +25,9 @@ enum class MemoryUse : uint8_t {
   kLanes,        // what lanes of detached tables may hold, each a budget of its own
 };
 inline constexpr size_t kMemoryUses = 9;
+// What a fetched record holds, of its bytes: the client keeps a whole batch as long as one record of it, in a buffer
+// that it doubled until the batch fitted.
+inline constexpr int64_t kFetchedOverhead = 2;
 
 // "client_queue", as it stands in the name of its metric.
 std::string_view MemoryUseName(MemoryUse use);
@@ -47,6 +50,7 @@ class MemoryBudget {
   void Set(MemoryUse use, int64_t bytes) { used_[static_cast<size_t>(use)].store(bytes, std::memory_order_relaxed); }
 
   // Derived sizes, which keep a use within its share.
+  int64_t fetched_bytes_max(MemoryUse use) const { return share(use) / kFetchedOverhead; }  // of a queue of records
   int64_t slab_bytes_max() const;                // decoded columns of all tables, before the largest is packed
   int64_t run_block_bytes() const;               // of packed rows; a thread that writes keeps one block a run
   int64_t commit_threads(int32_t wanted) const;  // that write files at the same time
@@ -63,7 +67,14 @@ class MemoryHold {
   MemoryHold(MemoryBudget& budget, MemoryUse use) : budget_(&budget), use_(use) {}
   MemoryHold(MemoryHold&& other) noexcept
       : budget_(other.budget_), use_(other.use_), bytes_(std::exchange(other.bytes_, 0)) {}
-  MemoryHold& operator=(MemoryHold&&) = delete;
+  MemoryHold& operator=(MemoryHold&& other) noexcept {
+    if (this == &other) return *this;
+    Set(0);
+    budget_ = other.budget_;
+    use_ = other.use_;
+    bytes_ = std::exchange(other.bytes_, 0);
+    return *this;
+  }
   ~MemoryHold() { Set(0); }
 
   int64_t bytes() const { return bytes_; }

@@ -71,7 +71,8 @@ PipelineWorker::PipelineWorker(PipelineOptions options, WorkerDependencies depen
       spill_(deps_.spill, options_.spill_bytes_max),
       sinks_(options_, home_, committer_, metrics_, memory_, spill_),
       batch_committer_(options_, home_, committer_, deps_.threads),
-      poller_(deps_.source, static_cast<size_t>(memory_.share(MemoryUse::kQueue)), deps_.clock, deps_.threads),
+      poller_(deps_.source, static_cast<size_t>(memory_.fetched_bytes_max(MemoryUse::kQueue)), deps_.clock,
+              deps_.threads),
       lag_(deps_.source, deps_.clock, deps_.threads),
       metrics_(deps_.metrics, options_.pipeline),
       handing_over_(deps_.threads.MakeMonitor()),
@@ -663,8 +664,8 @@ void PipelineWorker::PublishStatus() {
   }
   status.lag_records = known ? lag : -1;
   status.buffered_bytes = sinks_.buffered_bytes();
-  memory_.Set(MemoryUse::kClientQueue, options_.client_queue_bytes);
-  memory_.Set(MemoryUse::kQueue, static_cast<int64_t>(poller_.queued_bytes()));
+  memory_.Set(MemoryUse::kClientQueue, options_.client_queue_bytes * kFetchedOverhead);
+  memory_.Set(MemoryUse::kQueue, static_cast<int64_t>(poller_.queued_bytes()) * kFetchedOverhead);
   int64_t metadata_bytes = 0;
   for (const auto& sink : sinks_.all()) {
     if (auto loaded = sink->state.loaded(); loaded != nullptr) metadata_bytes += MetadataBytes(loaded->metadata);

@@ -275,8 +275,8 @@ TEST_F(TableRowsTest, ManyRunsOfManyPartitionsAreReadOnce) {
   Spill spill(&disk_, int64_t{1} << 30);
   memory.Set(MemoryUse::kRows, 512 << 20);  // somebody else's
   Plain plain = MakePlain(2'000, 30);
-  TableRows rows(plain.table, 0, memory, spill, {.run_block_bytes = 4 << 10});
-  for (size_t slab = 0; slab < kRunsMax; ++slab) rows.Add(plain.Next(4'000));
+  TableRows rows(plain.table, 0, memory, spill, {.run_block_bytes = 1 << 10});
+  for (size_t slab = 0; slab < kRunsMax; ++slab) rows.Add(plain.Next(2'000));
   rows.AddTail(nullptr);
   ASSERT_EQ(rows.run_count(), kRunsMax);
   auto written = Write(rows, 2);
