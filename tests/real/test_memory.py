@@ -65,7 +65,7 @@ def test_peak_memory(lake, topics, pipelines, name, work, shape, spill):
     if shape == "sorted":
         table["sort_order"] = ["note", "id desc"]
     changes = {"memory": {"limit": f"{LIMIT_MIB}MiB"}, "log": {"level": "info"},
-               "commit": {"interval": "60s", "max_age": "1h", "upload_threads": 2}, "positions": {"checkpoint": "60s"}}
+               "commit": {"interval": "10m", "max_age": "1h", "upload_threads": 2}, "positions": {"checkpoint": "60s"}}
     if spill:
         changes["spill"] = {"dir": str(work / name / "spill"), "limit": "4GiB"}
     pipeline = pipelines(lake, [table], changes=changes)
