@@ -14,7 +14,7 @@ ALLOWED = {
     "metrics": set(),
     "stream": set(),
     "schema": set(),
-    "columnar": {"schema"},
+    "columnar": {"env", "schema"},
     "decode": {"schema", "columnar", "stream"},
     "parquet": {"env", "schema", "columnar"},
     "iceberg/spec": {"schema"},

@@ -1,4 +1,5 @@
 #include <fmt/format.h>
+#include <malloc.h>
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
@@ -25,6 +26,7 @@ namespace {
 
 constexpr int64_t kStartWaitMsMin = 200;
 constexpr int64_t kStartWaitMsMax = 10'000;
+constexpr int kMmapThresholdBytes = 1 << 20;
 
 // A service that starts before its servers waits for them; a batch job gives up after a while.
 class StartPatience {
@@ -90,6 +92,9 @@ class RunCommand final : public Command {
     if (!config.has_value()) return ReportError(invocation, config.error(), json_, kUsage);
     ConfigureLogging(config->log.format, config->log.level);
     std::signal(SIGPIPE, SIG_IGN);  // sockets of OpenSSL and the AWS SDK may raise it
+    // Or glibc learns from every large block that it gets back to keep larger ones, up to 32 MiB, in heaps that
+    // fragment: records of 1 MB made a peak of 236 MiB instead of 127.
+    mallopt(M_MMAP_THRESHOLD, kMmapThresholdBytes);
     Result<ingest::RunResult> result = RunPipeline(*config, invocation);
     if (!result.has_value() && result.error().code() == ErrorCode::kCancelled) result = ingest::RunResult{};
     if (!result.has_value()) return ReportError(invocation, result.error(), json_);
@@ -101,6 +106,7 @@ class RunCommand final : public Command {
  private:
   Result<ingest::RunResult> RunPipeline(config::Config& config, Invocation& invocation) {
     if (config.pipeline.worker.empty()) config.pipeline.worker = WorkerName();
+    BoundClientQueue(config);
     metrics::Registry registry;
     metrics::AddProcessMetrics(registry);
     WorkerHealth health;
@@ -111,6 +117,7 @@ class RunCommand final : public Command {
     StartPatience patience(health, invocation.stop, until_caught_up_ ? config.pipeline.give_up_after_ms : INT64_MAX);
     FIRN_ASSIGN(Lakehouse lakehouse,
                 patience.Try<Lakehouse>("reaching the catalog", [&] { return OpenLakehouse(config); }));
+    FIRN_ASSIGN(std::unique_ptr<env::SpillFolder> spill, OpenSpill(config.pipeline));
     kafka::KafkaSourceOptions source_options = SourceOptions(config.kafka, config.pipeline.topic_identity_by_name);
     if (until_caught_up_) {
       source_options.connect_timeout_ms = std::min(source_options.connect_timeout_ms, config.pipeline.give_up_after_ms);
@@ -120,6 +127,7 @@ class RunCommand final : public Command {
                     "reaching Kafka", [&] { return kafka::KafkaSource::Create(source_options); }));
     ingest::WorkerDependencies dependencies{*lakehouse.catalog, lakehouse.store(),   *source,
                                             env::SystemClock(), env::SystemRandom(), registry};
+    dependencies.spill = spill.get();
     FIRN_ASSIGN(std::unique_ptr<ingest::Worker> worker, ingest::Worker::Create(config.pipeline, dependencies));
     health.SetWorker(worker.get());
     LogInfo("pipeline started", {{"pipeline", config.pipeline.pipeline},

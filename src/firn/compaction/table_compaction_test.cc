@@ -78,7 +78,7 @@ class CompactionTest : public ::testing::Test {
     file.file.upper_bounds = metrics.upper_bounds;
     EXPECT_TRUE(store_.Put(file.file.file_path, bytes).has_value());
     iceberg::AppendRequest request;
-    request.files = {file};
+    request.files = {&file, 1};
     iceberg::ManifestListCache cache;
     auto prepared = iceberg::PrepareAppend(base, request, store_, clock_, random_, cache);
     EXPECT_TRUE(catalog_.CommitAsSomebodyElse(kTable, prepared->updates).has_value());

@@ -78,6 +78,8 @@ void AddPipeline(const ingest::PipelineOptions& pipeline, std::map<std::string, 
   values["commit.upload_threads"] = fmt::format("{}", pipeline.upload_threads);
   values["positions.checkpoint"] = FormatDurationMs(pipeline.checkpoint_interval_ms);
   values["memory.limit"] = FormatSizeBytes(pipeline.memory_limit_bytes);
+  values["spill.dir"] = pipeline.spill_dir;
+  values["spill.limit"] = FormatSizeBytes(pipeline.spill_bytes_max);
   values["limits.tables_max"] = fmt::format("{}", pipeline.tables_max);
   values["limits.clock_skew_max"] = FormatDurationMs(pipeline.clock_skew_max_ms);
   values["limits.give_up_after"] = FormatDurationMs(pipeline.give_up_after_ms);

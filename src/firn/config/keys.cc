@@ -267,15 +267,15 @@ constexpr Key kKeys[] = {
      .type = kInteger,
      .default_text = "10000000",
      .min = 1,
-     .doc = "A commit comes earlier at this many rows."},
+     .doc = "A commit comes earlier at this many rows of all tables together, rejects counted."},
     {.path = "commit.bytes_max",
      .type = kSize,
      .default_text = "auto",
      .min = kMiB,
      .max = kTiB,
      .auto_allowed = true,
-     .doc = "A commit comes earlier at this many decoded bytes, at most a quarter of memory.limit; auto: an eighth of "
-            "it."},
+     .doc = "A commit comes earlier at this many bytes of waiting rows, all tables together: decoded until they are "
+            "packed, then packed, in memory or spilled. auto: only when memory and spill files take no more."},
     {.path = "commit.max_age",
      .type = kDuration,
      .default_text = "6h",
@@ -317,7 +317,20 @@ constexpr Key kKeys[] = {
      .default_text = "512MiB",
      .min = 64 * kMiB,
      .max = kTiB,
-     .doc = "What the process may use for records, rows and pages; when it is reached, partitions are paused."},
+     .doc = "What the process may use for records, rows and pages (docs/memory.md); when there is no more room, rows "
+            "are spilled or committed early, and partitions are paused."},
+
+    {.path = "spill", .type = kBlock, .doc = "Rows that wait for their commit when memory is full."},
+    {.path = "spill.dir",
+     .type = kText,
+     .doc = "A folder on a local disk for them, made when it is missing; without it nothing is spilled and the commit "
+            "comes earlier. Its files have no names and are gone when the process ends."},
+    {.path = "spill.limit",
+     .type = kSize,
+     .default_text = "10GiB",
+     .min = kMiB,
+     .max = kTiB,
+     .doc = "Most bytes in these files."},
 
     {.path = "http", .type = kBlock, .doc = "The status server: /metrics, /healthz, /readyz, /status."},
     {.path = "http.listen",

@@ -16,9 +16,11 @@
 #include "firn/ingest/batch_commit.h"
 #include "firn/ingest/lag_watch.h"
 #include "firn/ingest/lanes.h"
+#include "firn/ingest/memory_budget.h"
 #include "firn/ingest/poller.h"
 #include "firn/ingest/rules.h"
 #include "firn/ingest/sinks.h"
+#include "firn/ingest/spill.h"
 #include "firn/ingest/worker.h"
 #include "firn/ingest/worker_metrics.h"
 
@@ -80,6 +82,8 @@ class PipelineWorker : public Worker {
   void CountCommitted(const BatchResult& result);
   bool FlushWanted() const;
   bool NothingToFlush() const;
+  // The batch is large enough to be committed: "rows", "bytes" or "memory"; empty: it is not.
+  std::string_view DueBySize() const;
   void MaybeFreeze();
   Batch Freeze(bool checkpoint);
   Status ReleaseWhenFlushed();
@@ -113,6 +117,7 @@ class PipelineWorker : public Worker {
 
   // Records (pipeline_worker_records.cc)
   void HandleChunk(const stream::RecordChunk& chunk, uint64_t orders_done);
+  double PackFullSlabs();
   bool Takes(const Partition& partition, uint64_t orders_done) const;
   static bool EpochWentBack(const stream::Record& record, Partition& partition);
   void HandleRecord(const stream::Record& record, Partition& partition);
@@ -135,6 +140,8 @@ class PipelineWorker : public Worker {
   const std::string rules_hash_;
   MapCommitter committer_;
   Home home_;
+  MemoryBudget memory_;
+  Spill spill_;
   Sinks sinks_;
   BatchCommitter batch_committer_;
   Poller poller_;
@@ -161,6 +168,7 @@ class PipelineWorker : public Worker {
   int64_t batch_started_ms_ = 0;
   int64_t last_checkpoint_ms_ = 0;
   int64_t last_status_ms_ = 0;
+  bool told_of_memory_ = false;  // that commits come early
   int64_t others_asked_ms_ = 0;
   int64_t others_moved_ms_ = 0;
   bool rules_adopted_ = false;
@@ -183,7 +191,7 @@ class PipelineWorker : public Worker {
   std::map<std::pair<std::string, std::string>, int64_t> retention_warned_ms_;
   std::vector<int64_t> mismatch_times_ms_;
   bool flushed_everything_ = false;  // the last finished batch held all there was, home included
-  uint64_t rows_decoded_since_check_ = 0;
+  uint64_t bytes_decoded_since_look_ = 0;
   StageTimes stages_;
 
   // Hand-over to the commit thread: one batch at a time.

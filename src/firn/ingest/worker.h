@@ -13,6 +13,7 @@
 #include "firn/base/error.h"
 #include "firn/env/clock.h"
 #include "firn/env/object_store.h"
+#include "firn/env/spill_file.h"
 #include "firn/env/threads.h"
 #include "firn/iceberg/catalog/catalog.h"
 #include "firn/ingest/pipeline_options.h"
@@ -29,6 +30,7 @@ struct WorkerDependencies {
   env::Random& random;
   metrics::Registry& metrics;
   env::Threads& threads = env::SystemThreads();
+  env::SpillFolder* spill = nullptr;  // null: rows that wait stay in memory
 };
 
 struct DetachedTable {
@@ -57,7 +59,7 @@ struct WorkerStatus {
   uint64_t data_files = 0;
   uint64_t data_file_bytes = 0;
   int64_t lag_records = -1;  // over the assigned partitions, against what is readable now; -1: not known yet
-  int64_t buffered_bytes = 0;
+  int64_t buffered_bytes = 0;  // of rows that wait for the next commit: decoded, packed, spilled
   int32_t assigned_partitions = 0;
   int64_t commit_interval_effective_ms = 0;  // commit.interval, longer where several workers' commits would collide
   int64_t workers = 1;                       // of this pipeline, as their commits show them

@@ -103,7 +103,8 @@ class CheckerTest : public ingest::WorkerTest {
   void AppendFile(const std::string& table, iceberg::DataFile file) {
     iceberg::LoadedTable loaded = Load(table);
     iceberg::AppendRequest request;
-    request.files.push_back({loaded.metadata.default_spec_id, std::move(file)});
+    const iceberg::NewDataFile added{loaded.metadata.default_spec_id, std::move(file)};
+    request.files = {&added, 1};
     iceberg::ManifestListCache cache;
     auto prepared = iceberg::PrepareAppend(loaded.metadata, request, store_, env::SystemClock(), env::SystemRandom(),
                                            cache);

@@ -13,6 +13,8 @@ constexpr std::string_view kNames[] = {
     // Store.
     "store_down", "store_slow", "store_read_fails", "store_write_fails", "store_write_partial", "store_answer_lost",
     "store_unauthorized",
+    // Spill disk.
+    "spill_full", "spill_torn", "spill_lies", "spill_read_fails",
     // Catalog.
     "catalog_down", "catalog_slow", "catalog_read_fails", "catalog_conflict", "catalog_conflict_after_success",
     "catalog_precondition_failed", "catalog_server_error_before", "catalog_server_error_after",

@@ -78,6 +78,9 @@ WorldPlan DrawPlan(env::Random& random) {
   pipeline.max_poll_interval_ms = 15'000 + Below(random, 60'000);
   pipeline.memory_limit_bytes = 16 << 20;
   pipeline.upload_threads = 1;
+  // In half of the worlds a few dozen rows are packed, and then spilled or committed early.
+  if (Below(random, 2) == 0) pipeline.memory_limit_bytes = int64_t{8 << 10} << Below(random, 5);
+  plan.spill = Below(random, 2) == 0;
   return plan;
 }
 
@@ -99,13 +102,13 @@ ingest::PipelineOptions ScalePipeline(int32_t tables, int64_t commit_interval_ms
 std::string WorldPlan::ToString() const {
   return fmt::format(
       "{} workers, {} partitions, {} tables{}{}{}, a record every {} ms, {} ‰ broken, {} ‰ transactional, rejects {}, "
-      "commit every {} ms, checkpoint {} ms, max_age {} ms, detach_after {} ms, session {} ms, max.poll {} ms, trouble "
-      "about every {} ms",
+      "commit every {} ms, checkpoint {} ms, max_age {} ms, detach_after {} ms, session {} ms, max.poll {} ms, memory "
+      "{} KiB{}, trouble about every {} ms",
       workers, partitions, fixed_tables, template_rule ? " and a template" : "", quiet_table ? ", the last quiet" : "",
       without_history ? ", catalog without history" : "", record_gap_ms, broken_per_mille, transactional_per_mille,
       pipeline.reject_policy == ingest::RejectPolicy::kDrop ? "dropped" : "kept", pipeline.commit_interval_ms,
       pipeline.checkpoint_interval_ms, pipeline.commit_max_age_ms, pipeline.detach_after_ms, session_timeout_ms,
-      pipeline.max_poll_interval_ms, chaos_gap_ms);
+      pipeline.max_poll_interval_ms, pipeline.memory_limit_bytes >> 10, spill ? " and spill" : "", chaos_gap_ms);
 }
 
 }  // namespace firn::sim

@@ -22,6 +22,7 @@ struct WorldPlan {
   int32_t transactional_per_mille = 0;
   int64_t chaos_gap_ms = 4000;
   int64_t session_timeout_ms = 10'000;
+  bool spill = false;  // workers have a spill folder
   ingest::PipelineOptions pipeline;
 
   std::string ToString() const;

@@ -2,6 +2,7 @@
 #include <fmt/format.h>
 
 #include "firn/ingest/positions_admin.h"
+#include "firn/sim/sim_spill.h"
 #include "firn/sim/world_state.h"
 
 namespace firn::sim {
@@ -41,11 +42,14 @@ void World::RunWorker(Slot& slot) {
   source_options.name = process->name();
   source_options.topics = {kTopic};
   SimSource source(broker_, process->clock(), random, faults_, slot.life, source_options);
+  SimSpill spill(faults_, weather_);
   metrics::Registry registry;
   ingest::PipelineOptions options = plan_.pipeline;
   options.worker = process->name();
-  auto worker = ingest::Worker::Create(
-      options, {catalog, store, source, process->clock(), random, registry, process->threads()});
+  ingest::WorkerDependencies dependencies{
+      catalog, store, source, process->clock(), random, registry, process->threads()};
+  if (plan_.spill) dependencies.spill = &spill;
+  auto worker = ingest::Worker::Create(options, dependencies);
   if (!worker.has_value()) {
     Violation(fmt::format("worker_refused: {}", worker.error().ToString()));
     ending_ = true;
@@ -53,6 +57,7 @@ void World::RunWorker(Slot& slot) {
   }
   Result<ingest::RunResult> ended = (*worker)->Run(process->stop_token(), false);
   slot.status = (*worker)->status();
+  if (spill.bytes_appended() > 0) Trace(fmt::format("spilled {} bytes", spill.bytes_appended()));
   if (ended.has_value()) {
     Trace(process->dead() ? "process is dead" : "process has ended");
   } else {

@@ -52,7 +52,9 @@ class RewriteTest : public ::testing::Test {
 
   void Append(const std::vector<DataFile>& files) {
     AppendRequest request;
-    for (const DataFile& file : files) request.files.push_back({0, file});
+    std::vector<NewDataFile> added;
+    for (const DataFile& file : files) added.push_back({0, file});
+    request.files = added;
     ManifestListCache cache;
     auto prepared = PrepareAppend(Metadata(), request, store_, clock_, random_, cache);
     ASSERT_TRUE(prepared.has_value()) << prepared.error().ToString();
