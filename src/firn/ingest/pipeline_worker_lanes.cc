@@ -292,7 +292,8 @@ void PipelineWorker::TakeIn() {
       at.rejected = done.rejected;
       if (rejects != nullptr) at.rejected = std::max(at.rejected, rejects->state.RejectedOf(lane.table, partition.key));
       // Neither main nor whoever moved the rejects table's own positions has looked at what comes now.
-      at.owed_below = std::max(partition.read.offset, at.skip_below);
+      // A lane that died after its rejects may have written them further than its rows.
+      at.owed_below = std::max({partition.read.offset, at.skip_below, done.rejected_below});
       if (rejects_part) at.owed_below = std::max(at.owed_below, rejects->skip_below(done.index));
       taken[done.index].insert(sink);
       auto to = back.try_emplace(done.index, done.read).first;
