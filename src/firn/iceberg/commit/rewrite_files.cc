@@ -199,11 +199,15 @@ class Rewrite {
     std::map<int32_t, std::vector<ManifestEntry>> by_spec;
     for (size_t i = 0; i < groups_.size(); ++i) {
       if (groups_[i].fate != GroupFate::kReplaced) continue;
+      int64_t data_sequence = 0;
+      for (const auto& [path, input] : groups_[i].live) {
+        data_sequence = std::max(data_sequence, input.entry.sequence_number.value_or(0));
+      }
       for (const DataFile& file : request_.groups[i].outputs) {
         ManifestEntry entry;
         entry.status = EntryStatus::kAdded;
         entry.snapshot_id = commit_.snapshot_id;
-        entry.sequence_number = request_.starting_sequence_number;
+        entry.sequence_number = data_sequence;
         entry.data_file = file;
         by_spec[request_.groups[i].spec_id].push_back(std::move(entry));
         added_.push_back({request_.groups[i].spec_id, file});

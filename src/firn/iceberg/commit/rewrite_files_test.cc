@@ -166,6 +166,15 @@ TEST_F(RewriteTest, InputsBecomeOutputs) {
                                                                   {"total-equality-deletes", "0"}}));
 }
 
+// Whoever looks for the files of his last rows by their sequence number still finds them (positions.md, "History").
+TEST_F(RewriteTest, OutputsHaveTheHighestSequenceNumberOfTheirInputs) {
+  Append({File("a")});
+  Append({File("b")});
+  Append({File("c")});
+  ASSERT_TRUE(Commit(Replace({"a", "b"}, {File("big", 20)})).has_value());
+  EXPECT_EQ(Live(), (LiveFiles{{"big", 2}, {"c", 3}}));
+}
+
 TEST_F(RewriteTest, EntriesKeepWhatTheSpecAsksFor) {
   Append({File("a"), File("b")});
   Append({File("c")});
@@ -185,7 +194,7 @@ TEST_F(RewriteTest, EntriesKeepWhatTheSpecAsksFor) {
   ASSERT_EQ(entries.size(), 4u);
   EXPECT_EQ(entries["big"].status, EntryStatus::kAdded);
   EXPECT_EQ(entries["big"].snapshot_id, id);
-  EXPECT_EQ(entries["big"].sequence_number, 2);       // of the starting snapshot
+  EXPECT_EQ(entries["big"].sequence_number, 2);       // the highest of its inputs
   EXPECT_EQ(entries["big"].file_sequence_number, 3);  // of its own
   for (const ManifestEntry& original : originals) {
     const std::string name = original.data_file.file_path.substr(kFolder.size());
