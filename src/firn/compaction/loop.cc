@@ -206,7 +206,17 @@ void CompactionLoop::Work(Table& table, const std::stop_token& stop) {
   totals_.bytes_after += report.bytes_after;
   totals_.commits += report.commits;
   totals_.cpu_s += report.cpu_s;
-  if (report.groups_done > 0 && tell_) tell_(name, report);
+  if (report.groups_done > 0) {
+    LogInfo("small files were put together", {{"table", name},
+                                              {"files", report.files_before},
+                                              {"became", report.files_after},
+                                              {"bytes", report.bytes_before},
+                                              {"became_bytes", report.bytes_after},
+                                              {"rows", report.rows},
+                                              {"cpu_s", fmt::format("{:.2f}", report.cpu_s)},
+                                              {"groups_left", std::max<int64_t>(0, table.groups - planned)}});
+    if (tell_) tell_(name, report);
+  }
   // What the plan did not keep comes with the next look, which is due at once.
   if (table.groups > planned) table.look_at_ms = parts_.clock.BootMs();
   table.groups = table.files = table.bytes = 0;

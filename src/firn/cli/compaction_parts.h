@@ -1,0 +1,20 @@
+// From the configuration and a pipeline's share of the work to a compaction loop; what `run` and `compact --watch`
+// have in common.
+//
+// Pure.
+#pragma once
+
+#include "firn/base/error.h"
+#include "firn/compaction/loop.h"
+#include "firn/config/config.h"
+#include "firn/ingest/pipeline_share.h"
+
+namespace firn::cli {
+
+// Inputs of one row group and the files they come from are held whole: of `memory.limit`, so much is for them.
+inline constexpr int64_t kCompactionShareOfMemory = 8;
+
+compaction::LoopOptions LoopOptionsOf(const config::Config& config);
+compaction::LoopScope ScopeOf(const ingest::PipelineShare& share);
+
+}  // namespace firn::cli
