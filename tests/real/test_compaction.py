@@ -130,7 +130,7 @@ def test_files_of_duckdb(lakes, pipelines, name):
 
 def without_ids(schema):
     import pyarrow as pa
-    return pa.schema([pa.field(field.name, _plain(field.type)) for field in schema])
+    return pa.schema([pa.field(field.name, _plain(field.type), field.nullable) for field in schema])
 
 
 def _plain(kind):
