@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <tuple>
 
+#include "firn/iceberg/commit/position_deletes.h"
+
 namespace firn::compaction {
 namespace {
 
@@ -166,8 +168,9 @@ bool MayTouch(const LiveFile& deletes, const LiveFile& data, bool is_global) {
   const int64_t delete_sequence = deletes.entry.sequence_number.value_or(0);
   const bool same = deletes.spec_id == data.spec_id && deletes.partition_path == data.partition_path;
   if (file.content == FileContent::kPositionDeletes) {
-    if (file.referenced_data_file.has_value()) return *file.referenced_data_file == data.entry.data_file.file_path;
-    return same && data_sequence <= delete_sequence;
+    const bool names_it = file.referenced_data_file.has_value();
+    return iceberg::MayDeleteFrom(file, data.entry.data_file.file_path) &&
+           (names_it || (same && data_sequence <= delete_sequence));
   }
   return (same || is_global) && data_sequence < delete_sequence;
 }

@@ -5,14 +5,16 @@
 
 #include <sstream>
 
+#include "firn/iceberg/commit/position_deletes.h"
+
 namespace firn::compaction {
 namespace {
 
 using iceberg::FileContent;
 
 // One line a file: "name size sequence partition [kind [argument]]"; it was added at a time like its sequence number.
-// Kinds: orc, encrypted, position, equality, names
-// (a position delete that names a data file), and lower (a lower bound of field 7, an int).
+// Kinds: orc, encrypted, position, equality, names (a position delete that names a data file), range (one whose paths
+// are between its own name and the argument), and lower (a lower bound of field 7, an int).
 TableFiles Parse(const std::string& text) {
   TableFiles table;
   std::istringstream lines(text);
@@ -35,7 +37,12 @@ TableFiles Parse(const std::string& text) {
           *schema::Type::Primitive(schema::TypeKind::kInt), schema::Value(static_cast<int32_t>(std::stoi(argument))));
     }
     if (kind == "names") file.entry.data_file.referenced_data_file = argument;
-    if (kind == "position" || kind == "names") file.entry.data_file.content = FileContent::kPositionDeletes;
+    if (kind == "range") {
+      file.entry.data_file.lower_bounds[iceberg::kDeleteFilePathFieldId] = file.entry.data_file.file_path;
+      file.entry.data_file.upper_bounds[iceberg::kDeleteFilePathFieldId] = argument;
+    }
+    const bool deletes_rows = kind == "position" || kind == "names" || kind == "range";
+    if (deletes_rows) file.entry.data_file.content = FileContent::kPositionDeletes;
     if (kind == "equality") file.entry.data_file.content = FileContent::kEqualityDeletes;
     auto& list = file.entry.data_file.content == FileContent::kData ? table.data : table.deletes;
     list.push_back(std::move(file));
@@ -93,6 +100,13 @@ TEST(Picker, WhereMatchesWholePartitionFields) {
   PickOptions options;
   options.where = {"d=1", "r=eu"};
   EXPECT_EQ(Picks("a 1 1 d=1/r=eu\nb 1 1 d=1/r=eu\nc 1 1 d=1/r=us\nd 1 1 d=11/r=eu\n", options), "a+b");
+}
+
+TEST(Picker, BoundsOfPathsTellWhichFilesADeleteIsAbout) {
+  EXPECT_EQ(Picks("a 1 1 -\nb 1 2 -\nc 1 3 -\nd 1 4 -\nc 1 9 - range c\n"), "a+b+d | has_deletes 1");
+  EXPECT_EQ(Picks("a 1 1 -\nb 1 2 -\nc 1 3 -\nd 1 4 -\nb 1 9 - range c\n"), "a+d | has_deletes 2");
+  // Files that are newer than the delete are not touched either.
+  EXPECT_EQ(Picks("a 1 1 -\nb 1 2 -\nc 1 10 -\nd 1 11 -\na 1 9 - range d\n"), "c+d | has_deletes 2");
 }
 
 TEST(Picker, FilesOfAPartitionThatGrowsWaitForOthersOfLikeSize) {

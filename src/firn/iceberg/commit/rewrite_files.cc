@@ -9,6 +9,7 @@
 #include "firn/iceberg/commit/commit_base.h"
 #include "firn/iceberg/commit/live_entries.h"
 #include "firn/iceberg/commit/manifest_merge.h"
+#include "firn/iceberg/commit/position_deletes.h"
 #include "firn/iceberg/commit/snapshot_summary.h"
 #include "firn/iceberg/manifest/manifest_avro.h"
 
@@ -171,8 +172,9 @@ class Rewrite {
     const DataFile& file = deletes.data_file;
     const bool same = spec_id == input.spec_id && SamePartition(file.partition, input.entry.data_file.partition);
     if (file.content == FileContent::kPositionDeletes) {
-      if (file.referenced_data_file.has_value()) return *file.referenced_data_file == input.entry.data_file.file_path;
-      return same && data_sequence <= delete_sequence;
+      const bool names_it = file.referenced_data_file.has_value();
+      return MayDeleteFrom(file, input.entry.data_file.file_path) &&
+             (names_it || (same && data_sequence <= delete_sequence));
     }
     const schema::PartitionSpec* spec = base_.FindSpec(spec_id);
     const bool is_global = spec == nullptr || spec->is_unpartitioned();

@@ -10,6 +10,7 @@
 #include "firn/env/testing/memory_store.h"
 #include "firn/iceberg/catalog/testing/memory_catalog.h"
 #include "firn/iceberg/commit/live_entries.h"
+#include "firn/iceberg/commit/position_deletes.h"
 #include "firn/iceberg/manifest/manifest_avro.h"
 
 namespace firn::iceberg {
@@ -164,6 +165,20 @@ TEST_F(RewriteTest, InputsBecomeOutputs) {
                                                                   {"total-delete-files", "0"},
                                                                   {"total-position-deletes", "0"},
                                                                   {"total-equality-deletes", "0"}}));
+}
+
+TEST(PositionDeletes, AreAboutWhatTheyNameOrWhatTheirBoundsAllow) {
+  DataFile deletes;
+  EXPECT_TRUE(MayDeleteFrom(deletes, "b"));
+  deletes.lower_bounds[kDeleteFilePathFieldId] = "b";
+  EXPECT_FALSE(MayDeleteFrom(deletes, "a"));
+  EXPECT_TRUE(MayDeleteFrom(deletes, "c"));
+  deletes.upper_bounds[kDeleteFilePathFieldId] = "b";
+  EXPECT_TRUE(MayDeleteFrom(deletes, "b"));
+  EXPECT_FALSE(MayDeleteFrom(deletes, "ba"));
+  deletes.referenced_data_file = "x";
+  EXPECT_TRUE(MayDeleteFrom(deletes, "x"));
+  EXPECT_FALSE(MayDeleteFrom(deletes, "b"));
 }
 
 // Whoever looks for the files of his last rows by their sequence number still finds them (positions.md, "History").
