@@ -62,8 +62,8 @@ def test_files_of_firn(lakes, topics, pipelines, readers, name):
     topics.create(name, 2)
     pipeline = pipelines(lake, [{"name": table, "columns": ocsf.COLUMNS, "partition": ["activity_id"]}])
     rows = []
-    for number in range(SEVERAL):
-        batch = ocsf.events(150, f"{name} {number}")
+    for number in range(3):
+        batch = ocsf.events(200, f"{name} {number}")
         topics.send(name, batch.values, 2)
         rows += batch.rows
         pipeline.catch_up()
