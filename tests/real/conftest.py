@@ -75,6 +75,14 @@ def kafka(deps, work):
 
 
 @pytest.fixture(scope="session")
+def other_topics(deps, work) -> Topics:
+    """Of another cluster."""
+    server = KafkaBroker(deps, work / "other-kafka").start()
+    yield Topics(server.bootstrap)
+    server.stop()
+
+
+@pytest.fixture(scope="session")
 def topics(kafka) -> Topics:
     return Topics(kafka.bootstrap)
 

@@ -20,6 +20,8 @@ import threading
 import time
 import urllib.parse
 
+from processes import free_port
+
 HEAD_BYTES_MAX = 1 << 20
 SERVER_TIMEOUT_S = 120
 # Faults that leave the server untouched, and those that come when it has acted already.
@@ -162,7 +164,8 @@ class Gate(Rule):
     def __init__(self, match, fault: str):
         super().__init__(match, fault, times=1)
         self.request: Request | None = None
-        self._there, self._open = threading.Event(), threading.Event()
+        self.status = 0  # of the server's answer
+        self._there, self._open, self._answered = threading.Event(), threading.Event(), threading.Event()
         self._dropped = False
 
     @property
@@ -172,6 +175,15 @@ class Gate(Rule):
     def wait(self, timeout_s: float = 120) -> Request:
         assert self._there.wait(timeout_s), f"no request reached the gate within {timeout_s:.0f} s"
         return self.request
+
+    def answer(self, timeout_s: float = 60) -> int:
+        """The status that the server gave, whether or not the client is still there to hear it."""
+        assert self._answered.wait(timeout_s), f"the server has not answered within {timeout_s:.0f} s"
+        return self.status
+
+    def note(self, answer: Message):
+        self.status = int(answer.start.split(" ")[1])
+        self._answered.set()
 
     def open(self):
         self._open.set()
@@ -203,7 +215,7 @@ class FaultProxy:
         self._silent = False
         self._listener: socket.socket | None = None
         self._closing = False
-        self.port = self._listen(0)
+        self.port = self._listen(free_port())
         self.address = f"127.0.0.1:{self.port}"
         self.url = f"http://{self.address}"
 
@@ -297,7 +309,7 @@ class FaultProxy:
                 listener.bind(("127.0.0.1", port))
                 listener.listen(256)
                 break
-            except OSError:  # its own port as somebody's outgoing one
+            except OSError:  # not gone yet
                 listener.close()
                 if time.monotonic() > deadline:
                     raise
@@ -381,6 +393,8 @@ class FaultProxy:
             return None
         server.sendall(request.message.raw)
         answer = Stream(server).answer(request)
+        if isinstance(rule, Gate):
+            rule.note(answer)
         self._wait_while_silent()
         if fault == "hold_after":
             rule.hold(request)
@@ -465,6 +479,34 @@ def commit_to(*tables: str):
 def upload_of(suffix: str = ".parquet"):
     """A write of an object of that kind: whole, or as a part of a multipart upload, or what begins or ends one."""
     return lambda request: request.method in ("PUT", "POST") and request.path.endswith(suffix)
+
+
+def positions_of(request: Request) -> dict:
+    """The positions that a commit of Firn writes (docs/formats/positions.md), else an empty document."""
+    for update in request.json().get("updates", []):
+        for key, value in update.get("updates", {}).items() if update.get("action") == "set-properties" else ():
+            if key.startswith("firn.positions."):
+                return json.loads(value)
+    return {}
+
+
+def mark_of(document: dict) -> int:
+    """Sum of the offsets of a positions document."""
+    return sum(mark[0] for topics in document.get("clusters", {}).values() for topic in topics.values()
+               for mark in topic["partitions"].values())
+
+
+def moves_to(table: str, above: int):
+    """A commit to the table that moves its positions past this sum of offsets."""
+    commits = commit_to(table)
+    return lambda request: commits(request) and mark_of(positions_of(request)) > above
+
+
+def lists(home: str, table: str):
+    """The commit to the home by which it lists the table."""
+    commits = commit_to(home)
+    return lambda request: commits(request) and table in {
+        one["table"] for one in positions_of(request).get("home", {}).get("tables", [])}
 
 
 def added_records(request: Request) -> int:

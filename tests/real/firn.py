@@ -86,14 +86,20 @@ class Run:
         return get(f"http://127.0.0.1:{self.http_port}{path}")
 
     def status(self) -> dict:
+        """Waits for a page that comes late."""
+        return self.wait_for(lambda status: True, 60, "the status page answers")
+
+    def _status_now(self) -> dict:
         code, body = self.page("/status")
         return json.loads(body) if code == 200 else {}
 
     def metrics(self) -> dict:
-        """Name with labels → value."""
-        code, body = self.page("/metrics")
-        if code != 200:
-            return {}
+        """Name with labels → value. Waits for a page that comes late."""
+        def answered():
+            assert self.process.running(), f"firn ended with {self.process.popen.returncode}:\n{self.process.tail()}"
+            code, body = self.page("/metrics")
+            return body if code == 200 else b""
+        body = wait_until(answered, 60, "the page of metrics answers", 0.1)
         out = {}
         for line in body.decode().splitlines():
             match = re.match(r"^([a-zA-Z_:][^ ]*(?:\{.*\})?) ([^ ]+)$", line)
@@ -107,14 +113,14 @@ class Run:
             if not self.process.running():
                 raise AssertionError(f"firn ended with {self.process.popen.returncode}:\n{self.process.tail()}")
             try:
-                status = self.status()
+                status = self._status_now()
             except (urllib.error.URLError, ValueError):
                 return None
             return status and condition(status) and status
         try:
             return wait_until(check, timeout_s, what, 0.1)
         except TimeoutError as error:
-            raise AssertionError(f"{error}; status: {self.status()}\n{self.process.tail()}") from error
+            raise AssertionError(f"{error}; status: {self._status_now()}\n{self.process.tail()}") from error
 
     def stop(self, timeout_s: float = 60) -> int:
         if self.process.running():

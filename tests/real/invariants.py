@@ -37,6 +37,14 @@ def assert_accounted(lake: firn.Lake, pipeline: firn.Pipeline, tables: list, rec
         f"{rows} rows + {len(rejects)} rejects + {counted} dropped is not {records} records")
 
 
+def assert_rejected(lake: firn.Lake, pipeline: firn.Pipeline, values: list, code: str = "malformed_json"):
+    """The rejects are exactly these records, each once, with all their bytes and this code."""
+    found = sorted((one["value"], one["code"]) for one in reject_rows(lake, pipeline))
+    wanted = sorted((value, code) for value in values)
+    assert found == wanted, (f"{len(found)} rejects of {len(wanted)}; the first that differ: "
+                             f"{[pair for pair in zip(found, wanted) if pair[0] != pair[1]][:2]}")
+
+
 def metadata_location(lake: firn.Lake, table: str) -> str:
     """Empty when there is no such table."""
     try:

@@ -1,5 +1,6 @@
 """Process: one server or program of a test. It has a log file of its own and is stopped by its pid."""
 
+import itertools
 import os
 import pathlib
 import signal
@@ -12,10 +13,23 @@ class StartFailed(Exception):
     """A server did not come up; the message holds the end of its log."""
 
 
+PORTS_FROM = 10_000
+EPHEMERAL = pathlib.Path("/proc/sys/net/ipv4/ip_local_port_range")
+_offset = itertools.count(os.getpid() * 97)
+
+
 def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+    """Below the range of which the kernel gives ports to outgoing connections: nobody takes it before the server does,
+    nor while the server is away. None is given twice until all have been."""
+    end = int(EPHEMERAL.read_text().split()[0]) if EPHEMERAL.exists() else 32_768
+    while True:
+        port = PORTS_FROM + next(_offset) % (end - PORTS_FROM)
+        with socket.socket() as probe:
+            try:
+                probe.bind(("127.0.0.1", port))
+                return port
+            except OSError:  # somebody listens there
+                continue
 
 
 def wait_until(condition, timeout_s: float, what: str, interval_s: float = 0.05):

@@ -1,9 +1,12 @@
 """Topics and records: what is sent to Kafka, and the rows that must come of it."""
 
+import base64
 import dataclasses
+import hashlib
 import random
+import uuid
 
-from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicCollection, TopicPartition
 from confluent_kafka.admin import AdminClient, NewPartitions, NewTopic
 
 from processes import wait_until
@@ -43,6 +46,12 @@ class Topics:
     def delete(self, name: str):
         self.admin.delete_topics([name])[name].result(30)
         wait_until(lambda: self._partitions(name) == 0, 30, f"topic {name} is gone", 0.1)
+
+    def identity(self, topic: str) -> tuple[str, str]:
+        """Cluster id and topic id, the latter as Firn writes it: Kafka's own text of it is base64."""
+        cluster = self.admin.describe_cluster(request_timeout=10).result(30).cluster_id
+        described = self.admin.describe_topics(TopicCollection([topic]), request_timeout=10)[topic].result(30)
+        return cluster, str(uuid.UUID(bytes=base64.urlsafe_b64decode(f"{described.topic_id}==")))
 
     def producer(self, **settings) -> "TopicProducer":
         return TopicProducer(self.bootstrap, settings)
@@ -126,9 +135,14 @@ def encode_rows(rows: list, struct) -> list:
     return [json_text(row, struct).encode("utf-8") for row in rows]
 
 
-def small_events(first: int, count: int, kinds: int = 3) -> Batch:
+def small_note(number: int, pad: int = 0) -> str:
+    """`pad` makes it longer, by text that hardly packs."""
+    return f"note {number}" + (f" {hashlib.shake_128(b'%d' % number).hexdigest(pad // 2)}" if pad else "")
+
+
+def small_events(first: int, count: int, pad: int = 0) -> Batch:
     """{"id": n, "kind": "k1", "note": text}: for tests that count rows; ids are never repeated."""
-    rows = [{"id": number, "kind": f"k{number % kinds}", "note": f"note {number}"}
+    rows = [{"id": number, "kind": f"k{number % 3}", "note": small_note(number, pad)}
             for number in range(first, first + count)]
     return Batch(rows, [f'{{"id":{row["id"]},"kind":"{row["kind"]}","note":"{row["note"]}"}}'.encode()
                         for row in rows])

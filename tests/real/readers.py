@@ -21,6 +21,7 @@ from pyiceberg.catalog import load_catalog
 from pyiceberg.exceptions import NoSuchTableError
 
 import firn
+from produce import small_note
 from servers import JAVA_OPTIONS, S3_KEY, S3_REGION, S3_SECRET
 from values import EPOCH, Checksums, checksums, checksums_of_rows
 
@@ -225,17 +226,34 @@ def ids(lake: firn.Lake, table: str, column: str = "id") -> list:
     return sorted(load(lake, table).scan(selected_fields=(column,)).to_arrow().column(column).to_pylist())
 
 
-def assert_once(lake: firn.Lake, table: str, first: int, count: int, column: str = "id"):
-    """Every id of the range once, nothing else."""
-    found = ids(lake, table, column)
-    seen, doubled = set(), set()
-    for one in found:
-        (doubled if one in seen else seen).add(one)
-    missing = set(range(first, first + count)) - seen
-    strange = seen - set(range(first, first + count))
-    assert not (missing or doubled or strange), (
-        f"{table}: {len(found)} rows of {count}; {len(missing)} missing (first {sorted(missing)[:5]}), "
-        f"{len(doubled)} doubled (first {sorted(doubled)[:5]}), {len(strange)} that nobody sent")
+def small_rows(numbers, pad: int = 0) -> list:
+    """The rows of produce.small_events() with these ids: id, kind, note."""
+    return [(number, f"k{number % 3}", small_note(number, pad)) for number in numbers]
+
+
+def assert_rows(lake: firn.Lake, table: str, numbers=(), rows=()):
+    """The table has the rows of small_events() with these ids, and `rows` besides: each once, with its values, and no
+    others. Compared by DuckDB, and by PyIceberg, which has to find the same rows."""
+    duck = DuckReader(lake)
+    wanted = small_rows(numbers) + list(rows)
+    columns = [list(column) for column in zip(*wanted)] or [[], [], []]
+    duck.connection.register("sent", pa.table(columns, schema=pa.schema(
+        [("id", pa.int64()), ("kind", pa.string()), ("note", pa.string())])))
+    duck.connection.register("of_pyiceberg", load(lake, table).scan(selected_fields=("id", "kind", "note")).to_arrow())
+    duck.query(f"CREATE TABLE of_duckdb AS SELECT id, kind, note FROM {duck.source(table)}")
+    duck.query("CREATE TABLE of_pyiceberg_ AS SELECT id, kind, note FROM of_pyiceberg")
+    for stands in ("of_duckdb", "of_pyiceberg_"):
+        missing, more = f"(FROM sent EXCEPT ALL FROM {stands})", f"(FROM {stands} EXCEPT ALL FROM sent)"
+        lost, strange, count = (duck.one(f"SELECT count(*) FROM {one}")[0] for one in (missing, more, stands))
+        assert (lost, strange) == (0, 0), (
+            f"{table} {stands.strip('_')} has {count} rows of {len(wanted)}: {lost} are missing or wrong, {strange} "
+            f"doubled, wrong or never sent; missing: {duck.query(f'SELECT * FROM {missing} ORDER BY id LIMIT 5').to_pylist()}, "
+            f"too many: {duck.query(f'SELECT * FROM {more} ORDER BY id LIMIT 5').to_pylist()}")
+
+
+def assert_once(lake: firn.Lake, table: str, first: int, count: int):
+    """The rows of small_events(first, count), each once with its values, and nothing else."""
+    assert_rows(lake, table, range(first, first + count))
 
 
 def wait_for_snapshot(lake: firn.Lake, table: str, after: int | None, timeout_s: float = 60) -> int:

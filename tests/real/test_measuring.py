@@ -6,12 +6,13 @@ import pytest
 from pyiceberg.partitioning import PartitionField, PartitionSpec
 from pyiceberg.schema import Schema
 from pyiceberg.transforms import BucketTransform, DayTransform, IdentityTransform
-from pyiceberg.types import LongType, NestedField
+from pyiceberg.types import LongType, NestedField, StringType
 
 import metadata_checks
 import ocsf
 from arrow_rows import append
 from predicates import Predicate, around
+from produce import small_events
 from readers import assert_once, assert_same, catalog_of
 from values import checksums_of_rows
 
@@ -52,16 +53,23 @@ def test_readers_agree_on_a_foreign_table_and_see_a_difference(lakes, readers, n
     with pytest.raises(AssertionError):
         metadata_checks.check_partitions(table, [*rows[:-1], {**rows[-1], "severity": "Fatal"}])
 
-def test_a_doubled_and_a_missing_row_are_seen(lakes, name):
+def test_a_doubled_a_missing_and_a_wrong_row_are_seen(lakes, name):
     lake = lakes.get("sqlite-local")
     catalog = catalog_of(lake)
     catalog.create_namespace_if_not_exists(name)
-    table = catalog.create_table(f"{name}.numbers", Schema(NestedField(1, "id", LongType())))
-    append(table, [{"id": number} for number in (0, 1, 2, 2)])
-    with pytest.raises(AssertionError, match="1 doubled"):
-        assert_once(lake, f"{name}.numbers", 0, 3)
-    with pytest.raises(AssertionError, match="1 missing"):
+    table = catalog.create_table(f"{name}.numbers", Schema(
+        NestedField(1, "id", LongType()), NestedField(2, "kind", StringType()), NestedField(3, "note", StringType())))
+    rows = small_events(0, 5).rows
+    append(table, rows[:3])
+    assert_once(lake, f"{name}.numbers", 0, 3)
+    with pytest.raises(AssertionError, match="1 are missing or wrong, 0 doubled"):
         assert_once(lake, f"{name}.numbers", 0, 4)
+    append(table, [rows[2]])
+    with pytest.raises(AssertionError, match="0 are missing or wrong, 1 doubled"):
+        assert_once(lake, f"{name}.numbers", 0, 3)
+    append(table, [{**rows[3], "note": "another"}, {**rows[4], "kind": None}])
+    with pytest.raises(AssertionError, match="2 are missing or wrong, 3 doubled"):
+        assert_once(lake, f"{name}.numbers", 0, 5)
 
 def test_predicates_are_evaluated_as_sql_does():
     row = {"a": None, "b": {"c": 3}}

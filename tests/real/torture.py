@@ -7,8 +7,9 @@ own reads the same topic with --workers workers. At the end everything is healed
 counts each table's ids: lost, doubled, wrong, strange (aborted, or in another table). docs/reliability.md says what is
 attacked.
 
-Exit code 0: every record is where it belongs, once. 1: it is not, or the pipelines did not settle. 2: the torture
-itself went wrong. Progress goes to standard error, the report as one JSON document to standard output or --report.
+Exit code 0: every record is where it belongs, once. 1: it is not, or a worker died by itself or did not stop, or a
+pipeline stood still or did not catch up at the first attempt. 2: the torture itself went wrong. Progress goes to
+standard error, the report as one JSON document to standard output or --report.
 
 examples:
   ./firn-dev torture --minutes 2                              # a try
@@ -30,8 +31,10 @@ import sys
 import tempfile
 import time
 
+STOP_CODES = (0, 1, 3)  # done, not in time, a table is detached
 RATE_MAX, RECORDS_MAX = 20_000, 50_000_000
 HOLD_ON_S = 900  # how long the pipelines may take to catch up at the end
+MARKS_EVERY_S, TOLD_EVERY_S = 5, 30
 
 
 def parse() -> argparse.Namespace:
@@ -149,7 +152,8 @@ class Rig:
         for thread in (*self.feeds, self.attacks):
             thread.start()
         until = time.monotonic() + plan.minutes * 60
-        told = 0.0
+        told = marked = 0.0
+        self.under_attack: list = []  # (part of the time that is over, read by each side's home)
         while time.monotonic() < until:
             for feed in self.feeds:
                 if feed.error:
@@ -157,10 +161,14 @@ class Rig:
             for side in self.sides:
                 for slot in side.slots:
                     slot.look_after()
-            if time.monotonic() - told > 30:
-                told = time.monotonic()
-                say(f"{max(0, until - told):.0f} s left, {sum(self.ledger.counts.values())} records sent, attacks "
-                    f"{sum(self.attacks.counts.values())}, read by the home: {self.marks()}")
+            if time.monotonic() - marked > MARKS_EVERY_S:
+                marks, marked = self.marks(), time.monotonic()
+                over = 1 - (until - marked) / (plan.minutes * 60)
+                self.under_attack += [(over, marks)] if marks else []
+                if marked - told > TOLD_EVERY_S:
+                    told = marked
+                    say(f"{max(0, until - told):.0f} s left, {sum(self.ledger.counts.values())} records sent, attacks "
+                        f"{sum(self.attacks.counts.values())}, read by the home: {marks}")
             time.sleep(0.5)
 
     def marks(self) -> dict:
@@ -184,20 +192,10 @@ class Rig:
             feed.join(180)
             if feed.error:
                 raise feed.error
-        self.under_attack = self.marks()
         for side in self.sides:
             for slot in side.slots:
-                self._stop(slot)
-
-    def _stop(self, slot):
-        try:
-            code = slot.run.stop(120) if slot.run else 0
-        except TimeoutError:
-            self.attacks.refused_stops.append(slot.name)
-            slot.run.kill()
-            return
-        if code != 0:
-            slot.own_ends.append({"worker": slot.name, "code": code, "log": slot.run.process.tail(4)})
+                if slot.run and not slot.stop(120):
+                    self.attacks.refused_stops.append(slot.name)
 
     def catch_up(self, side) -> dict:
         """With a single worker that reaches its servers directly."""
@@ -215,9 +213,10 @@ class Rig:
             if code == 0:
                 break
         ends = self.topics.ends(self.plan.topic)
+        committed = self.topics.committed(pipeline.group, self.plan.topic)
         return {"code": code, "attempts": attempt, "seconds": round(time.monotonic() - started, 1),
                 "detached": run.result().get("detached", []) if code is not None else None,
-                "group_offsets_at_the_end": self.topics.committed(pipeline.group, self.plan.topic) == ends,
+                "group_offsets_at_the_end": {number: committed.get(number, 0) for number in ends} == ends,
                 "log": "" if code == 0 else run.process.tail(8)}
 
     def count(self, side) -> dict:
@@ -237,6 +236,11 @@ class Rig:
         for server in reversed(self.started):
             server.stop()
 
+    def progress(self, side: str) -> list:
+        """What its home had read at the ends of the two halves of the attacks."""
+        return [max((marks[side] for over, marks in self.under_attack if (over <= 0.5) == first), default=0)
+                for first in (True, False)]
+
     def report(self) -> dict:
         plan, ledger = self.plan, self.ledger
         pipelines = {}
@@ -245,24 +249,45 @@ class Rig:
             faults = sum((proxy.counts for slot in side.slots for proxy in (slot.catalog, slot.store)),
                          start=type(ledger.counts)())
             pipelines[side.name] = {
-                **self.count(side), "settled": settled, "read_under_attack": self.under_attack.get(side.name),
+                **self.count(side), "settled": settled, "read_under_attack": self.progress(side.name),
                 "worker_starts": sum(slot.starts for slot in side.slots),
                 "ends_by_itself": [end for slot in side.slots for end in slot.own_ends],
+                "failed_stops": [end for slot in side.slots for end in slot.failed_stops],
                 "faults": dict(sorted(faults.items())),
                 "foreign_commits": next(dict(feed.commits) for feed in self.feeds
                                         if feed.name == f"foreign-{side.name}"),
             }
-        wrong = [name for name, one in pipelines.items()
-                 if one["settled"]["code"] != 0 or any(one[kind] for kind in ("lost", "doubled", "wrong", "strange"))]
+        failures = failures_of(pipelines, self.attacks.refused_stops)
         options = {key: value for key, value in vars(plan).items() if key not in ("report", "work", "foreign_gap")}
         return {
-            "verdict": "failed" if wrong else "passed", "seed": plan.seed, "options": options,
+            "verdict": "failed" if failures else "passed", "failures": failures, "seed": plan.seed, "options": options,
             "firn": subprocess.run([self.firn.binary(), "--version"], capture_output=True, text=True,
                                    check=True).stdout.strip(),
             "cores": os.cpu_count(), "records": dict(ledger.counts), "attacks": dict(self.attacks.counts),
             "attacks_missed": dict(self.attacks.missed), "attack_errors": self.attacks.errors,
             "stops_refused": self.attacks.refused_stops, "pipelines": pipelines,
         }
+
+
+def failures_of(pipelines: dict, refused_stops: list) -> list:
+    """What of the report makes it a failed one, as sentences."""
+    out = [f"{name} did not end when it was asked to" for name in refused_stops]
+    for name, one in pipelines.items():
+        out += [f"{name}: {one[kind]} {kind}" for kind in ("lost", "doubled", "wrong", "strange") if one[kind]]
+        # A worker waits for whatever is away: there is no reason for it to end by itself.
+        out += [f"{end['worker']} ended by itself with {end['code']}" for end in one["ends_by_itself"]]
+        # A stop in the midst of an outage may say that its last commit failed; it may not die of it.
+        out += [f"{end['worker']} was asked to stop and ended with {end['code']}" for end in one["failed_stops"]
+                if end["code"] not in STOP_CODES]
+        settled = one["settled"]
+        if settled["code"] != 0 or settled["attempts"] > 1:
+            out.append(f"{name}: caught up with {settled['code']} at attempt {settled['attempts']}")
+        if not settled["group_offsets_at_the_end"]:
+            out.append(f"{name}: the group's offsets are not the ends of the log")
+        first, second = one["read_under_attack"]
+        if second <= first:
+            out.append(f"{name}: the home's mark stood still in the second half of the attacks, at {first}")
+    return out
 
 
 def main() -> int:
@@ -288,6 +313,8 @@ def main() -> int:
         say(f"{report['verdict']}: " + ", ".join(
             f"{name}: {one['rows']} rows, {one['lost']} lost, {one['doubled']} doubled, {one['wrong']} wrong, "
             f"{one['strange']} strange" for name, one in report["pipelines"].items()))
+        for failure in report["failures"]:
+            say(f"failed: {failure}")
         return code
     finally:
         if rig:

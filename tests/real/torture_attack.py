@@ -6,6 +6,7 @@ missed.
 """
 
 import collections
+import signal
 import sys
 import threading
 import time
@@ -58,10 +59,31 @@ class Slot:
         self.run = None
         self.starts = 0
         self.own_ends: list = []  # ends that nobody asked for
+        self.failed_stops: list = []  # ends that somebody asked for, with another code than 0
 
     def start(self):
         self.starts += 1
         self.run = self.pipeline.start()
+
+    def kill(self):
+        """What was dead before the kill has died by itself."""
+        self.run.kill()
+        if self.run.process.popen.returncode != -signal.SIGKILL:
+            self._ended_by_itself()
+
+    def stop(self, timeout_s: float) -> bool:
+        """False when it had to be killed."""
+        if not self.run.process.running():
+            self._ended_by_itself()
+            return True
+        try:
+            code = self.run.stop(timeout_s)
+        except TimeoutError:
+            self.run.kill()
+            return False
+        if code != 0:
+            self.failed_stops.append(self._end())
+        return True
 
     def look_after(self):
         """A supervisor: what has ended by itself is started again."""
@@ -70,13 +92,18 @@ class Slot:
         try:
             if self.run is None or not self.run.process.running():
                 if self.run is not None:
-                    end = {"worker": self.name, "code": self.run.process.popen.returncode,
-                           "log": self.run.process.tail(4)}
-                    self.own_ends.append(end)
-                    say(f"{self.name} ended by itself with {end['code']}: {end['log'][-300:]}")
+                    self._ended_by_itself()
                 self.start()
         finally:
             self.busy.release()
+
+    def _end(self) -> dict:
+        return {"worker": self.name, "code": self.run.process.popen.returncode, "log": self.run.process.tail(4)}
+
+    def _ended_by_itself(self):
+        end = self._end()
+        self.own_ends.append(end)
+        say(f"{self.name} ended by itself with {end['code']}: {end['log'][-300:]}")
 
 
 class Side:
@@ -150,7 +177,7 @@ class Attacks(threading.Thread):
     def do_kill(self, _side, slot, a, _b) -> bool:
         def attack():
             say(f"{slot.name}: killed")
-            slot.run.kill()
+            slot.kill()
             self._pause(a * 8)
             slot.start()
             return True
@@ -171,7 +198,7 @@ class Attacks(threading.Thread):
                 if not self._wait_for(gate):
                     return False
                 say(f"{slot.name}: killed {'before' if a < 0.4 else 'after'} {gate.request.method} {gate.request.path}")
-                slot.run.kill()
+                slot.kill()
                 gate.drop()
             self._pause(b * 5)
             slot.start()
@@ -185,7 +212,7 @@ class Attacks(threading.Thread):
                 if not self._wait_for(gate):
                     return False
                 say(f"{slot.name}: killed, its commit {gate.request.path} arrives {3 + a * 25:.0f} s later")
-                slot.run.kill()
+                slot.kill()
                 self._pause(b * 3)
                 slot.start()
                 self._pause(3 + a * 25)
@@ -222,14 +249,8 @@ class Attacks(threading.Thread):
     def do_stop(self, _side, slot, a, _b) -> bool:
         def attack():
             say(f"{slot.name}: asked to stop")
-            try:
-                code = slot.run.stop(STOP_S)
-            except TimeoutError:
+            if not slot.stop(STOP_S):
                 self.refused_stops.append(slot.name)
-                slot.run.kill()
-                code = 0
-            if code != 0:
-                slot.own_ends.append({"worker": slot.name, "code": code, "log": slot.run.process.tail(4)})
             self._pause(a * 5)
             slot.start()
             return True

@@ -11,9 +11,11 @@ namespace firn::cli {
 
 std::unique_ptr<Command> MakeRunCommand();
 std::unique_ptr<Command> MakeCheckCommand();
+std::unique_ptr<Command> MakeStatusCommand();
 std::unique_ptr<Command> MakeInferCommand();
 std::unique_ptr<Command> MakePositionsCommand();
 std::unique_ptr<Command> MakeCompactCommand();
+std::unique_ptr<Command> MakeMaintainCommand();
 std::unique_ptr<Command> MakeConfigCommand();
 std::unique_ptr<Command> MakeDemoCommand();
 std::unique_ptr<Command> MakeGenerateCommand();

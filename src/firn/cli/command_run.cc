@@ -12,11 +12,13 @@
 #include "firn/cli/compaction_parts.h"
 #include "firn/cli/human_format.h"
 #include "firn/cli/pipeline_parts.h"
+#include "firn/cli/pipeline_tables.h"
 #include "firn/cli/progress.h"
 #include "firn/cli/worker_health.h"
 #include "firn/compaction/loop.h"
 #include "firn/config/config.h"
 #include "firn/ingest/worker.h"
+#include "firn/lag/lag_metrics.h"
 #include "firn/metrics/process_metrics.h"
 #include "firn/metrics/status_server.h"
 
@@ -133,6 +135,13 @@ class RunCommand final : public Command {
     const std::stop_callback stop_compaction(invocation.stop, [&] {
       if (compaction != nullptr) compaction->RequestStop();
     });
+    std::optional<lag::TableLagWatch> lag_watch;  // ends before the loop, which it asks
+    if (server != nullptr && config.lag.interval_ms > 0 && !until_caught_up_) {
+      lag::TableLagWatchOptions options = LagWatchOptions(config);
+      options.capacity_bytes_per_s = [&] { return CompactionCapacity(config, compaction.get(), *worker); };
+      lag_watch.emplace(*lakehouse.catalog, lakehouse.store(), env::SystemClock(), registry, std::move(options),
+                        [&config, &lakehouse] { return TablesOf(config, *lakehouse.catalog); });
+    }
     if (invocation.err_is_terminal) progress.emplace(invocation.err, [&] { return worker->status(); });
     Result<ingest::RunResult> result = worker->Run(invocation.stop, until_caught_up_);
     health.SetWorker(nullptr);
@@ -151,6 +160,26 @@ class RunCommand final : public Command {
         metrics::Labels{{"pipeline", config.pipeline.pipeline}});
     loop->Start(env::SystemThreads());
     return loop;
+  }
+
+  static lag::TableLagWatchOptions LagWatchOptions(const config::Config& config) {
+    lag::TableLagWatchOptions options{.pipeline = config.pipeline.pipeline, .interval_ms = config.lag.interval_ms};
+    options.lag.window_ms = config.lag.window_ms;
+    options.lag.partitions_max = static_cast<size_t>(config.lag.partitions_max);
+    return options;
+  }
+
+  static std::optional<double> CompactionCapacity(const config::Config& config,
+                                                  const compaction::CompactionLoop* compaction,
+                                                  const ingest::Worker& worker) {
+    if (compaction == nullptr) return std::nullopt;
+    return CompactionCapacityOf(config, compaction->status(), ScopeOf(worker.share()));
+  }
+
+  static Result<std::vector<iceberg::TableIdentifier>> TablesOf(const config::Config& config,
+                                                                iceberg::Catalog& catalog) {
+    FIRN_ASSIGN(PipelineTables found, FindPipelineTables(config.pipeline, catalog));
+    return std::move(found.tables);
   }
 
   static Result<std::unique_ptr<metrics::StatusServer>> StartServer(const config::HttpConfig& http,

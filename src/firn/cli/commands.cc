@@ -7,9 +7,11 @@ std::vector<std::unique_ptr<Command>> AllCommands() {
   std::vector<std::unique_ptr<Command>> commands;
   commands.push_back(MakeRunCommand());
   commands.push_back(MakeCheckCommand());
+  commands.push_back(MakeStatusCommand());
   commands.push_back(MakeInferCommand());
   commands.push_back(MakePositionsCommand());
   commands.push_back(MakeCompactCommand());
+  commands.push_back(MakeMaintainCommand());
   commands.push_back(MakeConfigCommand());
   commands.push_back(MakeDemoCommand());
   commands.push_back(MakeGenerateCommand());

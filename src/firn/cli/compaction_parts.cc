@@ -27,4 +27,11 @@ compaction::LoopScope ScopeOf(const ingest::PipelineShare& share) {
   return scope;
 }
 
+std::optional<double> CompactionCapacityOf(const config::Config& config, const compaction::LoopStatus& status,
+                                           const compaction::LoopScope& scope) {
+  if (status.bytes_per_cpu_second <= 0 || scope.mine.empty()) return std::nullopt;
+  const double workers = static_cast<double>(scope.shares) / static_cast<double>(scope.mine.size());
+  return status.bytes_per_cpu_second * static_cast<double>(config.compaction.cpu_share_max_percent) / 100 * workers;
+}
+
 }  // namespace firn::cli

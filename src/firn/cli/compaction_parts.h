@@ -4,6 +4,8 @@
 // Pure.
 #pragma once
 
+#include <optional>
+
 #include "firn/base/error.h"
 #include "firn/compaction/loop.h"
 #include "firn/config/config.h"
@@ -16,5 +18,10 @@ inline constexpr int64_t kCompactionShareOfMemory = 8;
 
 compaction::LoopOptions LoopOptionsOf(const config::Config& config);
 compaction::LoopScope ScopeOf(const ingest::PipelineShare& share);
+
+// What the loops of all workers together could take in, bytes a second: each has its part of the shares, and is taken
+// to be as fast as this one. nullopt: not measured yet, or this worker has no part.
+std::optional<double> CompactionCapacityOf(const config::Config& config, const compaction::LoopStatus& status,
+                                           const compaction::LoopScope& scope);
 
 }  // namespace firn::cli

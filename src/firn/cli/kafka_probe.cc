@@ -168,6 +168,18 @@ Result<ReadOutcome> KafkaProbe::ReadNewest(const kafka::TopicInfo& topic, size_t
   return outcome;
 }
 
+Result<std::vector<std::optional<int64_t>>> KafkaProbe::Offsets(std::span<const kafka::OffsetQuestion> questions,
+                                                                int64_t timeout_ms) {
+  std::vector<std::optional<int64_t>> offsets;
+  if (questions.empty()) return offsets;
+  FIRN_ASSIGN(std::vector<Result<std::optional<int64_t>>> answers,
+              kafka::ListOffsets(impl_->client.get(), questions, impl_->options.read_committed, timeout_ms));
+  for (Result<std::optional<int64_t>>& answer : answers) {
+    offsets.push_back(answer.has_value() ? *answer : std::nullopt);
+  }
+  return offsets;
+}
+
 std::optional<std::string> KafkaProbe::TopicSetting(const std::string& topic, const std::string& name,
                                                     int64_t timeout_ms) {
   rd_kafka_t* client = impl_->client.get();

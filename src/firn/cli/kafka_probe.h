@@ -8,6 +8,7 @@
 #include <functional>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -38,6 +39,9 @@ class KafkaProbe {
   // The newest records of a topic, at most `records_max` over its partitions; stops early when `take` says false.
   Result<ReadOutcome> ReadNewest(const kafka::TopicInfo& topic, size_t records_max, int64_t timeout_ms,
                                  const std::function<bool(std::optional<std::string_view> value)>& take);
+  // Offsets in the order of the questions (kafka_admin.h); nullopt: the broker does not tell it.
+  Result<std::vector<std::optional<int64_t>>> Offsets(std::span<const kafka::OffsetQuestion> questions,
+                                                      int64_t timeout_ms);
   // A topic's configuration value, as retention.ms; nullopt: the broker does not tell us.
   std::optional<std::string> TopicSetting(const std::string& topic, const std::string& name, int64_t timeout_ms);
 

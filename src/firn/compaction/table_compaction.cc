@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cmath>
 
 #include "firn/base/encoding.h"
 #include "firn/base/log.h"
@@ -58,9 +59,12 @@ Status TableCompaction::Merge(const PickedGroup& group) {
   std::vector<size_t> files = group.files;
   while (files.size() >= 2) {
     std::optional<size_t> bad;
+    const size_t merged_before = merged_.size();
     const double cpu_before = parts_.cpu_seconds();
     Status done = TryMerge(files, bad);
-    report_.cpu_s += parts_.cpu_seconds() - cpu_before;
+    const double cpu_s = parts_.cpu_seconds() - cpu_before;
+    report_.cpu_s += cpu_s;
+    if (merged_.size() > merged_before) merged_cpu_s_ += cpu_s;
     if (done.has_value() || !bad.has_value() || !IsOfTheInput(done.error().code())) return done;
     LeaveAlone(*bad, "damaged", done.error().message());
     std::erase(files, *bad);
@@ -156,6 +160,7 @@ Status TableCompaction::Finish(const std::vector<size_t>& taken, const std::stri
 
 Status TableCompaction::Commit(std::stop_token stop) {
   if (request_.groups.empty()) return {};
+  request_.summary["firn.compaction-ms"] = fmt::format("{}", std::llround(merged_cpu_s_ * 1000));
   const double cpu_before = parts_.cpu_seconds();
   // What is merged is committed even when we are asked to stop; only waiting between attempts ends early.
   auto outcome = iceberg::CommitRewrite(parts_.catalog, plan_.loaded.identifier, request_, parts_.store, parts_.clock,
@@ -179,6 +184,7 @@ Status TableCompaction::Commit(std::stop_token stop) {
   request_.groups.clear();
   merged_.clear();
   merged_bytes_ = 0;
+  merged_cpu_s_ = 0;
   return {};
 }
 

@@ -112,6 +112,7 @@ class TableCompaction {
   iceberg::RewriteRequest request_;
   std::vector<Merged> merged_;  // one a group of request_
   int64_t merged_bytes_ = 0;    // of their inputs
+  double merged_cpu_s_ = 0;
   std::map<std::string, std::string> refused_;
   CompactionReport report_;
 };

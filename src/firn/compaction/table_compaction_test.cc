@@ -45,6 +45,22 @@ TEST_F(CompactionTest, SmallFilesBecomeOneAPartition) {
   EXPECT_EQ(Metadata().last_sequence_number, sequence);
 }
 
+TEST_F(CompactionTest, EachSnapshotSaysWhatItsGroupsTook) {
+  for (int64_t i = 0; i < 2; ++i) Append("eu", i * 10, 10);
+  for (int64_t i = 2; i < 4; ++i) Append("us", i * 10, 10);
+  double cpu_s = 0;
+  // Read before and after each merge and each commit: each of them takes a quarter of a second.
+  const CompactionParts parts{catalog_, store_, clock_, random_, [&] { return cpu_s += 0.25; }};
+  TableCompaction compaction(parts, PlanTable(catalog_.LoadTable(kTable).value(), store_, {}).value(), {}, nullptr);
+  for (const PickedGroup& group : compaction.plan().picked.groups) {
+    ASSERT_TRUE(compaction.Merge(group).has_value());
+    ASSERT_TRUE(compaction.Commit({}).has_value());
+    EXPECT_EQ(Metadata().CurrentSnapshot()->summary.at("firn.compaction-ms"), "250");
+  }
+  EXPECT_EQ(compaction.report().commits, 2);
+  EXPECT_DOUBLE_EQ(compaction.report().cpu_s, 1);
+}
+
 TEST_F(CompactionTest, RowsKeepTheirOrder) {
   for (int64_t i = 0; i < 6; ++i) Append("eu", i * 7, 7);
   ASSERT_TRUE(Compact().has_value());

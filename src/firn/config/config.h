@@ -71,6 +71,12 @@ struct HttpConfig {
   int port = 9187;
 };
 
+struct LagConfig {
+  int64_t interval_ms = 60'000;  // 0: never
+  int64_t window_ms = 3'600'000;
+  int32_t partitions_max = 5;
+};
+
 struct LogConfig {
   LogFormat format = LogFormat::kText;
   LogLevel level = LogLevel::kInfo;
@@ -83,6 +89,7 @@ struct Config {
   StoreConfig store;
   CompactionConfig compaction;
   HttpConfig http;
+  LagConfig lag;
   LogConfig log;
 };
 

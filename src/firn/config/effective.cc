@@ -104,6 +104,9 @@ void AddService(const Config& config, std::map<std::string, std::string>& values
   values["http.listen"] = !config.http.enabled ? "off"
                           : bracket            ? fmt::format("[{}]:{}", config.http.host, config.http.port)
                                                : fmt::format("{}:{}", config.http.host, config.http.port);
+  values["lag.interval"] = FormatDurationMs(config.lag.interval_ms);
+  values["lag.window"] = FormatDurationMs(config.lag.window_ms);
+  values["lag.partitions_max"] = fmt::format("{}", config.lag.partitions_max);
   values["log.format"] = config.log.format == LogFormat::kJson ? "json" : "text";
   values["log.level"] = kLevels[static_cast<size_t>(config.log.level)];
 }

@@ -349,6 +349,11 @@ class ConfigReader {
 
   void ReadService() {
     if (std::optional<BlockReader> http = root_.Block("http")) ReadListen(*http);
+    if (std::optional<BlockReader> lag = root_.Block("lag")) {
+      lag->Number("interval", config_.lag.interval_ms);
+      lag->Number("window", config_.lag.window_ms);
+      lag->Number("partitions_max", config_.lag.partitions_max);
+    }
     std::optional<BlockReader> log = root_.Block("log");
     if (!log) return;
     static constexpr std::array kFormats = {LogFormat::kText, LogFormat::kJson};

@@ -102,6 +102,8 @@ Result<AttachResult> OpenAttached(MapCommitter& committer, TableState& table, co
                              : "the table was dropped and made again: it has another uuid and no positions";
     return result;
   }
+  result.hold_reason = SwappedReason(loaded->metadata, listed);
+  if (!result.hold_reason.empty()) return result;
   FIRN_ASSIGN(HistoryVerdict history,
               JudgeHistory(loaded->metadata, table.name(), committer.identity().pipeline, *stands, committer.store(),
                            listed.sequence_number));
@@ -115,6 +117,13 @@ Result<AttachResult> OpenAttached(MapCommitter& committer, TableState& table, co
 }
 
 }  // namespace
+
+Status RequireDoneFor(const Result<MapCommitResult>& result, const std::string& home) {
+  if (result.has_value()) return RequireDone(*result, home);
+  Error error = result.error();
+  if (error.code() == ErrorCode::kUnauthorized) error = Error(ErrorCode::kUnavailable, error.ToString());
+  return std::unexpected<Error>(std::move(error));
+}
 
 Result<AttachResult> AttachTable(Home& home, MapCommitter& committer, TableState& table, const AttachRequest& request,
                                  std::stop_token stop) {
@@ -156,8 +165,7 @@ Result<AttachResult> AttachTable(Home& home, MapCommitter& committer, TableState
     return Fail(ErrorCode::kNotFound, fmt::format("{}: it does not exist; {}", context, request.remedy_when_missing));
   }
 
-  FIRN_ASSIGN(MapCommitResult listing, ListInHome(home, table.name(), stop));
-  FIRN_TRY(WithContext(RequireDone(listing, home.name()), context));
+  FIRN_TRY(WithContext(RequireDoneFor(ListInHome(home, table.name(), stop), home.name()), context));
   const PositionsMap fresh_home = home.map();
   listed = fresh_home.home->Find(table.name());
   if (listed == nullptr) return Fail(ErrorCode::kConflict, fmt::format("{}: the home's list lost it again", context));
@@ -169,8 +177,7 @@ Result<AttachResult> AttachTable(Home& home, MapCommitter& committer, TableState
   FIRN_ASSIGN(MapCommitResult first,
               CommitFirstMap(committer, table, listed->marks_at_listing, home.rules_hash(), request, stop));
   FIRN_TRY(WithContext(RequireDone(first, table.name()), context));
-  FIRN_ASSIGN(MapCommitResult marked, MarkAttached(home, table.name(), uuid, stop));
-  FIRN_TRY(WithContext(RequireDone(marked, home.name()), context));
+  FIRN_TRY(WithContext(RequireDoneFor(MarkAttached(home, table.name(), uuid, stop), home.name()), context));
   LogInfo("table attached", {{"table", table.name()}, {"uuid", uuid}});
   return AttachResult{true, ""};
 }

@@ -36,6 +36,37 @@ ClaimVerdict CompareAll(const PositionsMap& stands, const TableBatch& table) {
   return ClaimVerdict::kMismatch;
 }
 
+// The rejects table's own positions may move only over rejects that nobody else has written meanwhile: a mark that the
+// batch did not know of, of a table whose rejects it holds, is a lane's.
+bool WroteElsewhere(const PositionsMap& stands, const PositionsMap& believed, const TableBatch& batch) {
+  auto has = [](const auto& by_table, const std::string& table, const PartitionKey& key) {
+    auto of_table = by_table.find(table);
+    return of_table != by_table.end() && of_table->second.contains(key);
+  };
+  for (const auto& [table, marks] : stands.rejected) {
+    for (const auto& [key, mark] : marks) {
+      if (!batch.claims.contains(key) || has(batch.rejected, table, key)) continue;
+      if (has(batch.rejected_elsewhere, table, key)) continue;
+      const int64_t known = has(batch.rejected_known, table, key) ? batch.rejected_known.at(table).at(key)
+                                                                  : RejectedMark(believed.rejected, table, key);
+      if (known != mark.position.offset) return true;
+    }
+  }
+  return false;
+}
+
+// Tables whose rejects are not in what the commit moves the rejects table over get a mark that says where they end.
+void MarkElsewhere(const TableBatch& batch, PositionsMap& next) {
+  for (const auto& [table, of_table] : batch.rejected_elsewhere) {
+    for (const auto& [key, below] : of_table) {
+      auto claim = batch.claims.find(key);
+      if (claim == batch.claims.end() || RejectedMark(next.rejected, table, key) != kNoMark) continue;
+      next.rejected[table][key] =
+          Mark{claim->second.topic, stream::Position{std::max(below, claim->second.from), -1, -1}};
+    }
+  }
+}
+
 // H moves only over what is committed, or what the home lists as detached at that moment.
 Status RequireStillDetached(const HomeRecord& home, const Batch& batch, const BatchResult& result) {
   auto require = [&](const std::string& table, const PartitionKey& partition) -> Status {
@@ -99,20 +130,34 @@ class BatchCommitter::Patience {
 
 bool BatchCommitter::Wait(Patience& patience, const Error& error, BatchResult& result, std::stop_token stop) {
   {
-    std::lock_guard lock(trouble_mutex_);
+    std::lock_guard lock(mutex_);
     trouble_ = fmt::format("{}: {}", patience.what(), error.ToString());
   }
   return patience.Wait(error, result, stop);
 }
 
 void BatchCommitter::Succeeded() {
-  std::lock_guard lock(trouble_mutex_);
+  std::lock_guard lock(mutex_);
   trouble_.clear();
 }
 
 std::string BatchCommitter::trouble() const {
-  std::lock_guard lock(trouble_mutex_);
+  std::lock_guard lock(mutex_);
   return trouble_;
+}
+
+// The home knows these; what a lane has committed meanwhile is for the next checkpoint.
+void BatchCommitter::Told(const std::map<std::string, int64_t>& numbers) {
+  std::lock_guard lock(mutex_);
+  std::erase_if(committed_, [&](const auto& each) {
+    auto told = numbers.find(each.first);
+    return told != numbers.end() && told->second == each.second;
+  });
+}
+
+void BatchCommitter::NoteCommitted(const std::map<std::string, int64_t>& sequence_numbers) {
+  std::lock_guard lock(mutex_);
+  for (const auto& [table, number] : sequence_numbers) committed_[table] = std::max(committed_[table], number);
 }
 
 BatchCommitter::BatchCommitter(const PipelineOptions& options, Home& home, MapCommitter& committer)
@@ -154,8 +199,8 @@ Status BatchCommitter::CheckStoreClock() {
 Result<MapDecision> BatchCommitter::Decide(const TableBatch& table, const iceberg::LoadedTable& fresh,
                                            const std::optional<PositionsMap>& stands) const {
   MapDecision decision;
-  std::optional<PositionsMap> believed = table.table->map();
-  FIRN_CHECK(believed.has_value(), "rows for a table that is not attached");
+  const std::shared_ptr<const PositionsMap> believed = table.table->shared_map();
+  FIRN_CHECK(believed != nullptr, "rows for a table that is not attached");
   if (!stands.has_value()) {
     decision.outcome = CommitOutcome::kHistoryChanged;
     decision.reason = "the property with this pipeline's positions is gone";
@@ -174,10 +219,10 @@ Result<MapDecision> BatchCommitter::Decide(const TableBatch& table, const iceber
     decision.reason = history.reason;
     return decision;
   }
-  if (stands->sequence_number < believed->sequence_number) {
-    // Set back together with its table: opening it again judges that by what the home knows.
+  if (stands->sequence_number < believed->sequence_number || stands->table_uuid != believed->table_uuid) {
+    // Set back together with its table, or another table: opening it again judges that by what the home knows.
     decision.outcome = CommitOutcome::kMismatch;
-    decision.reason = "the positions in the table are older than those that this worker has seen there";
+    decision.reason = "the positions in the table are older than those that this worker has seen there, or another's";
     return decision;
   }
   switch (CompareAll(*stands, table)) {
@@ -188,6 +233,11 @@ Result<MapDecision> BatchCommitter::Decide(const TableBatch& table, const iceber
       return decision;
     case ClaimVerdict::kGo: break;
   }
+  if (table.is_rejects && WroteElsewhere(*stands, *believed, table)) {
+    decision.outcome = CommitOutcome::kMismatch;
+    decision.reason = "somebody else has written rejects of a table that this worker took for its own";
+    return decision;
+  }
   if (TooOld()) {
     decision.outcome = CommitOutcome::kTooOld;
     decision.reason = fmt::format("the batch is older than commit.max_age ({} ms)", options_.commit_max_age_ms);
@@ -196,6 +246,7 @@ Result<MapDecision> BatchCommitter::Decide(const TableBatch& table, const iceber
   decision.next = *stands;
   decision.next.marks = ApplyClaims(std::move(decision.next.marks), table.claims);
   decision.next.rejected = ApplyRejected(std::move(decision.next.rejected), table.rejected);
+  if (table.is_rejects) MarkElsewhere(table, decision.next);
   decision.next.rules_hash = home_.rules_hash();
   return decision;
 }
@@ -209,7 +260,7 @@ Result<MapCommitResult> BatchCommitter::CommitRows(TableBatch& table, const Batc
   if (batch.watermark_ms >= 0) {
     // Partitions of other workers count with the time of their last record.
     int64_t watermark = batch.watermark_ms;
-    std::optional<PositionsMap> believed = table.table->map();
+    const std::shared_ptr<const PositionsMap> believed = table.table->shared_map();
     for (const auto& [key, mark] : believed->marks) {
       if (IsLeftBehind(key, mark, batch.home_claims)) continue;
       if (batch.home_claims.contains(key) && !table.behind.contains(key)) continue;
@@ -274,7 +325,8 @@ void BatchCommitter::CommitTable(TableBatch& table, Batch& batch, BatchResult& r
             result.files += static_cast<int64_t>(written->files.size());
             result.file_bytes += written->bytes;
             (table.is_rejects ? result.rejects : result.rows) += written->rows;
-            committed_[table.table->name()] = table.table->map()->sequence_number;
+            result.sequence_numbers[table.table->name()] = table.table->map()->sequence_number;
+            NoteCommitted(result.sequence_numbers);
             Succeeded();
             return;
           case CommitOutcome::kMismatch:
@@ -344,7 +396,7 @@ Status BatchCommitter::Detach(TableBatch& table, Batch& batch, const std::string
     rejects->rejected[name] = table.rejected_if_detached;
   }
   // One that was catching up has not caught up.
-  std::erase_if(batch.caught_up, [&](const auto& entry) { return entry.first == name; });
+  std::erase_if(batch.caught_up, [&](const auto& entry) { return entry.table == name; });
   result.detached.push_back({table.table, reason, hold});
   return {};
 }
@@ -357,6 +409,11 @@ void BatchCommitter::Checkpoint(const Batch& batch, BatchResult& result, std::st
     dropped += count;
   }
   if (dropped > 0) summary["firn.dropped-records"] = std::to_string(dropped);
+  std::map<std::string, int64_t> numbers;
+  {
+    std::lock_guard lock(mutex_);
+    numbers = committed_;
+  }
   Patience patience(committer_.clock(), "checkpoint of the home table", batch.home_patience_ms);
   for (;;) {
     Result<MapCommitResult> edited = home_.Edit(
@@ -368,19 +425,22 @@ void BatchCommitter::Checkpoint(const Batch& batch, BatchResult& result, std::st
           FIRN_TRY(RequireStillDetached(*map.home, batch, result));
           size_t before = map.home->detached.size();
           std::erase_if(map.home->detached, [&](const DetachedEntry& entry) {
-            const std::pair named(entry.table, entry.partition);
-            return !entry.hold && std::ranges::find(batch.caught_up, named) != batch.caught_up.end();
+            return !entry.hold && std::ranges::any_of(batch.caught_up, [&](const Batch::CaughtUp& each) {
+              return each.table == entry.table && each.partition == entry.partition &&
+                     each.since_ms == entry.since_ms;
+            });
           });
           bool changed = map.home->detached.size() != before;
           for (const Batch::Rejected& rejected : batch.rejected) {
             DetachedEntry* entry = map.home->FindDetached(rejected.table, rejected.partition);
-            if (entry == nullptr || entry->rejected_below >= rejected.below) continue;
+            if (entry == nullptr || entry->since_ms != rejected.since_ms) continue;
+            if (entry->rejected_below >= rejected.below) continue;
             entry->rejected_below = rejected.below;
             changed = true;
           }
           for (ListedTable& listed : map.home->tables) {
-            auto committed = committed_.find(listed.table);
-            if (committed == committed_.end() || committed->second <= listed.sequence_number) continue;
+            auto committed = numbers.find(listed.table);
+            if (committed == numbers.end() || committed->second <= listed.sequence_number) continue;
             listed.sequence_number = committed->second;
             changed = true;
           }
@@ -398,7 +458,7 @@ void BatchCommitter::Checkpoint(const Batch& batch, BatchResult& result, std::st
         case CommitOutcome::kCommitted: ++result.commits; [[fallthrough]];
         case CommitOutcome::kAlreadyDone:
           result.home_moved = true;
-          committed_.clear();
+          Told(numbers);
           Succeeded();
           return;
         case CommitOutcome::kForeignRules:

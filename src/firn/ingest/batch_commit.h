@@ -36,7 +36,11 @@ struct TableBatch {
   iceberg::Properties properties;  // sources that are not remembered yet
   // Partitions of `home_claims` that a lane reads for the table: its rows end before the batch does.
   std::set<PartitionKey> behind;
-  RejectedClaims rejected;      // of the rejects table: what it says of detached tables
+  // Of the rejects table: what it says of detached tables; the marks that the batch knows of tables that take part; and
+  // the tables whose rejects its range does not hold, with where they are known to end (0: where the range begins).
+  RejectedClaims rejected;
+  std::map<std::string, std::map<PartitionKey, int64_t>> rejected_known;
+  std::map<std::string, std::map<PartitionKey, int64_t>> rejected_elsewhere;
   Claims rejected_if_detached;  // of another table: what the rejects of this batch claim of it, once it is detached
 };
 
@@ -46,10 +50,16 @@ struct Batch {
   bool checkpoint = false;                  // move the home after the tables
   std::map<std::string, uint64_t> dropped;  // by reject code, since the last checkpoint
   int64_t watermark_ms = -1;                // completeness of the owned partitions at the batch's end; -1: unknown
-  std::vector<std::pair<std::string, PartitionKey>> caught_up;  // detached entries to take off the home
+  struct CaughtUp {
+    std::string table;
+    PartitionKey partition;
+    int64_t since_ms = 0;  // of the entry; one that was made anew since is another one
+  };
+  std::vector<CaughtUp> caught_up;  // detached entries to take off the home
   struct Rejected {
     std::string table;
     PartitionKey partition;
+    int64_t since_ms = 0;
     int64_t below = 0;
   };
   std::vector<Rejected> rejected;        // detached entries whose rejects are written up to there
@@ -86,12 +96,15 @@ struct BatchResult {
     bool hold;
   };
   std::vector<Detached> detached;
+  std::map<std::string, int64_t> sequence_numbers;  // of the commits, by table
 };
 
 class BatchCommitter {
  public:
   BatchCommitter(const PipelineOptions& options, Home& home, MapCommitter& committer);
   BatchResult Commit(Batch batch, std::stop_token stop);
+  // What others (lanes) have committed: the next checkpoint tells the home. For any thread.
+  void NoteCommitted(const std::map<std::string, int64_t>& sequence_numbers);
   // What cannot be committed at the moment, and why; empty: nothing. For any thread.
   std::string trouble() const;
 
@@ -111,6 +124,7 @@ class BatchCommitter {
   Status Detach(TableBatch& table, Batch& batch, const std::string& reason, bool hold, BatchResult& result,
                 std::stop_token stop);
   void Succeeded();
+  void Told(const std::map<std::string, int64_t>& numbers);
   bool TooOld() const;
   Status CheckStoreClock();
   // Stops the batch when the store has another time.
@@ -127,9 +141,9 @@ class BatchCommitter {
 
   Age first_upload_;
   bool store_clock_checked_ = false;
+  mutable std::mutex mutex_;  // guards what follows
   std::map<std::string, int64_t> committed_;  // sequence numbers since the last checkpoint, by table
-  mutable std::mutex trouble_mutex_;
-  std::string trouble_;  // guarded by trouble_mutex_
+  std::string trouble_;
 };
 
 // Outages that pass by themselves; everything else is about this table or this configuration.

@@ -87,6 +87,59 @@ class BatchCommitTest : public testing::Test {
   bool failed_ = false;
 };
 
+// Rejects of tables that are detached: a commit that moves the rejects table over records whose rejects it does not
+// hold says so; one whose rejects a lane has written meanwhile is forgotten.
+class RejectMarksTest : public BatchCommitTest {
+ protected:
+  Batch MakeRejects(int64_t from, int64_t to) {
+    Batch batch = MakeBatch(from, to);
+    batch.tables[0].is_rejects = true;
+    return batch;
+  }
+  // What a lane of lake.a does: its rejects, and how far they reach.
+  BatchResult LaneWrites(int64_t from, int64_t to) {
+    Batch lane = MakeRejects(0, to);
+    lane.tables[0].claims.clear();
+    lane.tables[0].rejected["lake.a"][kPartition] = Claim{from, stream::Position{to, -1, -1}, "events"};
+    return batches_.Commit(std::move(lane), {});
+  }
+  int64_t MarkOf(const std::string& table) {
+    return RejectedMark(MapOf(Load(), "p").value()->rejected, table, kPartition);
+  }
+};
+
+TEST_F(RejectMarksTest, WhatACommitPassesOverWithoutATablesRejectsIsMarked) {
+  ASSERT_EQ(batches_.Commit(MakeRejects(0, 5), {}).kind, BatchResult::Kind::kDone);
+  EXPECT_EQ(MarkOf("lake.a"), kNoMark);
+  Batch without = MakeRejects(5, 9);
+  without.tables[0].rejected_elsewhere["lake.a"][kPartition] = 0;
+  without.tables[0].rejected_elsewhere["lake.b"][kPartition] = 7;  // known to reach further than the table's own
+  ASSERT_EQ(batches_.Commit(std::move(without), {}).kind, BatchResult::Kind::kDone);
+  EXPECT_EQ(MarkOf("lake.a"), 5);
+  EXPECT_EQ(MarkOf("lake.b"), 7);
+  // A mark that stands stays where it is.
+  Batch again = MakeRejects(9, 12);
+  again.tables[0].rejected_elsewhere["lake.a"][kPartition] = 0;
+  ASSERT_EQ(batches_.Commit(std::move(again), {}).kind, BatchResult::Kind::kDone);
+  EXPECT_EQ(MarkOf("lake.a"), 5);
+}
+
+TEST_F(RejectMarksTest, AWorkerThatDoesNotKnowOfALaneIsForgottenAndNotWrittenTwice) {
+  ASSERT_EQ(batches_.Commit(MakeRejects(0, 5), {}).kind, BatchResult::Kind::kDone);
+  Batch zombie = MakeRejects(5, 9);  // lake.a takes part in it, without a mark
+  zombie.tables[0].rejected_known["lake.a"][kPartition] = kNoMark;
+  ASSERT_EQ(LaneWrites(kNoMark, 9).kind, BatchResult::Kind::kDone);
+  BatchResult late = batches_.Commit(std::move(zombie), {});
+  EXPECT_EQ(late.kind, BatchResult::Kind::kForget);
+  EXPECT_NE(late.reason.find("somebody else has written rejects"), std::string::npos) << late.reason;
+  EXPECT_EQ(Position(), 5);
+  // One that knows goes on.
+  Batch knows = MakeRejects(5, 9);
+  knows.tables[0].rejected_known["lake.a"][kPartition] = 9;
+  EXPECT_EQ(batches_.Commit(std::move(knows), {}).kind, BatchResult::Kind::kDone);
+  EXPECT_EQ(Position(), 9);
+}
+
 TEST_F(BatchCommitTest, ABatchIsCommitted) {
   BatchResult result = batches_.Commit(MakeBatch(0, 5), {});
   EXPECT_EQ(result.kind, BatchResult::Kind::kDone) << result.reason;

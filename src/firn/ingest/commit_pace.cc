@@ -42,7 +42,8 @@ int64_t CommitPace::P95Ms() const {
   std::lock_guard lock(mutex_);
   if (times_ms_.empty()) return 0;
   std::vector<int64_t> times(times_ms_.begin(), times_ms_.end());
-  auto at = times.begin() + static_cast<ptrdiff_t>((times.size() * 95 + 99) / 100 - 1);
+  const size_t percent = times.size() < kTimesForP95 ? 50 : 95;
+  auto at = times.begin() + static_cast<ptrdiff_t>((times.size() * percent + 99) / 100 - 1);
   std::nth_element(times.begin(), at, times.end());
   return *at;
 }
@@ -51,6 +52,12 @@ int64_t CommitPace::Stretch(int64_t interval_ms, int64_t longest_ms, int64_t now
   const int64_t room_ms = longest_ms / kTimesCommit / Workers(now_ms);  // a product beyond that would be cut anyway
   const int64_t wanted_ms = std::min(P95Ms(), room_ms) * Workers(now_ms) * kTimesCommit;
   return std::max(interval_ms, P95Ms() > room_ms ? longest_ms : wanted_ms);
+}
+
+int64_t CommitPace::Shift(int64_t interval_ms, env::Random& random) {
+  const int64_t longest_ms = interval_ms / 4;
+  if (longest_ms < 1) return 0;
+  return static_cast<int64_t>(random.Next64() % static_cast<uint64_t>(2 * longest_ms + 1)) - longest_ms;
 }
 
 }  // namespace firn::ingest

@@ -10,6 +10,7 @@
 #include <mutex>
 #include <string>
 
+#include "firn/env/clock.h"
 #include "firn/iceberg/spec/table_metadata.h"
 
 namespace firn::ingest {
@@ -20,6 +21,9 @@ class CommitPace {
   static constexpr int64_t kWorkerSeenMs = 10 * 60'000;
   // Commit times that p95 is taken from.
   static constexpr size_t kTimesKept = 100;
+  // Of fewer times the median is taken: their p95 would be the longest, and one commit that had to merge a hundred
+  // manifests would keep the worker away for many minutes, in which it learns nothing better.
+  static constexpr size_t kTimesForP95 = 20;
   static constexpr size_t kWorkersMax = 10'000;
   // A third of the time of a table is spent in commits at most, the rest is left to whoever lost one.
   static constexpr int64_t kTimesCommit = 3;
@@ -31,9 +35,13 @@ class CommitPace {
   void SawWorker(const std::string& name, int64_t at_ms);
 
   int64_t Workers(int64_t now_ms) const;  // at least 1
-  int64_t P95Ms() const;                  // 0: no commit yet
+  int64_t P95Ms() const;                  // 0: no commit yet; the median of few
   // Never shorter than `interval_ms`, and longer at most up to `longest_ms`.
   int64_t Stretch(int64_t interval_ms, int64_t longest_ms, int64_t now_ms) const;
+
+  // By how much, this way or that, a worker that has lost a compare-and-swap shifts its next commit: up to a quarter of
+  // the interval. Workers that were assigned their partitions together would commit together for ever.
+  static int64_t Shift(int64_t interval_ms, env::Random& random);
 
  private:
   mutable std::mutex mutex_;

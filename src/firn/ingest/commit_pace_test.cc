@@ -2,6 +2,10 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
+
+#include "firn/env/testing/manual_clock.h"
+
 namespace firn::ingest {
 namespace {
 
@@ -54,12 +58,39 @@ TEST(CommitPaceTest, ManyWorkersWithSlowCommitsStepBack) {
   EXPECT_EQ(pace.Stretch(5'000, kLongestMs, kNowMs), 12'000);
 }
 
+TEST(CommitPaceTest, OneSlowCommitOfFewKeepsNobodyAway) {
+  CommitPace pace;
+  for (int i = 0; i < 30; ++i) pace.SawWorker(std::to_string(i), kNowMs);
+  for (int i = 0; i < 3; ++i) pace.CommitTook(500);
+  pace.CommitTook(8'000);
+  EXPECT_EQ(pace.Stretch(60'000, kLongestMs, kNowMs), 60'000);
+  for (int i = 0; i < 16; ++i) pace.CommitTook(500);
+  EXPECT_EQ(pace.P95Ms(), 500);
+  pace.CommitTook(8'000);
+  EXPECT_EQ(pace.P95Ms(), 8'000);
+}
+
+TEST(CommitPaceTest, WhoLostComesAtAnotherTime) {
+  env::SeededRandom random(3);
+  int64_t lowest = 0, highest = 0;
+  for (int i = 0; i < 1000; ++i) {
+    const int64_t shift_ms = CommitPace::Shift(60'000, random);
+    lowest = std::min(lowest, shift_ms);
+    highest = std::max(highest, shift_ms);
+  }
+  EXPECT_GE(lowest, -15'000);
+  EXPECT_LE(highest, 15'000);
+  EXPECT_LT(lowest, -14'000);
+  EXPECT_GT(highest, 14'000);
+  EXPECT_EQ(CommitPace::Shift(3, random), 0);
+}
+
 TEST(CommitPaceTest, NeverBeyondTheLongest) {
   CommitPace pace;
   for (int i = 0; i < 1000; ++i) pace.SawWorker(std::to_string(i), kNowMs);
   pace.CommitTook(30'000);
   EXPECT_EQ(pace.Stretch(60'000, kLongestMs, kNowMs), kLongestMs);
-  pace.CommitTook(INT64_MAX);
+  for (int i = 0; i < 2; ++i) pace.CommitTook(INT64_MAX);  // the median, too
   EXPECT_EQ(pace.Stretch(60'000, kLongestMs, kNowMs), kLongestMs);
   EXPECT_EQ(pace.Stretch(60'000, INT64_MAX, kNowMs), INT64_MAX);
 }

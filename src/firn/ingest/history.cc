@@ -23,9 +23,30 @@ bool IsCherryPicked(const iceberg::Snapshot& snapshot) {
   return SummaryOf(snapshot, kSourceSnapshotId) != nullptr || SummaryOf(snapshot, kPublishedWapId) != nullptr;
 }
 
-bool IsCommitOf(const iceberg::Snapshot& snapshot, std::string_view pipeline) {
+bool IsMarked(const iceberg::Snapshot& snapshot, std::string_view pipeline) {
   const std::string* marked = SummaryOf(snapshot, kSummaryPipeline);
-  return marked != nullptr && *marked == pipeline && !IsCherryPicked(snapshot);
+  return marked != nullptr && *marked == pipeline;
+}
+
+bool IsCommitOf(const iceberg::Snapshot& snapshot, std::string_view pipeline) {
+  return IsMarked(snapshot, pipeline) && !IsCherryPicked(snapshot);
+}
+
+// A cherry-pick brings the rows of its source, which may be one itself. Where a source is not listed any more, nobody
+// knows whose rows they were.
+bool MayBringRowsOf(const iceberg::TableMetadata& metadata, const iceberg::Snapshot& snapshot,
+                    std::string_view pipeline) {
+  const iceberg::Snapshot* picked = &snapshot;
+  for (size_t steps = 0; steps <= metadata.snapshots.size(); ++steps) {
+    if (IsMarked(*picked, pipeline)) return true;
+    const std::string* source_text = SummaryOf(*picked, kSourceSnapshotId);
+    if (source_text == nullptr) return false;
+    int64_t source_id = 0;
+    std::from_chars(source_text->data(), source_text->data() + source_text->size(), source_id);
+    picked = metadata.FindSnapshot(SnapshotId{source_id});
+    if (picked == nullptr) return true;
+  }
+  return true;
 }
 
 // From current along parents. A chain is never longer than the list, so a cycle in broken metadata ends too. Returns
@@ -129,6 +150,12 @@ ChainVerdict JudgeChain(const iceberg::TableMetadata& metadata, std::string_view
   return map.rows_snapshot_id.has_value() ? ChainVerdict{Kind::kAskRows, ""} : ChainVerdict{};
 }
 
+std::string SwappedReason(const iceberg::TableMetadata& metadata, const ListedTable& listed) {
+  if (listed.table_uuid.empty() || listed.table_uuid == metadata.table_uuid) return "";
+  return fmt::format("another table has the name: its uuid is {}, the pipeline has fed the one with {}",
+                     metadata.table_uuid, listed.table_uuid);
+}
+
 Result<HistoryVerdict> JudgeHistory(const iceberg::TableMetadata& metadata, std::string_view table,
                                     std::string_view pipeline, const PositionsMap& map, env::ObjectStore& store,
                                     int64_t known_sequence_number) {
@@ -160,12 +187,9 @@ Result<PositionsMap> MapToRewindTo(const iceberg::TableMetadata& metadata, std::
   bool complete = false;
   const iceberg::Snapshot* newest = WalkChain(metadata, complete, [&](const iceberg::Snapshot& snapshot) {
     if (IsCommitOf(snapshot, pipeline)) return true;
-    const std::string* source_text = SummaryOf(snapshot, kSourceSnapshotId);
-    if (source_text == nullptr || !picked.empty()) return false;
-    int64_t source_id = 0;
-    std::from_chars(source_text->data(), source_text->data() + source_text->size(), source_id);
-    const iceberg::Snapshot* source = metadata.FindSnapshot(SnapshotId{source_id});
-    if (source == nullptr || IsCommitOf(*source, pipeline)) picked = *source_text;
+    if (picked.empty() && MayBringRowsOf(metadata, snapshot, pipeline)) {
+      picked = fmt::format("{}", snapshot.snapshot_id);
+    }
     return false;
   });
   if (newest == nullptr) {

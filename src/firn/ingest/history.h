@@ -45,6 +45,10 @@ ChainVerdict JudgeChain(const iceberg::TableMetadata& metadata, std::string_view
 bool ProvesRows(const iceberg::ManifestFile& manifest, std::span<const iceberg::ManifestEntry> entries,
                 const PositionsMap& map);
 
+// Why the table is another one than the home lists under its name; empty: it is not. Also one of this pipeline can be:
+// an older table that was given the name back.
+std::string SwappedReason(const iceberg::TableMetadata& metadata, const ListedTable& listed);
+
 // `map`: what the property of `metadata` says. `table`: the identifier under which it was loaded.
 Result<HistoryVerdict> JudgeHistory(const iceberg::TableMetadata& metadata, std::string_view table,
                                     std::string_view pipeline, const PositionsMap& map, env::ObjectStore& store,

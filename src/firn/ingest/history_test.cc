@@ -249,6 +249,20 @@ TEST_F(ManifestHistoryTest, RewindGoesToTheNewestSurvivingSnapshot) {
   EXPECT_EQ(code(MakeTable({Ours(1, 0), Ours(2, 1), MakeSnapshot(3, 1, false, picked)}, 3)), ErrorCode::kNotFound);
   EXPECT_EQ(code(MakeTable({Ours(1, 0), MakeSnapshot(3, 1, false, picked)}, 3)), ErrorCode::kNotFound)
       << "nobody knows any more whose rows they are";
+  const std::map<std::string, std::string> picked_again = {{"source-snapshot-id", "3"}};
+  EXPECT_EQ(code(MakeTable({Ours(1, 0), Ours(2, 1), MakeSnapshot(3, 2, false, picked),
+                            MakeSnapshot(4, 1, false, picked_again)},
+                           4)),
+            ErrorCode::kNotFound)
+      << "a cherry-pick of a cherry-pick";
+  EXPECT_EQ(code(MakeTable({Ours(1, 0), Ours(2, 1), MakeSnapshot(3, 2, true, picked),
+                            MakeSnapshot(4, 1, false, picked_again)},
+                           4)),
+            ErrorCode::kNotFound)
+      << "the same, with our marks copied";
+  EXPECT_EQ(code(MakeTable({Ours(1, 0), MakeSnapshot(3, 1, true, {{"published-wap-id", "w"}})}, 3)),
+            ErrorCode::kNotFound)
+      << "published with our marks copied";
   // Somebody else's rows are no matter.
   EXPECT_TRUE(MapToRewindTo(MakeTable({Ours(1, 0), Foreign(2, 1), MakeSnapshot(3, 1, false, picked)}, 3), "p", store_)
                   .has_value());

@@ -37,11 +37,15 @@ Result<iceberg::LoadedTable> LoadOrCreate(iceberg::Catalog& catalog, const icebe
     LogInfo("table created", {{"table", identifier.ToString()}, {"location", created->metadata.location}});
     return created;
   }
-  ErrorCode code = created.error().code();
-  if (code == ErrorCode::kAlreadyExists || code == ErrorCode::kConflict || code == ErrorCode::kCommitStateUnknown) {
-    return catalog.LoadTable(identifier);
+  const ErrorCode code = created.error().code();
+  if (code != ErrorCode::kAlreadyExists && code != ErrorCode::kConflict && code != ErrorCode::kCommitStateUnknown) {
+    return created;
   }
-  return created;
+  loaded = catalog.LoadTable(identifier);
+  const bool missing = !loaded.has_value() && loaded.error().code() == ErrorCode::kNotFound;
+  // It was not made after all: trying again mends that, and a table that is not there does not say so.
+  if (missing && code != ErrorCode::kAlreadyExists) return created;
+  return loaded;
 }
 
 Home::Home(MapCommitter& committer, iceberg::TableIdentifier identifier, std::string rules_hash, env::Threads& threads)
@@ -84,15 +88,29 @@ PositionsMap Home::map() const {
   return table_.map().value_or(PositionsMap());
 }
 
-Status Home::AdoptRules(const Marks& cut, std::stop_token stop) {
+std::shared_ptr<const PositionsMap> Home::shared_map() const {
+  std::shared_ptr<const PositionsMap> map = table_.shared_map();
+  return map != nullptr ? map : std::make_shared<const PositionsMap>();
+}
+
+Status Home::AdoptRules(const Marks& cut, const std::set<std::string>& gone, std::stop_token stop) {
+  auto adopt = [&](PositionsMap& map) -> Result<bool> {
+    if (map.rules_hash == rules_hash_) return false;
+    std::erase_if(map.home->detached, [&](const DetachedEntry& entry) { return gone.contains(entry.table); });
+    if (!map.home->detached.empty()) {
+      const DetachedEntry& entry = map.home->detached.front();
+      return Fail(ErrorCode::kInvalidInput,
+                  fmt::format("the routing rules have changed while a table is detached, and the records it misses "
+                              "were routed by the old ones. Start with the old rules until it has caught up ('firn "
+                              "positions show'), or give up what it misses with 'firn positions set --table': table "
+                              "'{}', partition {} of '{}', detached because: {}",
+                              entry.table, entry.partition.partition, entry.topic, entry.reason));
+    }
+    for (const auto& [key, mark] : cut) map.home->cut[key] = mark;
+    return true;
+  };
   std::lock_guard lock(*editing_);
-  FIRN_ASSIGN(MapCommitResult adopted, EditLocked(
-                                           [&](PositionsMap& map) -> Result<bool> {
-                                             if (map.rules_hash == rules_hash_) return false;
-                                             for (const auto& [key, mark] : cut) map.home->cut[key] = mark;
-                                             return true;
-                                           },
-                                           {}, true, stop));
+  FIRN_ASSIGN(MapCommitResult adopted, EditLocked(adopt, {}, true, stop));
   return RequireDone(adopted, table_.name());
 }
 
@@ -134,7 +152,7 @@ Result<MapDecision> Home::Decide(const iceberg::LoadedTable& fresh, const std::o
       return decision;
     }
     decision.next = *stands;
-  } else if (table_.map().has_value()) {
+  } else if (table_.attached()) {
     decision.outcome = CommitOutcome::kHistoryChanged;
     decision.reason = "the property with the positions was removed";
     return decision;

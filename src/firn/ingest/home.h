@@ -6,6 +6,7 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <set>
 #include <stop_token>
 #include <string>
 #include <vector>
@@ -29,19 +30,21 @@ class Home {
   Status Reload();
 
   PositionsMap map() const;  // as last seen
+  std::shared_ptr<const PositionsMap> shared_map() const;  // the same without a copy; never null
   const std::string& name() const { return table_.name(); }
   const std::string& rules_hash() const { return rules_hash_; }
   // The home was last written under other routing rules; AdoptRules comes before anything else.
-  bool rules_changed() const { return map().rules_hash != rules_hash_; }
+  bool rules_changed() const { return shared_map()->rules_hash != rules_hash_; }
 
   // `edit` changes the fresh map (`home` is set) and returns false when nothing needs to change. A kConflict from it
   // means that somebody else moved H (mismatch).
   using EditFn = std::function<Result<bool>(PositionsMap& map)>;
   Result<MapCommitResult> Edit(const EditFn& edit, const std::map<std::string, std::string>& summary,
                                std::stop_token stop);
-  // From now on the home carries this worker's hash, and `cut` beside it until H has passed it. Who is second finds it
-  // done. kInvalidInput: the home was changed by somebody else.
-  Status AdoptRules(const Marks& cut, std::stop_token stop);
+  // From now on the home carries this worker's hash, and `cut` beside it until H has passed it; what it lists as
+  // detached of `gone` tables is forgotten. Who is second finds it done. kInvalidInput: the home was changed by
+  // somebody else, or other tables are detached: what they miss went by the old rules.
+  Status AdoptRules(const Marks& cut, const std::set<std::string>& gone, std::stop_token stop);
   // Puts the entries on the list of what is detached; one that stands there already may only become held.
   Result<MapCommitResult> Detach(const std::vector<DetachedEntry>& entries, std::stop_token stop);
 

@@ -47,6 +47,7 @@ Lane::~Lane() {
 }
 
 void Lane::Start() {
+  started_ms_ = deps_.clock.BootMs();
   thread_ = deps_.threads.Start("firn-lane", [this](std::stop_token stop) {
     LaneEnd end = Run(stop);
     {
@@ -89,7 +90,8 @@ LaneEnd Lane::Run(std::stop_token stop) {
   if (status.has_value()) {
     end.kind = LaneEnd::Kind::kCaughtUp;
     for (const At& at : at_) {
-      end.partitions.push_back({at.partition.index, at.believed, at.read, at.rejected_below, at.rejected});
+      end.partitions.push_back(
+          {at.partition.index, at.partition.since_ms, at.believed, at.read, at.rejected_below, at.rejected});
     }
     return end;
   }
@@ -104,11 +106,6 @@ Status Lane::CatchUp(std::stop_token stop) {
   FIRN_TRY(Open(stop));
   FIRN_TRY(HoldWhatRetentionOvertook(stop));
   TakeGoals();
-  if (!Reached()) {
-    std::vector<stream::PartitionPosition> start;
-    for (const At& at : at_) start.push_back({at.partition.index, at.read});
-    FIRN_ASSIGN(source_, deps_.source.OpenLane(start, options_.memory_limit_bytes / kLaneQueueShareOfMemory));
-  }
   int64_t stretch_ms = deps_.clock.BootMs();
   batch_started_ms_ = moved_ms_ = stretch_ms;
   for (;;) {
@@ -119,6 +116,7 @@ Status Lane::CatchUp(std::stop_token stop) {
       if (short_stretch || Reached()) break;
       stretch_ms = deps_.clock.BootMs();
     }
+    if (source_ == nullptr) FIRN_TRY(OpenSource());
     FIRN_ASSIGN(stream::SourceEvent event, source_->Poll(kPollMs));
     FIRN_TRY(HandleEvent(std::move(event), stop));
     if (CommitDue()) FIRN_TRY(Commit(stop));
@@ -127,6 +125,13 @@ Status Lane::CatchUp(std::stop_token stop) {
     }
   }
   return Commit(stop);
+}
+
+Status Lane::OpenSource() {
+  std::vector<stream::PartitionPosition> start;
+  for (const At& at : at_) start.push_back({at.partition.index, at.read});
+  FIRN_ASSIGN(source_, deps_.source.OpenLane(start, options_.memory_limit_bytes / kLaneQueueShareOfMemory));
+  return {};
 }
 
 // The table as it stands, and where each partition is read from: where the rows end, or, should a worker have died
@@ -152,19 +157,29 @@ Status Lane::Open(std::stop_token stop) {
     FIRN_TRY(sinks_.Open(*rejects_, stop));
     if (!rejects_->open) return Fail(ErrorCode::kUnavailable, rejects_->closed_reason);
   }
+  // After the tables: what the home says of their rejects is then no older than what they say themselves.
+  FIRN_TRY(home_.Reload());
   home_map_ = home_.map();
+  for (const LanePartition& partition : request_.partitions) {
+    const DetachedEntry* entry = home_map_.home->FindDetached(request_.table, partition.key);
+    if (entry != nullptr && entry->since_ms == partition.since_ms) continue;
+    failure_kind_ = LaneEnd::Kind::kForgotten;
+    return Fail(ErrorCode::kConflict, "somebody else has changed what the home says of the table");
+  }
   const PositionsMap map = *target_->state.map();
   const PositionsMap rejects_map = writes_rejects() ? *rejects_->state.map() : PositionsMap();
-  auto rejected = rejects_map.rejected.find(request_.table);
   for (const LanePartition& partition : request_.partitions) {
     At at;
     at.partition = partition;
     at.number = at_.size();
     if (auto mark = map.marks.find(partition.key); mark != map.marks.end()) at.read = mark->second.position;
     at.believed = at.read.offset;
-    if (rejected != rejects_map.rejected.end()) at.rejected = OffsetOf(rejected->second, partition.key).value_or(0);
-    at.rejected_below = std::max(partition.rejected_below, at.rejected);
+    at.rejected = RejectedMark(rejects_map.rejected, request_.table, partition.key);
+    const int64_t marked =
+        at.rejected == kNoMark ? OffsetOf(rejects_map.marks, partition.key).value_or(0) : at.rejected;
+    at.rejected_below = std::max(partition.rejected_below, marked);
     if (writes_rejects() && at.rejected_below < at.read.offset) at.read = stream::Position{at.rejected_below, -1, -1};
+    at.epoch_seen = at.read.leader_epoch;
     LogInfo("lane: a table catches up", {{"table", request_.table},
                                          {"topic", partition.name.topic},
                                          {"partition", partition.name.partition},
@@ -247,16 +262,17 @@ Status Lane::HandleChunk(const stream::RecordChunk& chunk) {
   for (const stream::Record& record : chunk.records()) {
     if (at == nullptr || at->partition.index != record.partition) at = Find(record.partition);
     if (at == nullptr || record.offset < at->read.offset) continue;
-    if (record.leader_epoch >= 0 && record.leader_epoch < at->read.leader_epoch) {
+    if (record.leader_epoch >= 0 && record.leader_epoch < at->epoch_seen) {
       return Fail(ErrorCode::kConflict,
                   fmt::format("the log of {}/{} was truncated below the table's position and has grown again: leader "
                               "epoch {} follows {} at offset {}",
                               at->partition.name.topic, at->partition.name.partition, record.leader_epoch,
-                              at->read.leader_epoch, record.offset));
+                              at->epoch_seen, record.offset));
     }
     FIRN_TRY(HandleRecord(record, *at));
     if (stopped_by_reject_.has_value()) break;  // the position stays at this record
     at->read = stream::Position{record.offset + 1, record.leader_epoch, record.timestamp_ms};
+    at->epoch_seen = std::max(at->epoch_seen, record.leader_epoch);
     ++records;
     for (Sink* sink : {target_, rejects_}) {
       if (sink != nullptr && SlabIsFull(*sink)) sink->CutSlab();
@@ -266,7 +282,8 @@ Status Lane::HandleChunk(const stream::RecordChunk& chunk) {
     At* of = Find(moved.partition);
     if (stopped_by_reject_.has_value() || of == nullptr || moved.position.offset <= of->read.offset) continue;
     of->read.offset = moved.position.offset;
-    if (moved.position.leader_epoch >= 0) of->read.leader_epoch = moved.position.leader_epoch;
+    of->read.leader_epoch = moved.position.leader_epoch;
+    of->epoch_seen = std::max(of->epoch_seen, moved.position.leader_epoch);
   }
   if (target_->decoder != nullptr) {
     metrics_.CountUnknownFields(request_.table, target_->decoder->TakeUnknownFieldCounts());
@@ -309,8 +326,8 @@ Status Lane::HandleForRejects(const stream::Record& record, At& at) {
 Status Lane::DecodeForRejects(const stream::Record& record, At& at) {
   const std::string table = route_.table;
   decode::Reject reject;
-  const DetachedEntry* detached = home_map_.home->FindDetached(table, at.partition.key);
-  if (detached != nullptr && record.offset >= detached->rejected_below) return {};
+  if (home_map_.home->FindDetached(table, at.partition.key) != nullptr) return {};
+  if (record.offset < target_->state.RejectedOf(table, at.partition.key)) return {};
   if (home_map_.home->Find(table) == nullptr) {
     reject.code = decode::RejectCode::kNoRoute;
     reject.message = "the table could not be used";
@@ -318,16 +335,8 @@ Status Lane::DecodeForRejects(const stream::Record& record, At& at) {
   }
   FIRN_ASSIGN(Sink * sink, sinks_.FindOrMake(table, &options_.tables[route_.rule]));
   if (!sink->open) {
-    if (missing_.contains(table)) return {};
     blocked_by_ = table;
-    Status opened = sinks_.Open(*sink, {});
-    if (!opened.has_value() && opened.error().code() == ErrorCode::kNotFound && detached != nullptr) {
-      // It is gone, and with it the columns that tell a reject; the home says that those up to here were written.
-      missing_.insert(table);
-      blocked_by_.clear();
-      return {};
-    }
-    FIRN_TRY(opened);
+    FIRN_TRY(sinks_.Open(*sink, {}));
     if (!sink->open) return Fail(ErrorCode::kUnavailable, sink->closed_reason);
   }
   blocked_by_.clear();
@@ -388,6 +397,11 @@ Batch Lane::Freeze(bool& claims_rows, bool& claims_rejects) {
   if (claims_rows) {
     batch.tables.push_back(FreezeRows(*target_, std::move(claims)));
     batch.tables.back().history_policy = HistoryPolicyOf(options_, target_->rule);
+    if (target_->is_rejects()) {
+      for (const DetachedEntry& entry : home_map_.home->detached) {
+        batch.tables.back().rejected_elsewhere[entry.table][entry.partition] = entry.rejected_below;
+      }
+    }
   }
   FIRN_CHECK(buffered_rows() == 0, "rows of a lane without a claim on the positions they came from");
   return batch;
@@ -434,7 +448,8 @@ Status Lane::AfterCommit(BatchResult result, bool claimed_rows, bool claimed_rej
     if (claimed_rows) at.believed = std::max(at.believed, at.read.offset);
     if (claimed_rejects) at.rejected = std::max(at.rejected, at.read.offset);
     at.rejected_below = std::max(at.rejected_below, at.read.offset);
-    progress_.committed.push_back({at.partition.index, at.believed, at.read, at.rejected_below, at.rejected});
+    progress_.committed.push_back(
+        {at.partition.index, at.partition.since_ms, at.believed, at.read, at.rejected_below, at.rejected});
   }
   for (const auto& [code, count] : std::exchange(dropped_, {})) progress_.dropped[code] += count;
   return {};

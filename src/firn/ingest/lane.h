@@ -27,7 +27,8 @@ struct LanePartition {
   stream::PartitionIndex index = 0;
   stream::SourcePartition name;
   PartitionKey key;
-  int64_t rejected_below = 0;  // of the home's entry
+  int64_t since_ms = 0;        // of the home's entry
+  int64_t rejected_below = 0;  // likewise
   int64_t goal = 0;            // where main reads
 };
 
@@ -49,10 +50,11 @@ struct LaneEnd {
   std::optional<Error> error;
   struct Partition {
     stream::PartitionIndex index = 0;
+    int64_t since_ms = 0;        // of the home's entry, when the lane began
     int64_t believed = 0;        // T
     stream::Position read;       // every row below is committed
     int64_t rejected_below = 0;  // every reject below is committed
-    int64_t rejected = 0;        // what the rejects table's map says of that
+    int64_t rejected = kNoMark;  // what the rejects table's map says of that
   };
   std::vector<Partition> partitions;
   bool held = false;       // some partitions are on hold in the home now
@@ -81,15 +83,17 @@ class Lane {
   LaneProgress TakeProgress();
   std::optional<LaneEnd> TakeEnd();
   const LaneRequest& request() const { return request_; }
+  int64_t started_ms() const { return started_ms_; }
 
  private:
   struct At {
     LanePartition partition;
     size_t number = 0;  // in the request
     stream::Position read;
+    int32_t epoch_seen = -1;
     int64_t believed = 0;
     int64_t rejected_below = 0;
-    int64_t rejected = 0;
+    int64_t rejected = kNoMark;
     int64_t goal = 0;
     bool reads = true;
     std::optional<bool> is_routed_here;  // when the rules look at the topic only
@@ -99,6 +103,7 @@ class Lane {
   LaneEnd Run(std::stop_token stop);
   Status CatchUp(std::stop_token stop);
   Status Open(std::stop_token stop);
+  Status OpenSource();
   Status HoldWhatRetentionOvertook(std::stop_token stop);
   void TakeGoals();
   bool Reached() const;
@@ -125,6 +130,7 @@ class Lane {
   WorkerMetrics& metrics_;
   const LaneRequest request_;
   const std::function<void()> on_end_;
+  int64_t started_ms_ = 0;
 
   // The lane's thread alone.
   std::unique_ptr<Router> router_;
@@ -141,7 +147,6 @@ class Lane {
   LaneEnd::Kind failure_kind_ = LaneEnd::Kind::kFailed;
   bool held_ = false;
   std::string blocked_by_;
-  std::set<std::string> missing_;  // the rejects table's lane: detached tables that do not exist any more
   int64_t batch_started_ms_ = 0;
   int64_t moved_ms_ = 0;  // when it last read on
 

@@ -23,10 +23,23 @@ Lanes::~Lanes() {
 
 Lanes::Started Lanes::Start(LaneRequest request) {
   if (BacksOff(request.table)) return Started::kBacksOff;
-  if (running_.size() + cancelled_.size() >= kLanesMax) return Started::kNoPlace;
+  const bool is_rejects = request.rule == nullptr;
+  if (running_.size() + cancelled_.size() >= kLanesMax + (is_rejects ? 1 : 0)) {
+    EndATurn();
+    return Started::kNoPlace;
+  }
   running_.push_back(std::make_unique<Lane>(options_, deps_, home_, committer_, metrics_, std::move(request), on_end_));
   running_.back()->Start();
   return Started::kYes;
+}
+
+// The lane that has had a place for longest gives it up, if that was long enough.
+void Lanes::EndATurn() {
+  if (running_.empty()) return;
+  Lane& longest = *running_.front();
+  if (longest.request().rule == nullptr || deps_.clock.BootMs() - longest.started_ms() < kLaneTurnMs) return;
+  LogInfo("lane: others wait, so it goes on later", {{"table", longest.request().table}});
+  longest.Stop();
 }
 
 bool Lanes::BacksOff(const std::string& table) const {

@@ -15,7 +15,10 @@
 
 namespace firn::ingest {
 
-inline constexpr size_t kLanesMax = 4;
+inline constexpr size_t kLanesMax = 4;  // and one more for the rejects table, which others wait for
+// A lane that has run so long makes room when another one waits for a place: a table that cannot keep up with its topic
+// would keep it for ever.
+inline constexpr int64_t kLaneTurnMs = 600'000;
 inline constexpr int64_t kLaneBackoffMs = 60'000;
 // Times in a row that a lane begins again at once after others moved its positions.
 inline constexpr int kLaneForgottenMax = 3;
@@ -65,6 +68,7 @@ class Lanes {
     int forgotten = 0;
   };
   void Collect();
+  void EndATurn();
   void PutOffFor(const std::string& table, const LaneEnd& end);
 
   const PipelineOptions& options_;

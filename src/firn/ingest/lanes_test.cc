@@ -104,6 +104,19 @@ class LanesTest : public WorkerTest {
   int64_t broken_ = 0;
 };
 
+// A table that is set back to before what its lane committed is known by the home's note alone.
+TEST_F(LanesTest, TheHomeNotesWhatALaneHasCommitted) {
+  Produce(0, 90);
+  ExpectCaughtUp(RunOnce(TwoTables()));
+  DetachEvents(90, 90, TwoTables());
+  ExpectCaughtUp(RunOnce(TwoTables()));
+  ExpectBothExact(180);
+  const PositionsMap home = MapOf(Load("lake.p__home").metadata, "p").value().value();
+  EXPECT_TRUE(home.home->detached.empty());
+  EXPECT_EQ(home.home->Find("lake.events")->sequence_number,
+            MapOf(Load("lake.events").metadata, "p").value()->sequence_number);
+}
+
 TEST_F(LanesTest, TableCatchesUpWhileMainGoesOn) {
   Produce(0, 90);
   ExpectCaughtUp(RunOnce(TwoTables()));
@@ -128,6 +141,38 @@ TEST_F(LanesTest, TableCatchesUpWhileMainGoesOn) {
   EXPECT_TRUE(WaitFor([&] { return TotalRecords("lake.events") == 100; }));
   EXPECT_TRUE(running.Stop().has_value());
   ExpectBothExact(300);
+}
+
+// What a detached table misses was routed by the rules of that time.
+TEST_F(LanesTest, NewRulesAreRefusedUntilADetachedTableIsBack) {
+  Produce(0, 90);
+  ExpectCaughtUp(RunOnce(TwoTables()));
+  DetachEvents(90, 90, TwoTables());
+  PassBy();
+  PipelineOptions changed = TwoTables();
+  changed.tables[0].match[0].field_equals = "k1";
+  auto refused = RunOnce(changed);
+  ASSERT_FALSE(refused.has_value());
+  EXPECT_EQ(refused.error().code(), ErrorCode::kInvalidInput);
+  const std::string& told = refused.error().message();
+  EXPECT_NE(told.find("while a table is detached"), std::string::npos) << told;
+  EXPECT_NE(told.find("lake.events"), std::string::npos) << told;
+  // The old ones bring it back, and the new ones are welcome.
+  ExpectCaughtUp(RunOnce(TwoTables()));
+  ExpectBothExact(180);
+  ExpectCaughtUp(RunOnce(changed));
+}
+
+TEST_F(LanesTest, ATableThatIsDroppedWithItsRuleIsGivenUp) {
+  Produce(0, 90);
+  ExpectCaughtUp(RunOnce(TwoTables()));
+  DetachEvents(90, 90, TwoTables());
+  ASSERT_TRUE(catalog_.DropTable(TableIdentifier::Parse("lake.events").value()).has_value());
+  PipelineOptions without = TwoTables();
+  without.tables.erase(without.tables.begin());
+  auto result = RunOnce(without);
+  ASSERT_TRUE(result.has_value()) << result.error().ToString();
+  EXPECT_TRUE(result->status.detached.empty());
 }
 
 TEST_F(LanesTest, HandOverIsExactWhileRecordsKeepComing) {

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include "firn/base/log.h"
+#include "firn/iceberg/commit/attempt_store.h"
 #include "firn/iceberg/commit/commit_retry.h"
 #include "firn/iceberg/commit/snapshot_expiry.h"
 #include "firn/ingest/history.h"
@@ -54,7 +55,8 @@ Status MapCommitter::Reload(TableState& table) {
 }
 
 Result<iceberg::PreparedCommit> MapCommitter::Prepare(const iceberg::LoadedTable& base, const MapCommitRequest& request,
-                                                      bool base_is_fresh, PositionsMap& next) {
+                                                      bool base_is_fresh, env::ObjectStore& store,
+                                                      PositionsMap& next) {
   iceberg::AppendRequest append;
   append.expire_on_commit = base_is_fresh;
   append.files = request.files;
@@ -80,16 +82,18 @@ Result<iceberg::PreparedCommit> MapCommitter::Prepare(const iceberg::LoadedTable
     out.set_properties[PositionsProperty(identity_.pipeline)] = std::move(text);
     return {};
   };
-  return iceberg::PrepareAppend(base.metadata, append, store_, clock_, random_, cache_);
+  return iceberg::PrepareAppend(base.metadata, append, store, clock_, random_, cache_);
 }
 
 Result<MapCommitResult> MapCommitter::Commit(TableState& table, const MapCommitRequest& request, std::stop_token stop) {
   MapCommitResult result;
   const std::string context = fmt::format("commit to table '{}'", table.name());
   const int64_t started_ms = clock_.BootMs();
+  iceberg::AttemptStore store(store_);
   for (;; ++result.attempts) {
     const int64_t attempt_started_ms = clock_.BootMs();
-    const bool reload = table.stale() || IsWorthReloadingToExpire(table.loaded()->metadata, clock_.WallMs());
+    const bool reload = table.stale() || table.others_at_work() ||
+                        IsWorthReloadingToExpire(table.loaded()->metadata, clock_.WallMs());
     if (reload) FIRN_TRY(WithContext(Reload(table), context));
     std::shared_ptr<const iceberg::LoadedTable> base = table.loaded();
     FIRN_ASSIGN(std::optional<PositionsMap> stands, WithContext(MapOf(base->metadata, identity_.pipeline), context));
@@ -100,13 +104,14 @@ Result<MapCommitResult> MapCommitter::Commit(TableState& table, const MapCommitR
       result.reason = decision.reason;
       return result;
     }
-    FIRN_ASSIGN(iceberg::PreparedCommit prepared, WithContext(Prepare(*base, request, reload, decision.next), context));
+    FIRN_ASSIGN(iceberg::PreparedCommit prepared,
+                WithContext(Prepare(*base, request, reload, store, decision.next), context));
     Result<iceberg::LoadedTable> committed =
         catalog_.CommitTable(table.identifier(), prepared.requirements, prepared.updates);
     if (committed.has_value()) {
       pace_.CommitTook(clock_.BootMs() - attempt_started_ms);
       pace_.Look(committed->metadata, identity_.pipeline, clock_.WallMs());
-      table.set_loaded(std::move(committed).value());
+      table.set_committed(base->metadata, std::move(committed).value());
       table.set_map(std::move(decision.next));
       result.outcome = CommitOutcome::kCommitted;
       ++result.attempts;

@@ -79,7 +79,7 @@ class MapCommitter {
 
  private:
   Result<iceberg::PreparedCommit> Prepare(const iceberg::LoadedTable& base, const MapCommitRequest& request,
-                                          bool base_is_fresh, PositionsMap& next);
+                                          bool base_is_fresh, env::ObjectStore& store, PositionsMap& next);
 
   iceberg::Catalog& catalog_;
   env::ObjectStore& store_;

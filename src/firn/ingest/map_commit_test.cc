@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include "firn/env/testing/faulty_store.h"
 #include "firn/env/testing/manual_clock.h"
 #include "firn/env/testing/memory_store.h"
 #include "firn/iceberg/catalog/testing/memory_catalog.h"
@@ -32,13 +33,14 @@ class MapCommitTest : public testing::Test {
     ASSERT_TRUE(catalog_.CreateTable(kEvents, request).has_value());
   }
 
-  Result<MapCommitResult> Commit() {
+  Result<MapCommitResult> CommitBy(MapCommitter& committer, TableState& table) {
     MapCommitRequest request;
     request.decide = [](const iceberg::LoadedTable&, const std::optional<PositionsMap>&) -> Result<MapDecision> {
       return MapDecision{};
     };
-    return committer_.Commit(table_, request, {});
+    return committer.Commit(table, request, {});
   }
+  Result<MapCommitResult> Commit() { return CommitBy(committer_, table_); }
 
   // `count` snapshots, a minute apart.
   void CommitMany(size_t count) {
@@ -143,6 +145,76 @@ TEST_F(MapCommitTest, CommitsThatExpireNothingDoNotReload) {
   });
   CommitMany(20);
   EXPECT_EQ(loads, 0);
+}
+
+TEST_F(MapCommitTest, WhereOthersCommitTooTheTableIsLoadedFirst) {
+  Create();
+  MapCommitter other_committer{catalog_, store_, clock_, random_, {"p", "other", ""}};
+  TableState other_table{kEvents};
+  int32_t conflicts = 0;
+  for (int i = 0; i < 20; ++i) {
+    conflicts += Commit().value().conflicts;
+    conflicts += CommitBy(other_committer, other_table).value().conflicts;
+  }
+  // Each learns of the other by losing once.
+  EXPECT_LE(conflicts, 2);
+  EXPECT_EQ(Load().snapshots.size(), 40u);
+
+  // Alone again: one commit finds nobody else's snapshot, and from then on nothing is loaded.
+  CommitMany(2);
+  int loads = 0;
+  catalog_.SetFaults([&](CatalogCall call, const iceberg::TableIdentifier&) {
+    loads += call == CatalogCall::kLoad ? 1 : 0;
+    return CatalogFault::kNone;
+  });
+  CommitMany(10);
+  EXPECT_EQ(loads, 0);
+}
+
+TEST_F(MapCommitTest, ALookAtTheTableBetweenTwoCommitsDoesNotHideTheOthers) {
+  Create();
+  int32_t conflicts = 0;
+  for (int i = 0; i < 10; ++i) {
+    conflicts += Commit().value().conflicts;
+    MapCommitter other_committer{catalog_, store_, clock_, random_, {"p", "other", ""}};
+    TableState other_table{kEvents};
+    ASSERT_TRUE(CommitBy(other_committer, other_table).has_value());
+    ASSERT_TRUE(committer_.Reload(table_).has_value());
+    ASSERT_TRUE(CommitBy(other_committer, other_table).has_value());
+  }
+  EXPECT_LE(conflicts, 1);
+}
+
+TEST_F(MapCommitTest, WhatAnAttemptHasReadTheNextOneDoesNotReadAgain) {
+  Create({{"commit.manifest.min-count-to-merge", "10"}});
+  env::FaultyStore store(store_);
+  MapCommitter committer(catalog_, store, clock_, random_, {"p", "w", ""});
+  auto commit_file = [&](int number) {
+    MapCommitRequest request;
+    iceberg::DataFile file;
+    file.file_path = "memory:///lake/" + std::to_string(number) + ".parquet";
+    file.record_count = 1;
+    file.file_size_in_bytes = 10;
+    request.files = {{0, file}};
+    request.rows = 1;
+    request.decide = [](const iceberg::LoadedTable&, const std::optional<PositionsMap>&) -> Result<MapDecision> {
+      return MapDecision{};
+    };
+    return committer.Commit(table_, request, {});
+  };
+  for (int i = 0; i < 9; ++i) ASSERT_TRUE(commit_file(i).has_value());
+
+  const int64_t reads_before = store.calls(env::StoreCall::kRead);
+  catalog_.SetFaults([&](CatalogCall call, const iceberg::TableIdentifier&) {
+    if (call == CatalogCall::kCommit) return ++commits_asked_ <= 3 ? CatalogFault::kConflict : CatalogFault::kNone;
+    return CatalogFault::kNone;
+  });
+  auto committed = commit_file(9);
+  ASSERT_TRUE(committed.has_value()) << committed.error().ToString();
+  EXPECT_EQ(committed->conflicts, 3);
+  const int64_t reads = store.calls(env::StoreCall::kRead) - reads_before;
+  EXPECT_GE(reads, 9) << "ten manifests are merged";
+  EXPECT_LE(reads, 10);
 }
 
 TEST_F(MapCommitTest, TriesAsOftenAsTheTableSaysAndWaitsLonger) {

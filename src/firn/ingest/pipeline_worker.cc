@@ -189,6 +189,7 @@ Status PipelineWorker::HandleEvent(Poller::Polled polled) {
           [&](stream::PartitionsLost& lost) { return OnLost(lost); },
           [&](stream::PartitionTrouble& trouble) -> Status {
             Partition& partition = Of(trouble.partition);
+            if (partition.started && polled.orders_done < partition.start_order) return {};  // of the reading before
             partition.trouble = trouble.error.ToString();
             LogError(
                 "partition is paused for all tables; the rest goes on",
@@ -293,7 +294,8 @@ Status PipelineWorker::WatchPartitionsOfOthers() {
   others_asked_ms_ = now_ms;
   Status reloaded = home_.Reload();
   if (!reloaded.has_value() && !IsTransient(reloaded.error().code())) return reloaded;
-  const PositionsMap home_map = home_.map();
+  const std::shared_ptr<const PositionsMap> home_seen = home_.shared_map();
+  const PositionsMap& home_map = *home_seen;
   for (Partition& partition : partitions_) {
     if (!awaited(partition)) continue;
     int64_t stands = OffsetOf(home_map.marks, partition.key).value_or(0);
@@ -361,7 +363,8 @@ Batch PipelineWorker::Freeze(bool checkpoint) {
   Batch batch;
   batch.checkpoint = checkpoint;
   if (until_caught_up_) batch.home_patience_ms = options_.give_up_after_ms;
-  const PositionsMap home_map = home_.map();
+  const std::shared_ptr<const PositionsMap> home_seen = home_.shared_map();
+  const PositionsMap& home_map = *home_seen;
   bool complete = true;
   int64_t watermark_ms = INT64_MAX;
   in_flight_.clear();
@@ -385,12 +388,15 @@ Batch PipelineWorker::Freeze(bool checkpoint) {
   for (const auto& [of, below] : std::exchange(rejected_until_, {})) {
     if (!checkpoint) rejected_until_[of] = below;
     if (checkpoint && partitions_[of.second].owned) {
-      batch.rejected.push_back({of.first, partitions_[of.second].key, below});
+      const Sink* sink = sinks_.Find(of.first);
+      const int64_t since_ms = sink != nullptr && of.second < sink->at.size() ? sink->at[of.second].since_ms : 0;
+      batch.rejected.push_back({of.first, partitions_[of.second].key, since_ms, below});
     }
   }
 
   in_flight_rejected_.clear();
   FreezeDetached(batch, home_map);
+  const Sink* rejects = sinks_.Find(options_.rejects_table);
   for (auto& sink : sinks_.all()) {
     if (!sink->open) continue;
     Claims claims;
@@ -408,11 +414,12 @@ Batch PipelineWorker::Freeze(bool checkpoint) {
         claims[partition.key] = Claim{at.believed, partition.read, partition.name.topic};
         claimed.push_back({sink.get(), index, partition.read.offset});
       }
-      if (partition.read.offset > at.rejected) {
+      const bool has_its_rejects = rejects != nullptr && rejects->skip_below(index) != INT64_MAX;
+      if (has_its_rejects && partition.read.offset > at.rejected) {
         rejected_if_detached[partition.key] = Claim{at.rejected, partition.read, partition.name.topic};
       }
       if (at.detached && partition.read.offset >= std::max(partition.home_believed, at.owed_below)) {
-        batch.caught_up.emplace_back(sink->state.name(), partition.key);
+        batch.caught_up.push_back({sink->state.name(), partition.key, at.since_ms});
       }
     }
     sink->CutSlab();
@@ -543,6 +550,7 @@ Status PipelineWorker::AfterCommit(BatchResult result) {
   }
   RefreshPlans();
   UpdatePace();
+  if (result.conflicts > 0) batch_started_ms_ += CommitPace::Shift(commit_interval_ms_, deps_.random);
   if (result.rows + result.rejects > 0) {
     LogInfo("committed", {{"rows", result.rows},
                           {"rejects", result.rejects},
@@ -602,7 +610,8 @@ Status PipelineWorker::ReleaseWhenFlushed() {
 }
 
 void PipelineWorker::PublishGroupOffsets() {
-  const PositionsMap home_map = home_.map();
+  const std::shared_ptr<const PositionsMap> home_seen = home_.shared_map();
+  const PositionsMap& home_map = *home_seen;
   std::vector<stream::PartitionPosition> offsets;
   for (stream::PartitionIndex index : Owned()) {
     auto mark = home_map.marks.find(partitions_[index].key);
@@ -629,7 +638,8 @@ void PipelineWorker::PublishShare(const PositionsMap& home_map) {
 
 void PipelineWorker::PublishStatus() {
   WorkerStatus status = counters_;
-  const PositionsMap home_map = home_.map();
+  const std::shared_ptr<const PositionsMap> home_seen = home_.shared_map();
+  const PositionsMap& home_map = *home_seen;
   const int64_t now_ms = deps_.clock.WallMs();
   int64_t lag = 0;
   bool known = assigned_once_;

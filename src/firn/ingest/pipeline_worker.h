@@ -43,6 +43,7 @@ class PipelineWorker : public Worker {
     bool started = false;        // it is read from; `read` and what follows hold
     uint64_t start_order = 0;    // chunks that were polled before this order belong to an earlier assignment
     stream::Position read;       // everything below is decoded or skipped
+    int32_t epoch_seen = -1;     // the newest leader epoch of what was read; `read` forgets it where it may be too old
     int64_t home_offset = 0;     // H when it was started, or where main was when it was sent back for a table
     int64_t home_believed = 0;   // H, moved by own checkpoints alone; what a checkpoint claims from
     int64_t in_doubt_below = 0;  // after a change of the rules
@@ -57,6 +58,7 @@ class PipelineWorker : public Worker {
   Status OpenWanted(Sink& sink);
   void TakePartAgain(Sink& sink);
   Status DetachSink(Sink& sink, const std::string& reason, bool hold);
+  Result<std::set<std::string>> TablesGivenUp(const PositionsMap& home_map);
   Status AdoptRules();
   void ResetIfMovedByOthers(const std::vector<stream::PartitionIndex>& fresh);
   void SetSkip(Sink& sink, stream::PartitionIndex index, const PositionsMap& home_map);
@@ -123,6 +125,7 @@ class PipelineWorker : public Worker {
   void RejectRecord(const stream::Record& record, Partition& partition, const decode::Reject& reject,
                     const std::string& intended_table, bool catching_up);
   Sink* OpenedSink(const std::string& table, const TableRule* rule, const Partition& partition, decode::Reject& reject);
+  Status OpenOrClose(Sink& sink);
   Status OpenMetTable(Sink& sink, decode::Reject& reject);
 
   // Commit thread

@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "firn/base/log.h"
+#include "firn/ingest/attach.h"
 #include "firn/ingest/pipeline_worker.h"
 #include "firn/ingest/topic_start.h"
 
@@ -97,15 +98,15 @@ Status PipelineWorker::DetachSink(Sink& sink, const std::string& reason, bool ho
   sink.Close(reason, hold);
   const int64_t now_ms = deps_.clock.WallMs();
   FIRN_TRY(RetryTransient("detaching a table", [&]() -> Status {
-    const PositionsMap home_map = home_.map();
+    const std::shared_ptr<const PositionsMap> home_seen = home_.shared_map();
+    const PositionsMap& home_map = *home_seen;
     std::vector<DetachedEntry> entries;
     for (stream::PartitionIndex index : Owned()) {
       const Partition& partition = partitions_[index];
       entries.push_back(DetachedEntry{sink.state.name(), partition.key, partition.name.topic, reason, now_ms, hold,
                                       SurelyRejectedBelow(index, home_map)});
     }
-    FIRN_ASSIGN(MapCommitResult edited, home_.Detach(entries, stop_));
-    return RequireDone(edited, home_.name());
+    return RequireDoneFor(home_.Detach(entries, stop_), home_.name());
   }));
   OnDetached(sink);
   return {};
@@ -124,7 +125,8 @@ Status PipelineWorker::OpenWanted(Sink& sink) {
     opened = open();
   }
   if (!opened.has_value() && opened.error().code() == ErrorCode::kCancelled) return opened;
-  const PositionsMap home_map = home_.map();
+  const std::shared_ptr<const PositionsMap> home_seen = home_.shared_map();
+  const PositionsMap& home_map = *home_seen;
   bool listed = home_map.home.has_value() && home_map.home->Find(table) != nullptr;
   if (!opened.has_value()) return listed ? DetachSink(sink, opened.error().ToString(), false) : std::move(opened);
   if (!sink.hold) return {};
@@ -146,7 +148,8 @@ Status PipelineWorker::OpenSinks() {
     FIRN_ASSIGN(Sink * sink, sinks_.FindOrMake(rule.name, &rule));
     wanted.push_back(sink);
   }
-  const PositionsMap home_map = home_.map();
+  const std::shared_ptr<const PositionsMap> home_seen = home_.shared_map();
+  const PositionsMap& home_map = *home_seen;
   for (const DetachedEntry& entry : home_map.home->detached) {
     for (const TableRule& rule : options_.tables) {
       if (!rule.is_template() || !CouldHaveMade(rule.name, entry.table)) continue;
@@ -159,7 +162,7 @@ Status PipelineWorker::OpenSinks() {
   }
   for (Sink* sink : wanted) {
     bool was_closed = !sink->open;
-    FIRN_TRY(OpenWanted(*sink));
+    FIRN_TRY(sink->rule != nullptr && sink->rule->is_template() ? OpenOrClose(*sink) : OpenWanted(*sink));
     if (was_closed && sink->open) TakePartAgain(*sink);
   }
   return {};
@@ -168,7 +171,8 @@ Status PipelineWorker::OpenSinks() {
 // A sink has been opened while partitions run. For those that the home lists as detached it has its lanes; where it was
 // only closed, main reads again.
 void PipelineWorker::TakePartAgain(Sink& sink) {
-  const PositionsMap home_map = home_.map();
+  const std::shared_ptr<const PositionsMap> home_seen = home_.shared_map();
+  const PositionsMap& home_map = *home_seen;
   for (size_t i = 0; i < partitions_.size(); ++i) {
     const auto index = static_cast<stream::PartitionIndex>(i);
     if (!partitions_[i].started) continue;
@@ -177,6 +181,26 @@ void PipelineWorker::TakePartAgain(Sink& sink) {
     reset_wanted_ = true;
     reset_reason_ = fmt::format("table '{}' can be reached again", sink.state.name());
   }
+}
+
+// Detached tables that no rule names any more and that do not exist: whoever has dropped a table and then its rule does
+// not want its records.
+Result<std::set<std::string>> PipelineWorker::TablesGivenUp(const PositionsMap& home_map) {
+  std::set<std::string> gone;
+  for (const DetachedEntry& entry : home_map.home->detached) {
+    if (gone.contains(entry.table) || entry.table == options_.rejects_table) continue;
+    const bool is_named = std::ranges::any_of(options_.tables, [&](const TableRule& rule) {
+      return rule.is_template() ? CouldHaveMade(rule.name, entry.table) : rule.name == entry.table;
+    });
+    if (is_named) continue;
+    FIRN_ASSIGN(iceberg::TableIdentifier identifier, iceberg::TableIdentifier::Parse(entry.table));
+    Result<iceberg::LoadedTable> loaded = deps_.catalog.LoadTable(identifier);
+    if (loaded.has_value()) continue;
+    if (loaded.error().code() != ErrorCode::kNotFound) return std::unexpected<Error>(std::move(loaded.error()));
+    LogWarning("a detached table is given up: it does not exist and no rule names it", {{"table", entry.table}});
+    gone.insert(entry.table);
+  }
+  return gone;
 }
 
 // The routing rules are others than those of the last run: below the largest T[p] of any listed table the old ones were
@@ -189,7 +213,8 @@ Status PipelineWorker::AdoptRules() {
                             home_.name()));
   }
   if (home_.rules_changed()) {
-    const PositionsMap home_map = home_.map();
+    const std::shared_ptr<const PositionsMap> home_seen = home_.shared_map();
+    const PositionsMap& home_map = *home_seen;
     Marks cut;
     for (const ListedTable& listed : home_map.home->tables) {
       FIRN_ASSIGN(iceberg::TableIdentifier identifier, iceberg::TableIdentifier::Parse(listed.table));
@@ -207,7 +232,8 @@ Status PipelineWorker::AdoptRules() {
                {{"previous_rules_hash", home_map.rules_hash},
                 {"rules_hash", home_.rules_hash()},
                 {"partitions_in_doubt", cut.size()}});
-    FIRN_TRY(home_.AdoptRules(cut, stop_));
+    FIRN_ASSIGN(const std::set<std::string> gone, TablesGivenUp(home_map));
+    FIRN_TRY(home_.AdoptRules(cut, gone, stop_));
   }
   rules_adopted_ = true;
   return {};
@@ -218,18 +244,18 @@ void PipelineWorker::SetSkip(Sink& sink, stream::PartitionIndex index, const Pos
   const PartitionKey& key = partitions_[index].key;
   const DetachedEntry* detached =
       home_map.home.has_value() ? home_map.home->FindDetached(sink.state.name(), key) : nullptr;
-  std::optional<PositionsMap> map = sink.state.map();
   Sink::AtPartition at;
   at.detached = detached != nullptr;
   at.hold = detached != nullptr && detached->hold;
-  at.believed = map.has_value() ? OffsetOf(map->marks, key).value_or(0) : 0;
+  at.since_ms = detached != nullptr ? detached->since_ms : 0;
+  at.believed = sink.state.OffsetAt(key).value_or(0);
   at.rejected_below = detached != nullptr ? detached->rejected_below : 0;
   if (Sink* rejects = sinks_.Find(options_.rejects_table); rejects != nullptr && rejects->open && !sink.is_rejects()) {
     at.rejected = rejects->state.RejectedOf(sink.state.name(), key);
   }
   // Below H a table that is not detached has all its rows, also where it got none.
   at.skip_below = std::max(at.believed, OffsetOf(home_map.marks, key).value_or(0));
-  if (!sink.open || !map.has_value() || at.detached) at.skip_below = INT64_MAX;
+  if (!sink.open || !sink.state.attached() || at.detached) at.skip_below = INT64_MAX;
   sink.at[index] = at;
 }
 
@@ -249,7 +275,8 @@ Status PipelineWorker::StartPartitions(const std::vector<stream::PartitionIndex>
     return EnsureTopicsStarted(home_, deps_.source, options_.start, names, stop_);
   }));
   FIRN_TRY(OpenSinks());
-  const PositionsMap home_map = home_.map();
+  const std::shared_ptr<const PositionsMap> home_seen = home_.shared_map();
+  const PositionsMap& home_map = *home_seen;
   std::vector<stream::PartitionPosition> start;
   for (stream::PartitionIndex index : partitions) {
     Partition& partition = partitions_[index];
@@ -259,6 +286,7 @@ Status PipelineWorker::StartPartitions(const std::vector<stream::PartitionIndex>
     partition.home_believed = partition.home_offset;
     partition.in_doubt_below = OffsetOf(home_map.home->cut, partition.key).value_or(0);
     partition.read = StartOf(index, home_map);
+    partition.epoch_seen = partition.read.leader_epoch;
     start.push_back({index, partition.read});
     if (until_caught_up_ && partition.target_end < 0) {
       FIRN_TRY(RetryTransient("asking how far a partition reaches", [&]() -> Status {
@@ -294,10 +322,10 @@ void PipelineWorker::ResetIfMovedByOthers(const std::vector<stream::PartitionInd
           fmt::format("positions of {}/{} were moved by somebody else", partition.name.topic, partition.name.partition);
     }
   };
-  compare(home_.map().marks, [&](stream::PartitionIndex index) { return partitions_[index].home_believed; });
+  compare(home_.shared_map()->marks, [&](stream::PartitionIndex index) { return partitions_[index].home_believed; });
   for (const auto& sink : sinks_.all()) {
     if (!sink->open) continue;
-    const std::optional<PositionsMap> map = sink->state.map();
+    const std::shared_ptr<const PositionsMap> map = sink->state.shared_map();
     compare(map->marks, [&](stream::PartitionIndex index) -> std::optional<int64_t> {
       if (index >= sink->at.size() || sink->at[index].skip_below == INT64_MAX) return std::nullopt;
       return sink->at[index].believed;

@@ -41,6 +41,7 @@ void PipelineWorker::TakeLaneProgress() {
     for (const BatchResult& result : progress.batches) {
       if (result.kind == BatchResult::Kind::kForget && !stopping_) metrics_.CountMismatch();
       CountCommitted(result);
+      batch_committer_.NoteCommitted(result.sequence_numbers);
     }
     metrics_.CountLaneRecords(progress.records);
     for (const auto& [code, count] : progress.dropped) {
@@ -49,9 +50,12 @@ void PipelineWorker::TakeLaneProgress() {
     }
     Sink* sink = sinks_.Find(table);
     for (const LaneEnd::Partition& done : progress.committed) {
+      // An entry that was made anew says less than a lane that began before.
+      if (sink == nullptr || done.index >= sink->at.size() || sink->at[done.index].since_ms != done.since_ms) continue;
       int64_t& until = rejected_until_[{table, done.index}];
       until = std::max(until, done.rejected_below);
-      if (sink != nullptr && done.index < sink->at.size() && !sink->taken_in(done.index)) {
+      // Of a lane that was cancelled, main may have the partition again since, from positions that it has read itself.
+      if (sink->detached_for(done.index) && !sink->taken_in(done.index)) {
         sink->at[done.index].believed = done.believed;
         sink->at[done.index].rejected_below = std::max(sink->at[done.index].rejected_below, done.rejected_below);
       }
@@ -70,9 +74,18 @@ void PipelineWorker::TakeLaneEnds() {
       reset_reason_ = fmt::format("table '{}' cannot be opened any more", ended.end.blocked_by);
     }
     Sink* sink = sinks_.Find(ended.request.table);
-    if (!ended.end.held || sink == nullptr) continue;
+    if (sink == nullptr || (!ended.end.held && ended.end.kind != LaneEnd::Kind::kForgotten)) continue;
     const PositionsMap home_map = home_.map();
-    for (const LanePartition& partition : ended.request.partitions) SetSkip(*sink, partition.index, home_map);
+    for (const LanePartition& partition : ended.request.partitions) {
+      // The entry is held, or was made anew by a history policy or by hand, or was taken off by hand.
+      if (!sink->detached_for(partition.index) || sink->taken_in(partition.index)) continue;
+      if (home_map.home->FindDetached(ended.request.table, partition.key) != nullptr) {
+        SetSkip(*sink, partition.index, home_map);
+      } else {
+        reset_wanted_ = true;
+        reset_reason_ = fmt::format("table '{}' is detached no more", ended.request.table);
+      }
+    }
   }
 }
 
@@ -110,8 +123,8 @@ void PipelineWorker::StartLanes() {
         lanes_settled_ = false;
         continue;
       }
-      request.partitions.push_back({index, partition.name, partition.key, sink->at[index].rejected_below,
-                                    partition.read.offset});
+      request.partitions.push_back({index, partition.name, partition.key, sink->at[index].since_ms,
+                                    sink->at[index].rejected_below, partition.read.offset});
     }
     if (request.partitions.empty() || lanes_.BacksOff(request.table)) continue;
     lanes_settled_ = false;
@@ -136,7 +149,6 @@ void PipelineWorker::LookAtHeld() {
   }
   if (!home_.Reload().has_value()) return;
   const PositionsMap home_map = home_.map();
-  SeeDetachedByOthers(home_map);
   for (stream::PartitionIndex index : Owned()) {
     const Partition& partition = partitions_[index];
     if (partition.trouble.empty() || !partition.started) continue;
@@ -152,6 +164,7 @@ void PipelineWorker::LookAtHeld() {
     reset_wanted_ = true;
     reset_reason_ = fmt::format("table '{}' is detached no more", sink->state.name());
   }
+  SeeDetachedByOthers(home_map);
 }
 
 // The home lists the sink as detached for what we own, and it is closed.
@@ -163,7 +176,9 @@ void PipelineWorker::OnDetached(Sink& sink) {
     const bool was_taking_part =
         partitions_[index].started && index < sink.at.size() && sink.at[index].skip_below != INT64_MAX;
     SetSkip(sink, index, home_map);
-    if (rejects_wait && was_taking_part) rejects_pending_.push_back({&sink, index, partitions_[index].read.offset});
+    // Of a partition that the rejects table is detached for, none of the rejects are there.
+    if (!rejects_wait || !was_taking_part || rejects->skip_below(index) == INT64_MAX) continue;
+    rejects_pending_.push_back({&sink, index, partitions_[index].read.offset});
   }
   lanes_settled_ = false;
   lanes_changed_ = true;
@@ -176,7 +191,7 @@ void PipelineWorker::SeeDetachedByOthers(const PositionsMap& home_map) {
     if (sink == nullptr) continue;
     for (stream::PartitionIndex index : Owned()) {
       if (partitions_[index].key != entry.partition || !partitions_[index].started) continue;
-      if (index < sink->at.size() && sink->at[index].detached) continue;
+      if (sink->detached_for(index) && sink->at[index].since_ms == entry.since_ms) continue;
       reset_wanted_ = true;
       reset_reason_ = fmt::format("table '{}' was detached by another worker", entry.table);
     }
@@ -211,16 +226,17 @@ int64_t PipelineWorker::SurelyRejectedBelow(stream::PartitionIndex index, const 
                                     : OffsetOf(home_map.marks, partition.key).value_or(0);
   Sink* rejects = sinks_.Find(options_.rejects_table);
   if (rejects == nullptr) return below;
-  if (rejects->detached_for(index)) {
+  const bool listed = home_map.home.has_value() && home_map.home->FindDetached(options_.rejects_table, partition.key);
+  if (listed || rejects->detached_for(index)) {
     // H has gone on without it: only its own lane, or main behind it, has written anything above where it stands.
-    const std::optional<PositionsMap> map = rejects->state.map();
-    const int64_t stands = map.has_value() ? OffsetOf(map->marks, partition.key).value_or(0) : 0;
-    return std::min(below, std::max(stands, rejects->at[index].believed));
+    const int64_t stands = rejects->state.OffsetAt(partition.key).value_or(0);
+    const int64_t believed = index < rejects->at.size() ? rejects->at[index].believed : 0;
+    return std::min(below, std::max(stands, believed));
   }
   if (!rejects->open) return below;
   const bool known = partition.started && index < rejects->at.size();
   const int64_t stands =
-      known ? rejects->at[index].believed : OffsetOf(rejects->state.map()->marks, partition.key).value_or(0);
+      known ? rejects->at[index].believed : rejects->state.OffsetAt(partition.key).value_or(0);
   return std::max(below, stands);
 }
 
@@ -262,6 +278,7 @@ void PipelineWorker::TakeIn() {
       const Partition& partition = partitions_[done.index];
       const DetachedEntry* entry = home_map.home->FindDetached(lane.table, partition.key);
       if (entry == nullptr || entry->hold || sink->taken_in(done.index)) continue;
+      if (entry->since_ms != done.since_ms) continue;
       if (!partition.owned || !partition.started || partition.releasing || !partition.trouble.empty()) continue;
       Sink* rejects = sinks_.Find(options_.rejects_table);
       const bool rejects_part = rejects != nullptr && rejects != sink && rejects->skip_below(done.index) != INT64_MAX;
@@ -273,6 +290,7 @@ void PipelineWorker::TakeIn() {
       at.skip_below = std::max(done.believed, done.read.offset);
       at.rejected_below = done.rejected_below;
       at.rejected = done.rejected;
+      if (rejects != nullptr) at.rejected = std::max(at.rejected, rejects->state.RejectedOf(lane.table, partition.key));
       // Neither main nor whoever moved the rejects table's own positions has looked at what comes now.
       at.owed_below = std::max(partition.read.offset, at.skip_below);
       if (rejects_part) at.owed_below = std::max(at.owed_below, rejects->skip_below(done.index));
@@ -302,6 +320,7 @@ void PipelineWorker::SendBack(stream::PartitionIndex index, stream::Position to,
   }
   partition.home_offset = std::max(partition.home_offset, partition.read.offset);
   partition.read = to;
+  partition.epoch_seen = to.leader_epoch;
   partition.start_order = poller_.Seek({{index, to}});
 }
 
@@ -325,6 +344,7 @@ void PipelineWorker::FreezeDetached(Batch& batch, const PositionsMap& home_map) 
 // What a batch with rejects says of detached tables: those that main has taken in, those that were just detached, and
 // those whose marks nobody needs any more.
 void PipelineWorker::FreezeRejected(TableBatch& rejects) {
+  const Sink* table = sinks_.Find(options_.rejects_table);
   auto claim = [&](Sink& sink, stream::PartitionIndex index, const stream::Position& to) {
     const Partition& partition = partitions_[index];
     rejects.rejected[sink.state.name()][partition.key] = Claim{sink.at[index].rejected, to, partition.name.topic};
@@ -333,11 +353,14 @@ void PipelineWorker::FreezeRejected(TableBatch& rejects) {
   for (const auto& sink : sinks_.all()) {
     if (sink->is_rejects()) continue;
     for (stream::PartitionIndex index : Owned()) {
-      if (index >= sink->at.size()) continue;
+      if (index >= sink->at.size() || table->skip_below(index) == INT64_MAX) continue;
       const Sink::AtPartition& at = sink->at[index];
       const stream::Position& read = partitions_[index].read;
       if (sink->taken_in(index) && read.offset > at.rejected) claim(*sink, index, read);
-      if (sink->open && !at.detached && at.rejected > 0) claim(*sink, index, stream::Position{});
+      if (sink->open && !at.detached && at.rejected != kNoMark) claim(*sink, index, {kNoMark, -1, -1});
+      const bool elsewhere = at.detached && !sink->taken_in(index);
+      auto& marks = elsewhere ? rejects.rejected_elsewhere : rejects.rejected_known;
+      marks[sink->state.name()][partitions_[index].key] = elsewhere ? 0 : at.rejected;
     }
   }
   for (const InFlight& pending : std::exchange(rejects_pending_, {})) {
@@ -351,6 +374,10 @@ void PipelineWorker::DescribeDetached(const PositionsMap& home_map, WorkerStatus
   if (!home_map.home.has_value()) return;
   const int64_t now_ms = deps_.clock.BootMs();
   std::set<stream::PartitionIndex> watched;
+  std::map<PartitionKey, stream::PartitionIndex> owned;
+  if (!home_map.home->detached.empty()) {
+    for (stream::PartitionIndex index : Owned()) owned.emplace(partitions_[index].key, index);
+  }
   for (const DetachedEntry& entry : home_map.home->detached) {
     DetachedTable told;
     told.table = entry.table;
@@ -358,11 +385,10 @@ void PipelineWorker::DescribeDetached(const PositionsMap& home_map, WorkerStatus
     told.reason = entry.reason;
     told.hold = entry.hold;
     told.home_position = OffsetOf(home_map.marks, entry.partition).value_or(-1);
-    auto of_entry = [&](const Partition& each) { return each.owned && each.key == entry.partition; };
-    auto partition = std::ranges::find_if(partitions_, of_entry);
+    auto of_entry = owned.find(entry.partition);
     Sink* sink = sinks_.Find(entry.table);
-    if (partition != partitions_.end() && sink != nullptr) {
-      const auto index = static_cast<stream::PartitionIndex>(partition - partitions_.begin());
+    if (of_entry != owned.end() && sink != nullptr) {
+      const stream::PartitionIndex index = of_entry->second;
       watched.insert(index);
       told.lane = lanes_.Has(entry.table, index);
       std::optional<stream::Watermarks> extent = lag_.ExtentOf(index);

@@ -21,11 +21,11 @@ bool PipelineWorker::Takes(const Partition& partition, uint64_t orders_done) con
 // Along a log epochs never go back. The source asks the brokers about the epoch of the position that it starts from;
 // this sees what comes of a log that was cut and grew again while it was read (an unclean election).
 bool PipelineWorker::EpochWentBack(const stream::Record& record, Partition& partition) {
-  if (record.leader_epoch < 0 || record.leader_epoch >= partition.read.leader_epoch) return false;
+  if (record.leader_epoch < 0 || record.leader_epoch >= partition.epoch_seen) return false;
   partition.trouble = fmt::format(
       "the log was truncated below the position and has grown again: leader epoch {} follows {} at offset {}; decide "
       "with 'firn positions set' where to go on",
-      record.leader_epoch, partition.read.leader_epoch, record.offset);
+      record.leader_epoch, partition.epoch_seen, record.offset);
   LogError("partition is paused for all tables; the rest goes on", {{"topic", partition.name.topic},
                                                                     {"partition", partition.name.partition},
                                                                     {"error", partition.trouble}});
@@ -46,6 +46,7 @@ void PipelineWorker::HandleChunk(const stream::RecordChunk& chunk, uint64_t orde
     if (fatal_.has_value()) break;           // rejects: stop; the position stays at this record
     if (partition.awaits_rejects) continue;  // likewise
     partition.read = stream::Position{record.offset + 1, record.leader_epoch, record.timestamp_ms};
+    partition.epoch_seen = std::max(partition.epoch_seen, record.leader_epoch);
     bytes += record.value.has_value() ? record.value->size() : 0;
     ++count;
   }
@@ -54,8 +55,10 @@ void PipelineWorker::HandleChunk(const stream::RecordChunk& chunk, uint64_t orde
       Partition& partition = Of(moved.partition);
       if (!Takes(partition, orders_done)) continue;
       if (moved.position.offset <= partition.read.offset) continue;
+      // What was passed over may be of a newer epoch than the last record: unknown is then the truth.
       partition.read.offset = moved.position.offset;
-      if (moved.position.leader_epoch >= 0) partition.read.leader_epoch = moved.position.leader_epoch;
+      partition.read.leader_epoch = moved.position.leader_epoch;
+      partition.epoch_seen = std::max(partition.epoch_seen, moved.position.leader_epoch);
     }
   }
   if (count > 0) flushed_everything_ = false;
@@ -171,18 +174,20 @@ Sink* PipelineWorker::OpenedSink(const std::string& table, const TableRule* rule
   return nullptr;
 }
 
-// A table that a record is the first to name. On return it is open, detached, or closed with a reason. An error ends
-// the run.
-Status PipelineWorker::OpenMetTable(Sink& sink, decode::Reject& reject) {
-  const std::string& table = sink.state.name();
+// A template's table. On return it is open, detached, or closed with a reason. An error ends the run.
+Status PipelineWorker::OpenOrClose(Sink& sink) {
   Status opened = OpenWanted(sink);
-  if (!opened.has_value()) {
-    if (opened.error().code() == ErrorCode::kCancelled) return opened;
-    LogError("table cannot be used; its records go to the rejects", {{"table", table}, {"error", opened.error()}});
-    sink.Close(opened.error().message(), false);
-    reject.message = sink.closed_reason;
-    return {};
-  }
+  if (opened.has_value() || opened.error().code() == ErrorCode::kCancelled) return opened;
+  LogError("table cannot be used; its records go to the rejects",
+           {{"table", sink.state.name()}, {"error", opened.error()}});
+  sink.Close(opened.error().message(), false);
+  return {};
+}
+
+// A table that a record is the first to name.
+Status PipelineWorker::OpenMetTable(Sink& sink, decode::Reject& reject) {
+  FIRN_TRY(OpenOrClose(sink));
+  if (!sink.open && !sink.closed_reason.empty()) reject.message = sink.closed_reason;
   // New to this worker: it takes part from its own positions on; one that has to catch up has a lane.
   const PositionsMap home_map = home_.map();
   for (size_t i = 0; i < partitions_.size(); ++i) SetSkip(sink, static_cast<stream::PartitionIndex>(i), home_map);

@@ -33,7 +33,7 @@ Result<std::optional<Poller::Polled>> Poller::Next(int64_t timeout_ms, bool want
   while (!something() && clock_.BootMs() < until_ms) monitor_->WaitMs(until_ms - clock_.BootMs());
   woken_ = false;
   if (!control_.empty()) {
-    Polled polled{std::move(control_.front()), orders_done_};
+    Polled polled = std::move(control_.front());
     control_.pop_front();
     return polled;
   }
@@ -108,7 +108,7 @@ void Poller::Deliver(stream::SourceEvent event) {
     queued_bytes_ += (*chunk)->bytes();
     chunks_.push_back({std::move(*chunk), orders_done_});
   } else {
-    control_.push_back(std::move(event));
+    control_.push_back({std::move(event), orders_done_});
   }
   monitor_->NotifyAll();
 }
@@ -122,7 +122,8 @@ void Poller::Run(std::stop_token stop) {
       room = queued_bytes_ < queue_bytes_max_;
     }
     Result<stream::SourceEvent> event = source_.Poll(room ? kPollMs : kPollMsWhenFull, room);
-    cpu_seconds_.store(ThreadCpuSeconds(), std::memory_order_relaxed);
+    const bool nothing = event.has_value() && std::holds_alternative<stream::NothingYet>(*event);
+    if (!nothing) cpu_seconds_.store(ThreadCpuSeconds(), std::memory_order_relaxed);
     if (event.has_value()) {
       Deliver(std::move(event).value());
     } else {

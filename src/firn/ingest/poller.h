@@ -60,7 +60,7 @@ class Poller {
   env::Clock& clock_;
   env::Threads& threads_;
   const std::unique_ptr<env::Monitor> monitor_;  // guards what follows
-  std::deque<stream::SourceEvent> control_;
+  std::deque<Polled> control_;
   struct QueuedChunk {
     std::unique_ptr<stream::RecordChunk> chunk;
     uint64_t orders_done = 0;

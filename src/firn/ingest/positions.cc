@@ -207,17 +207,23 @@ std::string SourcesProperty(std::string_view pipeline) {
   return fmt::format("firn.sources.{}", pipeline);
 }
 
+int64_t RejectedMark(const std::map<std::string, Marks>& rejected, const std::string& table,
+                     const PartitionKey& key) {
+  auto of_table = rejected.find(table);
+  return of_table == rejected.end() ? kNoMark : OffsetOf(of_table->second, key).value_or(kNoMark);
+}
+
 ClaimVerdict CompareRejected(const std::map<std::string, Marks>& rejected, const RejectedClaims& claims) {
   bool any = false;
   bool all_done = true;
   bool all_believed = true;
   for (const auto& [table, of_table] : claims) {
-    if (of_table.empty()) continue;
-    auto stands = rejected.find(table);
-    const ClaimVerdict verdict = CompareClaims(stands == rejected.end() ? Marks() : stands->second, of_table);
-    any = true;
-    all_done &= verdict == ClaimVerdict::kAlreadyDone;
-    all_believed &= verdict == ClaimVerdict::kGo;
+    for (const auto& [key, claim] : of_table) {
+      const int64_t stands = RejectedMark(rejected, table, key);
+      any = true;
+      all_done &= stands == claim.to.offset;
+      all_believed &= stands == claim.from;
+    }
   }
   if (!any || all_believed) return ClaimVerdict::kGo;
   return all_done ? ClaimVerdict::kAlreadyDone : ClaimVerdict::kMismatch;
@@ -226,8 +232,13 @@ ClaimVerdict CompareRejected(const std::map<std::string, Marks>& rejected, const
 std::map<std::string, Marks> ApplyRejected(std::map<std::string, Marks> rejected, const RejectedClaims& claims) {
   for (const auto& [table, of_table] : claims) {
     Marks& marks = rejected[table];
-    marks = ApplyClaims(std::move(marks), of_table);
-    std::erase_if(marks, [](const auto& mark) { return mark.second.position.offset == 0; });
+    for (const auto& [key, claim] : of_table) {
+      if (claim.to.offset == kNoMark) {
+        marks.erase(key);
+      } else {
+        marks[key] = Mark{claim.topic, claim.to};
+      }
+    }
     if (marks.empty()) rejected.erase(table);
   }
   return rejected;

@@ -83,6 +83,7 @@ struct PositionsMap {
   Marks marks;
   std::optional<HomeRecord> home;
   // In the rejects table: of these tables, which are or were detached, the rejects below these positions stand here.
+  // Of a table without a mark they stand here below `marks`.
   std::map<std::string, Marks> rejected;
 
   std::string Serialize() const;
@@ -109,8 +110,12 @@ ClaimVerdict CompareClaims(const Marks& marks, const Claims& claims);
 // `marks` with the claimed partitions replaced.
 Marks ApplyClaims(Marks marks, const Claims& claims);
 
-// The claims of a commit to the rejects table on its `rejected` member, by table. One that goes to offset 0 takes the
-// mark away.
+inline constexpr int64_t kNoMark = -1;
+// What `rejected` says of a table's rejects, or kNoMark.
+int64_t RejectedMark(const std::map<std::string, Marks>& rejected, const std::string& table, const PartitionKey& key);
+
+// The claims of a commit to the rejects table on its `rejected` member, by table. Their offsets may be kNoMark: from
+// there when there is no mark yet, to there when it goes away.
 using RejectedClaims = std::map<std::string, Claims>;
 ClaimVerdict CompareRejected(const std::map<std::string, Marks>& rejected, const RejectedClaims& claims);
 std::map<std::string, Marks> ApplyRejected(std::map<std::string, Marks> rejected, const RejectedClaims& claims);

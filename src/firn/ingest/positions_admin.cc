@@ -17,6 +17,14 @@ std::string PartitionText(const PartitionKey& key, const Mark& mark) {
   return fmt::format("{}/{}", mark.topic, key.partition);
 }
 
+// A commit with a new map would make a changed history look like an unchanged one.
+Error NothingToBuildUpon(const TablePositions& table) {
+  return Error(ErrorCode::kConflict,
+               fmt::format("what the table says of its positions cannot be built upon; 'firn positions resume' comes "
+                           "first: table '{}': {}",
+                           table.table, table.problem));
+}
+
 }  // namespace
 
 PositionsAdmin::PositionsAdmin(const PipelineOptions& options, iceberg::Catalog& catalog, env::ObjectStore& store,
@@ -78,6 +86,8 @@ Result<std::vector<TablePositions>> PositionsAdmin::FindFedTables(const std::opt
         table.problem = verdict.error().ToString();
       } else if (!verdict->unchanged) {
         table.problem = verdict->reason;
+      } else if (listed != nullptr) {
+        table.problem = SwappedReason(loaded->metadata, *listed);
       }
     } else if (table.listed) {
       table.problem = "listed by the home, but without positions";
@@ -141,6 +151,7 @@ Result<std::vector<AdminChange>> PositionsAdmin::Set(const SetRequest& request, 
   plan(options_.home_table, shown.home->marks, "H");
   if (request.tables_too) {
     for (const TablePositions& table : shown.tables) {
+      if (!table.problem.empty()) return std::unexpected<Error>(NothingToBuildUpon(table));
       if (table.map.has_value()) plan(table.table, table.map->marks, "T");
     }
   }
@@ -172,30 +183,42 @@ Result<std::vector<AdminChange>> PositionsAdmin::SetTable(const std::string& nam
                 fmt::format("the pipeline does not feed such a table; 'firn positions show' lists them: '{}'", name));
   }
   if (!table->problem.empty() || !table->map.has_value()) {
-    return Fail(ErrorCode::kConflict,
-                fmt::format("what the table says of its positions cannot be built upon; 'firn positions resume' comes "
-                            "first: table '{}': {}",
-                            name, table->problem));
+    return std::unexpected<Error>(NothingToBuildUpon(*table));
   }
   std::vector<AdminChange> changes;
   std::vector<DetachedEntry> held;
   for (const auto& [key, mark] : wanted) {
     const DetachedEntry* entry = shown.home->home->FindDetached(name, key);
     const int64_t low_water = OffsetOf(shown.home->marks, key).value_or(0);
-    const bool behind = mark.position.offset < low_water;
-    std::string note = "T";
-    if (behind) note += fmt::format("; the table catches up to {}", low_water);
-    if (entry != nullptr && entry->hold) note += "; no longer on hold";
     const int64_t from = OffsetOf(table->map->marks, key).value_or(-1);
+    // A worker that has read what the table is ahead by moves H over it.
+    const int64_t read_until = std::max(low_water, from);
+    const bool behind = mark.position.offset < read_until;
+    std::string note = "T";
+    if (behind) note += fmt::format("; the table catches up to {}", read_until);
+    if (entry != nullptr && !behind) note += "; no longer detached";
+    if (entry != nullptr && behind && entry->hold) note += "; no longer on hold";
     changes.push_back({name, PartitionText(key, mark), from, mark.position.offset, note});
     if (!behind && entry == nullptr) continue;
-    held.push_back(DetachedEntry{name, key, mark.topic, "positions set by hand", clock_.WallMs(), true, low_water});
+    held.push_back(DetachedEntry{name, key, mark.topic, "positions set by hand", clock_.WallMs(), true,
+                                 RejectedBelowOf(*shown.home, options_.rejects_table, key)});
   }
   if (dry_run) return changes;
   FIRN_ASSIGN(iceberg::TableIdentifier home_identifier, iceberg::TableIdentifier::Parse(options_.home_table));
   Home home(committer_, std::move(home_identifier), shown.home->rules_hash);
   FIRN_TRY(home.Open(stop));
-  FIRN_TRY(RequireCommitted(home.Detach(held, stop), home.name()));
+  auto hold = [&](PositionsMap& map) -> Result<bool> {
+    for (const DetachedEntry& each : held) {
+      if (DetachedEntry* entry = map.home->FindDetached(name, each.partition)) {
+        MakeAnew(*entry, clock_.WallMs());
+        entry->hold = true;
+      } else {
+        map.home->detached.push_back(each);
+      }
+    }
+    return !held.empty();
+  };
+  FIRN_TRY(RequireCommitted(home.Edit(hold, {}, stop), home.name()));
   FIRN_ASSIGN(iceberg::TableIdentifier identifier, iceberg::TableIdentifier::Parse(name));
   TableState state(std::move(identifier));
   Status moved = ReplaceMap(committer_, state, {.planned = table->map, .marks = wanted}, rules_hash_, stop);
@@ -204,6 +227,17 @@ Result<std::vector<AdminChange>> PositionsAdmin::SetTable(const std::string& nam
       const DetachedEntry* before = shown.home->home->FindDetached(name, each.partition);
       if (!moved.has_value() && before != nullptr && before->hold) continue;
       if (DetachedEntry* entry = map.home->FindDetached(name, each.partition)) entry->hold = false;
+    }
+    // Nothing is left to catch up with, and no lane may ever come that would find that out: the log, or the rule that
+    // fed the table, may be gone.
+    if (moved.has_value()) {
+      std::erase_if(map.home->detached, [&](const DetachedEntry& entry) {
+        auto to = wanted.find(entry.partition);
+        if (entry.table != name || to == wanted.end()) return false;
+        const int64_t read_until = std::max(OffsetOf(map.marks, entry.partition).value_or(0),
+                                            OffsetOf(table->map->marks, entry.partition).value_or(0));
+        return to->second.position.offset >= read_until;
+      });
     }
     return !held.empty();
   };
@@ -225,7 +259,7 @@ Result<std::vector<AdminChange>> PositionsAdmin::Resume(const std::string& table
   FIRN_ASSIGN(iceberg::TableIdentifier identifier, iceberg::TableIdentifier::Parse(table));
   TableState state(identifier);
   FIRN_TRY(committer_.Reload(state));
-  FIRN_ASSIGN(ResumePlan plan, PlanResume(*state.loaded(), *shown.home, options_.pipeline, mode, store_));
+  FIRN_ASSIGN(ResumePlan plan, PlanResume(*state.loaded(), *shown.home, options_, mode, store_));
   std::vector<AdminChange> changes;
   for (const ResumeStep& step : plan.steps) {
     std::string note = plan.note;
@@ -239,7 +273,7 @@ Result<std::vector<AdminChange>> PositionsAdmin::Resume(const std::string& table
   FIRN_ASSIGN(iceberg::TableIdentifier home_identifier, iceberg::TableIdentifier::Parse(options_.home_table));
   Home home(committer_, home_identifier, shown.home->rules_hash);
   FIRN_TRY(home.Open(stop));
-  FIRN_TRY(CarryOutResume(plan, home, committer_, state, "resumed", stop));
+  FIRN_TRY(CarryOutResume(plan, home, committer_, state, "resumed", true, stop));
   return changes;
 }
 

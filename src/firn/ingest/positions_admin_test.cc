@@ -181,6 +181,43 @@ TEST_F(PositionsAdminTest, OneTableReadsAgainAndTheOthersDoNot) {
   for (const auto& [id, times] : CountValues("lake.all", "id")) EXPECT_EQ(times, id % 4 == 1 ? 2 : 1) << id;
 }
 
+// The log of a detached entry may be gone for good: then no lane ever comes that would take the entry off.
+TEST_F(PositionsAdminTest, WhatIsGivenUpIsDetachedNoMore) {
+  Produce(0, 80);
+  ExpectCaughtUp(RunOnce(options_));
+  Hold("lake.all");
+  auto read_until = [&](int32_t p) { return std::max(OffsetIn("lake.all", p), OffsetIn("lake.p__home", p)); };
+  auto set = admin_->Set(MakeSet(0, read_until(0), "lake.all"), false, {});
+  ASSERT_TRUE(set.has_value()) << set.error().ToString();
+  EXPECT_NE(set->at(0).note.find("no longer detached"), std::string::npos) << set->at(0).note;
+  ASSERT_TRUE(admin_->Set(MakeSet(1, read_until(1) - 1, "lake.all"), false, {}).has_value());
+  std::map<int32_t, bool> held;
+  for (const DetachedEntry& entry : Detached()) held[entry.partition.partition] = entry.hold;
+  EXPECT_EQ(held, (std::map<int32_t, bool>{{1, false}, {2, true}, {3, true}}));
+}
+
+// A commit on top of a changed history would make it look like an unchanged one.
+TEST_F(PositionsAdminTest, SettingAllTablesRefusesOneThatWasChanged) {
+  Produce(0, 80);
+  ExpectCaughtUp(RunOnce(options_));
+  Produce(80, 80);
+  ExpectCaughtUp(RunOnce(options_));
+  iceberg::LoadedTable table = Load("lake.all");
+  iceberg::SetSnapshotRef main;
+  main.value.snapshot_id = *table.metadata.CurrentSnapshot()->parent_snapshot_id;
+  ASSERT_TRUE(catalog_.CommitAsSomebodyElse(table.identifier, {main}).has_value());
+  SetRequest request = MakeSet(1, 3);
+  request.tables_too = true;
+  for (bool dry_run : {true, false}) {
+    auto set = admin_->Set(request, dry_run, {});
+    ASSERT_FALSE(set.has_value());
+    EXPECT_EQ(set.error().code(), ErrorCode::kConflict);
+    EXPECT_NE(set.error().message().find("lake.all"), std::string::npos) << set.error().message();
+  }
+  EXPECT_NE(OffsetIn("lake.events", 1), 3);
+  EXPECT_NE(OffsetIn("lake.p__home", 1), 3);
+}
+
 TEST_F(PositionsAdminTest, SettingOneTableRefusesWhatItCannotKnow) {
   Produce(0, 80);
   ExpectCaughtUp(RunOnce(options_));

@@ -52,14 +52,30 @@ Result<Marks> OldMarks(const MoveRequest& request, const PositionsMap& home) {
                           request.topic, request.from_cluster));
 }
 
+// Where a detached table has nothing left to catch up with.
+int64_t ReadUntil(const DetachedEntry& entry, const PipelinePositions& shown) {
+  const int64_t low_water = OffsetOf(shown.home->marks, entry.partition).value_or(0);
+  auto table = std::ranges::find(shown.tables, entry.table, &TablePositions::table);
+  if (table == shown.tables.end() || !table->map.has_value()) return low_water;
+  return std::max(low_water, OffsetOf(table->map->marks, entry.partition).value_or(0));
+}
+
 // Every listed table must have positions to build upon, and owe nothing that only the old log still has.
 Status CheckTables(const Marks& old_marks, const PipelinePositions& shown) {
   for (const DetachedEntry& entry : shown.home->home->detached) {
     if (!old_marks.contains(entry.partition)) continue;
     return Fail(ErrorCode::kConflict,
-                fmt::format("a table still has to catch up from the old cluster; let it, or give it up with 'firn "
-                            "positions set --table': '{}', partition {}/{}",
-                            entry.table, entry.topic, entry.partition.partition));
+                fmt::format("a table still has to catch up from the old cluster; let it, or give that up with 'firn "
+                            "positions set --table' and offset {}: '{}', partition {}/{}",
+                            ReadUntil(entry, shown), entry.table, entry.topic, entry.partition.partition));
+  }
+  for (const auto& [key, mark] : shown.home->home->cut) {
+    if (!old_marks.contains(key) || OffsetOf(shown.home->marks, key).value_or(0) >= mark.position.offset) continue;
+    return Fail(ErrorCode::kConflict,
+                fmt::format("the routing rules have changed, and below offset {} the old cluster's records are in "
+                            "doubt; start the pipeline once on the old cluster, and stop it when it has read them: "
+                            "partition {}/{}",
+                            mark.position.offset, mark.topic, key.partition));
   }
   for (const ListedTable& listed : shown.home->home->tables) {
     auto table = std::ranges::find(shown.tables, listed.table, &TablePositions::table);

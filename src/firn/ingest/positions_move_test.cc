@@ -164,6 +164,28 @@ TEST_F(PositionsMoveTest, WhatIsNotSureIsRefused) {
   ASSERT_TRUE(home.Open({}).has_value());
   ASSERT_TRUE(home.Detach({DetachedEntry{"lake.events", key, "events", "test", 1, false, 0}}, {}).has_value());
   EXPECT_EQ(code(MakeRequest(MoveRequest::Offsets::kKeep)), ErrorCode::kConflict);
+  // The remedy that it gives does help.
+  SetRequest give_up;
+  give_up.topic = "events";
+  give_up.partition = 0;
+  give_up.table = "lake.events";
+  give_up.offset = *OffsetOf(MapOf(Load("lake.events").metadata, "p").value()->marks, key);
+  ASSERT_TRUE(admin.Set(give_up, false, {}).has_value());
+  EXPECT_EQ(code(MakeRequest(MoveRequest::Offsets::kKeep)), ErrorCode::kInternal);
+
+  // Records in doubt after a change of the rules are judged by offsets of the old cluster.
+  auto cut_at = [&](int64_t offset) {
+    return home.Edit(
+        [&](PositionsMap& map) -> Result<bool> {
+          map.home->cut = {{key, Mark{"events", stream::Position{offset, -1, -1}}}};
+          return true;
+        },
+        {}, {});
+  };
+  ASSERT_TRUE(RequireCommitted(cut_at(4), "home").has_value());
+  EXPECT_EQ(code(MakeRequest(MoveRequest::Offsets::kKeep)), ErrorCode::kConflict);
+  ASSERT_TRUE(RequireCommitted(cut_at(3), "home").has_value());
+  EXPECT_EQ(code(MakeRequest(MoveRequest::Offsets::kKeep)), ErrorCode::kInternal) << "H has passed it";
 }
 
 }  // namespace

@@ -83,8 +83,8 @@ TEST(ClaimsTest, MarksOfRejectsAreComparedTableByTable) {
   std::map<std::string, Marks> stands;
   RejectedClaims claims;
   EXPECT_EQ(CompareRejected(stands, claims), ClaimVerdict::kGo);
-  claims["a.b"][Key(0)] = Claim{0, {20, 2, 5}, "t"};
-  claims["a.c"][Key(0)] = Claim{0, {30, 2, 5}, "t"};
+  claims["a.b"][Key(0)] = Claim{kNoMark, {20, 2, 5}, "t"};
+  claims["a.c"][Key(0)] = Claim{kNoMark, {30, 2, 5}, "t"};
   EXPECT_EQ(CompareRejected(stands, claims), ClaimVerdict::kGo);
   std::map<std::string, Marks> done = ApplyRejected(stands, claims);
   EXPECT_EQ(CompareRejected(done, claims), ClaimVerdict::kAlreadyDone);
@@ -93,11 +93,16 @@ TEST(ClaimsTest, MarksOfRejectsAreComparedTableByTable) {
   half.erase("a.c");
   EXPECT_EQ(CompareRejected(half, claims), ClaimVerdict::kMismatch);
   RejectedClaims away;
-  away["a.b"][Key(0)] = Claim{20, {0, -1, -1}, "t"};
+  away["a.b"][Key(0)] = Claim{20, {kNoMark, -1, -1}, "t"};
   EXPECT_EQ(CompareRejected(done, away), ClaimVerdict::kGo);
   done = ApplyRejected(done, away);
   EXPECT_FALSE(done.contains("a.b"));
   EXPECT_EQ(CompareRejected(done, away), ClaimVerdict::kAlreadyDone);
+  // A mark at 0 says that no reject is here; no mark says nothing of the kind.
+  done["a.b"][Key(0)] = Mark{"t", {0, -1, -1}};
+  EXPECT_EQ(CompareRejected(done, away), ClaimVerdict::kMismatch);
+  EXPECT_EQ(RejectedMark(done, "a.b", Key(0)), 0);
+  EXPECT_EQ(RejectedMark(done, "a.b", Key(1)), kNoMark);
 }
 
 TEST(RulesTest, HashSeesRoutingAndNothingElse) {

@@ -169,8 +169,7 @@ Result<bool> Sinks::FollowPolicy(Sink& sink, std::string& reason, std::stop_toke
   const bool listed = home_map.home.has_value() && home_map.home->Find(sink.state.name()) != nullptr;
   if (policy == HistoryPolicy::kHold || !listed || sink.state.loaded() == nullptr) return false;
   const ResumeMode mode = policy == HistoryPolicy::kRewind ? ResumeMode::kRewind : ResumeMode::kContinue;
-  Result<ResumePlan> plan =
-      PlanResume(*sink.state.loaded(), home_map, options_.pipeline, mode, committer_.store());
+  Result<ResumePlan> plan = PlanResume(*sink.state.loaded(), home_map, options_, mode, committer_.store());
   if (!plan.has_value()) {
     if (IsTransient(plan.error().code())) return std::unexpected(plan.error());
     reason += fmt::format("; 'history.policy: {}' cannot be followed: {}", HistoryPolicyName(policy),
@@ -178,7 +177,7 @@ Result<bool> Sinks::FollowPolicy(Sink& sink, std::string& reason, std::stop_toke
     return false;
   }
   const std::string why = fmt::format("history changed, {}: {}", HistoryPolicyName(policy), reason);
-  FIRN_TRY(CarryOutResume(*plan, home_, committer_, sink.state, why, stop));
+  FIRN_TRY(CarryOutResume(*plan, home_, committer_, sink.state, why, false, stop));
   LogWarning("the table's history was changed by somebody else; it goes on by its policy",
              {{"table", sink.state.name()},
               {"policy", HistoryPolicyName(policy)},

@@ -54,9 +54,10 @@ struct Sink {
     int64_t skip_below = 0;      // records below are in the table, or none of its; INT64_MAX: it takes nothing of p
     bool detached = false;       // the home lists it so
     bool hold = false;           // and a person has to decide
+    int64_t since_ms = 0;        // by which an entry is told from one that was made anew
     int64_t rejected_below = 0;  // detached: its rejects below are in the rejects table,
     int64_t owed_below = 0;      // and those from there to here are not, wherever that table's own positions stand
-    int64_t rejected = 0;        // what the rejects table's map says of its rejects (PositionsMap::rejected)
+    int64_t rejected = kNoMark;  // what the rejects table's map says of its rejects (PositionsMap::rejected)
   };
   std::vector<AtPartition> at;  // by PartitionIndex
 

@@ -129,12 +129,15 @@ void WorkerMetrics::SetDetachedGauges(const WorkerStatus& status) {
                labels)
         .Set(detached ? static_cast<double>(values.retained) : std::numeric_limits<double>::infinity());
   }
-  registry_.gauge("firn_lanes", "Detached tables that catch up at the moment", labels_).Set(status.lanes);
 }
 
 void WorkerMetrics::SetGauges(const WorkerStatus& status, double lag_seconds, double freshness_seconds,
                               size_t queued_bytes) {
-  auto set = [&](const char* name, const char* help, double value) { registry_.gauge(name, help, labels_).Set(value); };
+  auto set = [&](const char* name, const char* help, double value) {
+    auto [found, fresh] = gauges_.try_emplace(name, nullptr);
+    if (fresh) found->second = &registry_.gauge(name, help, labels_);
+    found->second->Set(value);
+  };
   if (status.lag_records >= 0) {
     set("firn_lag_records", "Readable records that are not committed yet, over the assigned partitions",
         static_cast<double>(status.lag_records));
@@ -157,6 +160,7 @@ void WorkerMetrics::SetGauges(const WorkerStatus& status, double lag_seconds, do
       static_cast<double>(status.workers));
   set("firn_detached_entries", "Pairs of table and partition that are detached",
       static_cast<double>(status.detached.size()));
+  set("firn_lanes", "Detached tables that catch up at the moment", status.lanes);
   SetDetachedGauges(status);
   set("firn_ready", "1 when the worker is assigned and nothing fails", status.ready ? 1 : 0);
 }

@@ -5,6 +5,7 @@
 #include <map>
 #include <set>
 #include <string>
+#include <string_view>
 
 #include "firn/decode/json/json_decoder.h"
 #include "firn/decode/reject.h"
@@ -47,6 +48,7 @@ class WorkerMetrics {
   metrics::Counter& file_bytes_;
   metrics::Histogram& commit_seconds_;
   std::set<std::string> detached_tables_;  // that have had gauges; for SetGauges, which one thread calls
+  std::map<std::string_view, metrics::Gauge*> gauges_;  // of SetGauges, by name
 };
 
 }  // namespace firn::ingest

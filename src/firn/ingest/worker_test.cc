@@ -371,6 +371,32 @@ TEST_F(WorkerTest, TemplateMakesATableForEachTopicAndField) {
   for (const char* table : {"lake.events_k0", "lake.events_k1", "lake.events_k2"}) ExpectExactly(40, table);
 }
 
+// Its records are rejects, and that does not end at the next assignment, which opens everything anew.
+TEST_F(WorkerTest, ATemplatesTableThatCannotBeUsedEndsNoAssignment) {
+  Produce(0, 30);
+  ExpectCaughtUp(RunOnce());  // pipeline p feeds lake.events from these partitions
+  PipelineOptions options = MakeOptions();
+  options.pipeline = "q";
+  options.home_table = "lake.q__home";
+  options.rejects_table = "lake.q__rejects";
+  options.tables[0].name = "lake.{topic}";
+  stream::MemorySource source(log_);
+  source.Give({0, 1});
+  auto worker = MakeWorker(source, options);
+  std::stop_source stop;
+  auto run = std::async(std::launch::async, [&] { return worker->Run(stop.get_token(), false); });
+  auto wait_for = [&](auto condition) {
+    for (int i = 0; i < 4000 && !condition(); ++i) std::this_thread::sleep_for(std::chrono::milliseconds(5));
+    return condition();
+  };
+  EXPECT_TRUE(wait_for([&] { return worker->status().rejects_committed > 0; }));
+  source.Give({2, 3});
+  EXPECT_TRUE(wait_for([&] { return worker->status().rejects_committed == 30; })) << worker->status().rejects_committed;
+  stop.request_stop();
+  auto ended = run.get();
+  EXPECT_TRUE(ended.has_value()) << ended.error().ToString();
+}
+
 TEST_F(WorkerTest, OtherPipelineOnTheSameTopicIsRefused) {
   Produce(0, 20);
   ExpectCaughtUp(RunOnce());

@@ -30,6 +30,7 @@ class PrometheusCounter final : public Counter {
 class PrometheusGauge final : public Gauge {
  public:
   explicit PrometheusGauge(prometheus::Gauge& series) : series_(series) {}
+  prometheus::Gauge& series() { return series_; }
   void Set(double value) override { series_.Set(value); }
   double value() const override { return series_.Value(); }
 
@@ -97,8 +98,21 @@ class Registry::Impl {
 
   Gauge& gauge(const std::string& name, const std::string& help, const Labels& labels) {
     return Find<PrometheusGauge>(gauges_[name], labels, [&](const Labels& used) -> prometheus::Gauge& {
-      return prometheus::BuildGauge().Name(name).Help(help).Register(registry_).Add(used);
+      prometheus::Family<prometheus::Gauge>& family =
+          prometheus::BuildGauge().Name(name).Help(help).Register(registry_);
+      gauge_families_[name] = &family;
+      return family.Add(used);
     });
+  }
+
+  void RemoveGauge(const std::string& name, const Labels& labels) {
+    auto family = gauge_families_.find(name);
+    if (family == gauge_families_.end()) return;
+    SeriesByLabels<Gauge>& series = gauges_[name];
+    auto found = series.find(Cleaned(labels));
+    if (found == series.end()) return;
+    family->second->Remove(&static_cast<PrometheusGauge&>(*found->second).series());
+    series.erase(found);
   }
 
   Histogram& histogram(const std::string& name, const std::string& help, const std::vector<double>& buckets,
@@ -116,10 +130,15 @@ class Registry::Impl {
   std::vector<std::function<void()>> refreshers_;
 
  private:
+  static Labels Cleaned(const Labels& labels) {
+    Labels clean;
+    for (const auto& [name, value] : labels) clean[name] = ToUtf8(value);
+    return clean;
+  }
+
   template <typename Adapter, typename Interface, typename Make>
   static Interface& Find(SeriesByLabels<Interface>& series, const Labels& labels, Make make) {
-    Labels used;
-    for (const auto& [name, value] : labels) used[name] = ToUtf8(value);
+    Labels used = Cleaned(labels);
     auto found = series.find(used);
     if (found == series.end() && series.size() >= kSeriesOfNameMax && !used.empty()) {
       for (auto& [name, value] : used) value = "_overflow";
@@ -136,6 +155,7 @@ class Registry::Impl {
 
   std::map<std::string, SeriesByLabels<Counter>> counters_;
   std::map<std::string, SeriesByLabels<Gauge>> gauges_;
+  std::map<std::string, prometheus::Family<prometheus::Gauge>*> gauge_families_;
   std::map<std::string, SeriesByLabels<Histogram>> histograms_;
 };
 
@@ -150,6 +170,11 @@ Counter& Registry::counter(const std::string& name, const std::string& help, con
 Gauge& Registry::gauge(const std::string& name, const std::string& help, const Labels& labels) {
   std::lock_guard lock(impl_->mutex_);
   return impl_->gauge(name, help, labels);
+}
+
+void Registry::RemoveGauge(const std::string& name, const Labels& labels) {
+  std::lock_guard lock(impl_->mutex_);
+  impl_->RemoveGauge(name, labels);
 }
 
 Histogram& Registry::histogram(const std::string& name, const std::string& help, const std::vector<double>& buckets,

@@ -45,11 +45,13 @@ class Registry {
  public:
   Registry();
   ~Registry();
-  // The same name and labels give the same series. The reference lives as long as the registry.
+  // The same name and labels give the same series. The reference lives as long as the registry (RemoveGauge excepted).
   Counter& counter(const std::string& name, const std::string& help, const Labels& labels = {});
   Gauge& gauge(const std::string& name, const std::string& help, const Labels& labels = {});
   Histogram& histogram(const std::string& name, const std::string& help, const std::vector<double>& buckets,
                        const Labels& labels = {});
+  // Takes a series out of the exposition; its reference is no longer to be used. For label values that come and go.
+  void RemoveGauge(const std::string& name, const Labels& labels);
   // Runs before each exposition, on its thread: for values that are read where they live (memory, queue lengths). What
   // it refers to must outlive the registry's last exposition.
   void OnCollect(std::function<void()> refresh);

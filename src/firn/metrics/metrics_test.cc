@@ -86,6 +86,20 @@ TEST(RegistryTest, TooManyLabelSetsShareOneSeries) {
   EXPECT_EQ(SampleOf(text, "firn_rows_total{table=\"7\"}"), 2);
 }
 
+TEST(RegistryTest, ARemovedGaugeIsNoLongerShownAndMayComeBack) {
+  Registry registry;
+  registry.gauge("firn_files", "Files.", {{"partition", "a\xff"}}).Set(1);
+  registry.gauge("firn_files", "Files.", {{"partition", "b"}}).Set(2);
+  registry.RemoveGauge("firn_files", {{"partition", "a\xff"}});
+  registry.RemoveGauge("firn_files", {{"partition", "never there"}});
+  registry.RemoveGauge("firn_nothing", {});
+  std::string text = registry.ExposeText();
+  EXPECT_THAT(text, Not(HasSubstr("partition=\"a")));
+  EXPECT_EQ(SampleOf(text, "firn_files{partition=\"b\"}"), 2);
+  registry.gauge("firn_files", "Files.", {{"partition", "a\xff"}}).Set(3);
+  EXPECT_EQ(SampleOf(registry.ExposeText(), "firn_files{partition=\"a?\"}"), 3);
+}
+
 TEST(RegistryTest, ManyThreadsWriteWhileOneReads) {
   Registry registry;
   std::vector<std::jthread> threads;

@@ -177,7 +177,8 @@ void Checker::Impl::LoadTable(const std::string& name, const ingest::ListedTable
     view.checked = !attached;  // one complaint is enough
     return;
   }
-  if (attached && !listed->table_uuid.empty() && listed->table_uuid != loaded->metadata.table_uuid) {
+  if (attached && !listed->table_uuid.empty() && listed->table_uuid != loaded->metadata.table_uuid &&
+      !expectation->uuids_may_differ.contains(name)) {
     Complain({ViolationCode::kWrongUuid, name, {}, -1, 0,
               fmt::format("listed as {}: {}", listed->table_uuid, loaded->metadata.table_uuid)});
   }
@@ -337,9 +338,7 @@ int Checker::Impl::AllowedRejects(const ProducedRecord& record) {
   const TableView& view = views[options.rejects_table];
   auto count = view.counts.find(record.id);
   if (count == view.counts.end()) return 0;
-  const bool may_double =
-      expectation->catch_up_rejects_may_double || Names(expectation->may_be_doubled, view.name, record.id);
-  if (count->second > 1 && !may_double) {
+  if (count->second > 1 && !Names(expectation->may_be_doubled, view.name, record.id)) {
     ComplainOf(ViolationCode::kDoubledReject, view.name, record, fmt::format("{} times", count->second));
   }
   const std::string& code = view.reject_codes.at(record.id);
@@ -389,8 +388,7 @@ void Checker::Impl::JudgeReject(const ProducedRecord& record) {
   if (!view.checked) return;
   auto found = view.counts.find(record.id);
   const int count = found == view.counts.end() ? 0 : found->second;
-  JudgeCount(table, record, count,
-             expectation->catch_up_rejects_may_double || Names(expectation->may_be_doubled, table, record.id));
+  JudgeCount(table, record, count, Names(expectation->may_be_doubled, table, record.id));
   if (DemandIn(table, record) != Demand::kExactlyOnce) return;
   if (!record.table.empty()) {
     // Of a table that is detached nothing is decoded, so nothing is rejected, until it catches up.

@@ -83,15 +83,15 @@ struct Expectation {
   std::map<ingest::PartitionKey, int64_t> first_offsets;
   // Tables that cannot be held against anything (dropped, replaced, without permission); "" none.
   std::set<std::string> unchecked_tables;
+  // Tables that somebody put in the place of others under their names: the home may list another uuid.
+  std::set<std::string> uuids_may_differ;
   // Tables (the home too) whose positions may go back between two checks (rewind, restore, positions set).
   std::set<std::string> positions_may_go_back;
   // Partitions that stand still until somebody decides; overtaken ones (LogHistory) need not be named.
   std::set<ingest::PartitionKey> may_lag;
   // Tables that may be behind at the end (held).
   std::set<std::string> tables_may_lag;
-  // docs/simulation.md, "What is open": while the rejects table and another one catch up a reject can be there twice.
-  bool catch_up_rejects_may_double = false;
-  // The same page: counts of dropped records may be lost by a crash while a table is detached.
+  // docs/simulation.md, "What is open": counts of dropped records may be lost by a crash while a table is detached.
   bool drops_may_be_lost = false;
   // Good records may be rejects under rules_changed, beside their row or instead, and rows may be in another table.
   bool rules_changed = false;

@@ -224,7 +224,7 @@ TEST_F(CheckerTest, AFileThatIsListedTwiceIsFound) {
   ExpectCodes(Check(), {ViolationCode::kFileListedTwice, ViolationCode::kDoubledRow});
 }
 
-TEST_F(CheckerTest, ADoubledRejectIsFoundUnlessACatchUpMayHaveDoneIt) {
+TEST_F(CheckerTest, ADoubledRejectIsFound) {
   ProduceSome();
   ProduceRejects();
   Run();
@@ -233,9 +233,6 @@ TEST_F(CheckerTest, ADoubledRejectIsFoundUnlessACatchUpMayHaveDoneIt) {
   file.file_path += ".copy";
   AppendFile(kRejects, file);
   ExpectCodes(Check(), {ViolationCode::kDoubledReject});
-  Expectation expectation;
-  expectation.catch_up_rejects_may_double = true;
-  EXPECT_TRUE(Check(expectation).ok());
 }
 
 TEST_F(CheckerTest, ARowOfAbortedDataIsFound) {

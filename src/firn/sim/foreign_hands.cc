@@ -7,6 +7,7 @@
 #include <parquet/arrow/writer.h>
 
 #include <algorithm>
+#include <iterator>
 
 #include "firn/base/check.h"
 #include "firn/iceberg/commit/live_entries.h"
@@ -89,7 +90,8 @@ iceberg::ManifestFile ForeignHands::WriteEntries(const Live& live, iceberg::Mani
 }
 
 bool ForeignHands::Commit(const Live& live, std::vector<ManifestEntry> entries, const std::string& operation,
-                          bool without_parent, const std::vector<ManifestEntry>& new_deletes) {
+                          bool without_parent, const std::vector<ManifestEntry>& new_deletes,
+                          const std::map<std::string, std::string>& summary) {
   const TableMetadata& base = *live.metadata;
   Snapshot snapshot;
   snapshot.snapshot_id = SnapshotId{static_cast<int64_t>(random_.Next64() >> 1)};
@@ -97,7 +99,9 @@ bool ForeignHands::Commit(const Live& live, std::vector<ManifestEntry> entries, 
   snapshot.sequence_number = base.last_sequence_number + 1;
   snapshot.timestamp_ms = std::max(clock_.WallMs(), base.last_updated_ms);
   snapshot.schema_id = base.current_schema_id;
-  snapshot.summary = {{"operation", operation}, {"engine-name", "foreign"}};
+  snapshot.summary = summary;
+  snapshot.summary["operation"] = operation;
+  snapshot.summary["engine-name"] = "foreign";
   std::vector<iceberg::ManifestFile> manifests;
   using iceberg::ManifestContent;
   if (!entries.empty()) manifests.push_back(WriteEntries(live, ManifestContent::kData, std::move(entries), snapshot));
@@ -263,25 +267,112 @@ bool ForeignHands::Expire(const std::string& table) {
   return true;
 }
 
-bool ForeignHands::Rollback(const std::string& table) {
-  Live live;
-  if (!Open(table, live)) return false;
-  // To an ancestor that is still listed.
+// Those that are still listed.
+std::vector<const Snapshot*> ForeignHands::Ancestors(const Live& live) {
   std::vector<const Snapshot*> ancestors;
   for (const Snapshot* at = live.metadata->CurrentSnapshot(); at->parent_snapshot_id.has_value();) {
     at = live.metadata->FindSnapshot(*at->parent_snapshot_id);
     if (at == nullptr) break;
     ancestors.push_back(at);
   }
+  return ancestors;
+}
+
+void ForeignHands::SetCurrent(const Live& live, SnapshotId id) {
+  iceberg::SnapshotRef main{id, "branch", {}, {}, {}};
+  auto done =
+      server_.CommitTable(live.identifier, {}, {iceberg::SetSnapshotRef{std::string(iceberg::kMainBranch), main}});
+  FIRN_CHECK(done.has_value(), fmt::format("the catalog's truth refused a rollback: {}", done.error().ToString()));
+}
+
+void ForeignHands::NoteAbsent(const std::string& table, const std::set<int64_t>& before) {
+  const std::set<int64_t> now = LiveIds(table);
+  std::set<int64_t>& absent = expectation_.may_be_absent[table];
+  std::ranges::set_difference(before, now, std::inserter(absent, absent.end()));
+}
+
+void ForeignHands::Remember(const std::string& table) {
+  constexpr size_t kRememberedMax = 4;
+  const TableMetadata* metadata = server_.Find(iceberg::TableIdentifier::Parse(table).value());
+  if (metadata == nullptr || metadata->CurrentSnapshot() == nullptr) return;
+  std::vector<TableMetadata>& remembered = remembered_[table];
+  if (remembered.size() == kRememberedMax) remembered.erase(remembered.begin());
+  remembered.push_back(*metadata);
+}
+
+bool ForeignHands::Clone(const std::string& table) {
+  Live live;
+  if (!Open(table, live)) return false;
+  std::vector<TableMetadata>& remembered = remembered_[table];
+  const bool older = !remembered.empty() && Below(random_, 2) == 0;
+  TableMetadata next = *live.metadata;
+  if (older) {
+    next = remembered[static_cast<size_t>(Below(random_, static_cast<int64_t>(remembered.size())))];
+  } else {
+    next.table_uuid = server_.MakeUuid();
+    expectation_.uuids_may_differ.insert(table);
+  }
+  faults_.Note(FaultKind::kForeignClone, fmt::format("{} {}", table, older ? "of older metadata" : "under a new uuid"));
+  const std::set<int64_t> before = IdsIn(live.entries);
+  server_.Register(live.identifier, std::move(next));
+  // What is remembered belongs to a history that goes on elsewhere now.
+  remembered.clear();
+  expectation_.positions_may_go_back.insert(table);
+  expectation_.must_be_absent.erase(table);
+  forget_seen_(table);
+  NoteAbsent(table, before);
+  NoteUndetectable(table);
+  return true;
+}
+
+bool ForeignHands::CherryPick(const std::string& table) {
+  Live live;
+  if (!Open(table, live)) return false;
+  const std::vector<const Snapshot*> ancestors = Ancestors(live);
+  if (ancestors.empty()) return false;
+  const auto back =
+      static_cast<size_t>(Below(random_, std::min<int64_t>(5, static_cast<int64_t>(ancestors.size()))));
+  const Snapshot* picked = back == 0 ? live.metadata->CurrentSnapshot() : ancestors[back - 1];
+  // As Java: what an append added, nothing else.
+  auto operation = picked->summary.find("operation");
+  if (operation == picked->summary.end() || operation->second != "append") return false;
+  std::vector<ManifestEntry> added;
+  for (const ManifestEntry& entry : live.entries) {
+    if (entry.snapshot_id == picked->snapshot_id) added.push_back(entry);
+  }
+  if (added.empty()) return false;
+  faults_.Note(FaultKind::kForeignCherryPick, table);
+  const std::set<int64_t> before = IdsIn(live.entries);
+  std::map<std::string, std::string> summary = picked->summary;
+  summary["source-snapshot-id"] = fmt::format("{}", picked->snapshot_id);
+  SetCurrent(live, ancestors[back]->snapshot_id);
+  if (!Open(table, live)) return false;
+  std::vector<ManifestEntry> next = AsExisting(live.entries);
+  for (ManifestEntry& entry : added) {
+    entry.status = EntryStatus::kAdded;
+    entry.sequence_number.reset();
+    entry.file_sequence_number.reset();
+    next.push_back(std::move(entry));
+  }
+  Commit(live, std::move(next), "append", false, {}, summary);
+  expectation_.positions_may_go_back.insert(table);
+  expectation_.must_be_absent.erase(table);
+  forget_seen_(table);
+  NoteAbsent(table, before);
+  NoteUndetectable(table);
+  return true;
+}
+
+bool ForeignHands::Rollback(const std::string& table) {
+  Live live;
+  if (!Open(table, live)) return false;
+  const std::vector<const Snapshot*> ancestors = Ancestors(live);
   if (ancestors.empty()) return false;
   faults_.Note(FaultKind::kForeignRollback, table);
   const Snapshot* target =
       ancestors[static_cast<size_t>(Below(random_, std::min<int64_t>(5, static_cast<int64_t>(ancestors.size()))))];
   const std::set<int64_t> before = IdsIn(live.entries);
-  iceberg::SnapshotRef main{target->snapshot_id, "branch", {}, {}, {}};
-  auto done =
-      server_.CommitTable(live.identifier, {}, {iceberg::SetSnapshotRef{std::string(iceberg::kMainBranch), main}});
-  FIRN_CHECK(done.has_value(), fmt::format("the catalog's truth refused a rollback: {}", done.error().ToString()));
+  SetCurrent(live, target->snapshot_id);
   forget_seen_(table);
   expectation_.positions_may_go_back.insert(table);
   expectation_.must_be_absent.erase(table);

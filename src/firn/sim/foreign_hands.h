@@ -45,6 +45,12 @@ class ForeignHands {
   bool RemovePositions(const std::string& table, const std::string& property);
   bool RestorePositions(const std::string& table, const std::string& property);  // to an older value
   bool Drop(const std::string& table);
+  // Another table takes the name: with this one's metadata as they are under a new uuid (copied metadata), or the same
+  // table with older metadata (register_table of a metadata file of before).
+  bool Clone(const std::string& table);
+  // A rollback, then rows of a snapshot that was rolled back come again, as Java's cherry-pick brings them.
+  bool CherryPick(const std::string& table);
+  void Remember(const std::string& table);  // its metadata, for a later Clone
   std::set<int64_t> LiveIds(const std::string& table);  // of the rows that it has now
   bool Replace(const std::string& table);  // CREATE OR REPLACE: the same table, a history that begins anew, no rows
 
@@ -57,11 +63,16 @@ class ForeignHands {
   bool Open(const std::string& table, Live& live);
   // `entries` are all data files there are from now on. Row deletes stay, but for a history that begins anew.
   bool Commit(const Live& live, std::vector<iceberg::ManifestEntry> entries, const std::string& operation,
-              bool without_parent = false, const std::vector<iceberg::ManifestEntry>& new_deletes = {});
+              bool without_parent = false, const std::vector<iceberg::ManifestEntry>& new_deletes = {},
+              const std::map<std::string, std::string>& summary = {});
   iceberg::ManifestFile WriteEntries(const Live& live, iceberg::ManifestContent content,
                                      std::vector<iceberg::ManifestEntry> entries, const iceberg::Snapshot& snapshot);
   // Those ids leave the table, and must not come back.
   void NoteDeleted(const std::string& table, const std::set<int64_t>& ids, const std::set<int64_t>& still_there);
+  std::vector<const iceberg::Snapshot*> Ancestors(const Live& live);  // of the current snapshot, newest first
+  void SetCurrent(const Live& live, SnapshotId id);
+  // Rows that the table had before an act and has no more.
+  void NoteAbsent(const std::string& table, const std::set<int64_t>& before);
   std::set<int64_t> IdsIn(const std::vector<iceberg::ManifestEntry>& entries);
   const std::set<int64_t>& IdsOfFile(const std::string& path);
   // When no snapshot is left that knows the pipeline, nothing can tell that its positions are old: rows above them may
@@ -81,6 +92,7 @@ class ForeignHands {
   std::map<std::string, std::set<int64_t>> ids_by_path_;
   std::map<std::string, std::vector<std::string>> old_properties_;
   std::set<std::string> paths_with_deletes_;
+  std::map<std::string, std::vector<iceberg::TableMetadata>> remembered_;
 };
 
 // The values of the column "id" of a Parquet file in their order, 0 for null; empty when it cannot be read.

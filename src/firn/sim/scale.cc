@@ -25,7 +25,9 @@ constexpr int64_t kWallEpochMs = 1'790'000'000'000;
 constexpr int64_t kSampleMs = 5000;
 constexpr int64_t kProduceMs = 250;
 constexpr int64_t kStartSpreadMs = 20'000;
-constexpr uint64_t kSwitchesMax = 2'000'000'000;
+constexpr int64_t kPollStepMsMax = 100;  // a poll sees new records that late, and costs little when there are none
+constexpr int64_t kChunkRecordsMax = 1000;
+constexpr uint64_t kSwitchesMax = 100'000'000'000;
 
 class ScaleRun {
  public:
@@ -38,6 +40,7 @@ class ScaleRun {
         store_(world_.clock()),
         catalog_([this] { return world_.clock().WallMs(); }, random_, false),
         broker_(world_.clock(), random_, faults_, history_) {
+    catalog_.set_round_trip_one_in(0);
     weather_.latency_ms_max = options.store_ms_max;
     weather_.catalog_latency_ms_max = options.catalog_ms_max;
     weather_.fault_per_mille = 0;
@@ -69,6 +72,8 @@ class ScaleRun {
     SimSourceOptions source_options;
     source_options.name = process.name();
     source_options.topics = {kTopic};
+    source_options.poll_step_ms_max = kPollStepMsMax;
+    source_options.chunk_records_max = kChunkRecordsMax;
     auto life = std::make_shared<SimLife>();
     SimSource source(broker_, process.clock(), random_, faults_, life, source_options);
     metrics::Registry registry;
@@ -103,11 +108,28 @@ class ScaleRun {
     }
   }
 
+  // Commits and conflicts so far.
+  ScaleResult::Counts Count() const {
+    ScaleResult::Counts counts;
+    for (const auto& [table, commits] : catalog_.commits_by_table()) {
+      (table == pipeline_.home_table ? counts.home_commits : counts.table_commits) += commits;
+    }
+    counts.conflicts = catalog_.conflicts();
+    counts.at_ms = scheduler_.now_ms();
+    return counts;
+  }
+
   void Watch() {
+    const int64_t warm_ms = 2 * options_.commit_interval_ms + kStartSpreadMs;
     while (!Over()) {
       scheduler_.SleepMs(kSampleMs);
-      if (scheduler_.now_ms() > 2 * options_.commit_interval_ms + kStartSpreadMs) Sample();
+      if (scheduler_.now_ms() <= warm_ms) {
+        result_.start = Count();
+      } else {
+        Sample();
+      }
     }
+    result_.end = Count();
     for (auto& process : processes_) process->RequestStop();
   }
 
@@ -142,10 +164,6 @@ class ScaleRun {
 
   ScaleResult Finish() {
     result_.records = history_.record_count();
-    for (const auto& [table, commits] : catalog_.commits_by_table()) {
-      (table == pipeline_.home_table ? result_.home_commits : result_.table_commits) += commits;
-    }
-    result_.conflicts = catalog_.conflicts();
     std::ranges::sort(lags_ms_);
     if (!lags_ms_.empty()) {
       result_.lag_p50_ms = lags_ms_[lags_ms_.size() / 2];

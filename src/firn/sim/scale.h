@@ -23,10 +23,15 @@ struct ScaleOptions {
 };
 
 struct ScaleResult {
+  struct Counts {
+    int64_t at_ms = 0;
+    int64_t home_commits = 0;
+    int64_t table_commits = 0;
+    int64_t conflicts = 0;       // refused by the catalog's compare-and-swap
+  };
   int64_t records = 0;
-  int64_t home_commits = 0;
-  int64_t table_commits = 0;
-  int64_t conflicts = 0;         // refused by the catalog's compare-and-swap
+  Counts start;                  // up to where sampling begins: workers join one after the other, tables are made
+  Counts end;                    // up to where the workers are told to stop
   int64_t lag_p50_ms = 0;        // of the oldest record of a partition that is not in its table, sampled
   int64_t lag_p99_ms = 0;
   int64_t lag_max_ms = 0;

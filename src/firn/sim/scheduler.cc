@@ -1,12 +1,12 @@
 #include "firn/sim/scheduler.h"
 
 #include <sys/mman.h>
-#include <ucontext.h>
 
 #include <algorithm>
 #include <limits>
 
 #include "firn/base/check.h"
+#include "firn/sim/fiber_context.h"
 #include "firn/sim/process.h"
 
 #if defined(__SANITIZE_ADDRESS__)
@@ -62,7 +62,7 @@ class Fiber {
   Process* process = nullptr;
   std::string name;
   std::function<void()> body;
-  ucontext_t context{};
+  FiberContext context;
   void* stack = nullptr;
   void* saved_fake_stack = nullptr;  // AddressSanitizer's
   uint64_t generation = 0;           // of its newest wake-up
@@ -70,8 +70,14 @@ class Fiber {
   std::vector<Fiber*> joining;
 };
 
+namespace {
+
+Fiber* entered = nullptr;  // who was switched to last: how a new fiber knows itself
+
+}  // namespace
+
 struct Scheduler::MainContext {
-  ucontext_t context{};
+  FiberContext context;
   void* saved_fake_stack = nullptr;
   const void* bottom = nullptr;
   size_t size = 0;
@@ -94,20 +100,14 @@ Fiber* Scheduler::Start(Process* process, std::string name, std::function<void()
   fiber->name = std::move(name);
   fiber->body = std::move(body);
   fiber->stack = Stacks().Take();
-  FIRN_CHECK(getcontext(&fiber->context) == 0, "no context for a fiber");
-  fiber->context.uc_stack.ss_sp = fiber->stack;
-  fiber->context.uc_stack.ss_size = kFiberStackBytes;
-  fiber->context.uc_link = nullptr;
-  const auto address = reinterpret_cast<uintptr_t>(fiber);
-  makecontext(&fiber->context, reinterpret_cast<void (*)()>(&Scheduler::Trampoline), 2,
-              static_cast<unsigned>(address >> 32), static_cast<unsigned>(address & 0xffffffffu));
+  PrepareFiber(fiber->context, fiber->stack, kFiberStackBytes, &Scheduler::Trampoline);
   fibers_.push_back(std::move(made));
   Schedule(fiber, now_ms_);
   return fiber;
 }
 
-void Scheduler::Trampoline(unsigned high, unsigned low) {
-  auto* fiber = reinterpret_cast<Fiber*>((static_cast<uintptr_t>(high) << 32) | low);
+void Scheduler::Trampoline() {
+  Fiber* fiber = entered;
   Scheduler* self = fiber->scheduler;
   FinishSwitch(nullptr, &self->main_->bottom, &self->main_->size);
   fiber->body();
@@ -115,7 +115,8 @@ void Scheduler::Trampoline(unsigned high, unsigned low) {
   fiber->ended = true;
   for (Fiber* waiting : fiber->joining) self->Wake(waiting);
   StartSwitch(nullptr, self->main_->bottom, self->main_->size);
-  setcontext(&self->main_->context);
+  SwitchFiber(fiber->context, self->main_->context);
+  FIRN_CHECK(false, "a fiber that has ended runs again");
 }
 
 const std::string& Scheduler::NameOf(const Fiber* fiber) {
@@ -132,7 +133,8 @@ void Scheduler::SwitchTo(Fiber* fiber) {
   current_ = fiber;
   ++switches_;
   StartSwitch(&main_->saved_fake_stack, fiber->stack, kFiberStackBytes);
-  FIRN_CHECK(swapcontext(&main_->context, &fiber->context) == 0, "cannot switch to a fiber");
+  entered = fiber;
+  SwitchFiber(main_->context, fiber->context);
   FinishSwitch(main_->saved_fake_stack, nullptr, nullptr);
   current_ = nullptr;
   if (!fiber->ended) return;
@@ -143,7 +145,7 @@ void Scheduler::SwitchTo(Fiber* fiber) {
 void Scheduler::SwitchBack() {
   Fiber* fiber = current_;
   StartSwitch(&fiber->saved_fake_stack, main_->bottom, main_->size);
-  FIRN_CHECK(swapcontext(&fiber->context, &main_->context) == 0, "cannot switch from a fiber");
+  SwitchFiber(fiber->context, main_->context);
   FinishSwitch(fiber->saved_fake_stack, &main_->bottom, &main_->size);
 }
 

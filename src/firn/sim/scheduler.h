@@ -57,7 +57,7 @@ class Scheduler {
   void Schedule(Fiber* fiber, int64_t at_ms);
   void SwitchTo(Fiber* fiber);
   void SwitchBack();
-  static void Trampoline(unsigned high, unsigned low);
+  static void Trampoline();
 
   env::Random& random_;
   int64_t now_ms_ = 0;

@@ -68,7 +68,7 @@ Result<LoadedTable> CatalogServer::CommitTable(const TableIdentifier& identifier
   FIRN_ASSIGN(TableMetadata next, iceberg::ApplyUpdates(entry.metadata, updates, wall_ms_(),
                                                         fmt::format("memory:///{}/{}.json", identifier.ToString(),
                                                                     entry.version)));
-  if (Below(random_, kRoundTripOneIn) == 0) {
+  if (round_trip_one_in_ > 0 && Below(random_, round_trip_one_in_) == 0) {
     FIRN_ASSIGN(entry.metadata, TableMetadata::Parse(next.Serialize()));
   } else {
     entry.metadata = std::move(next);
@@ -173,6 +173,9 @@ Result<LoadedTable> SimCatalog::CommitTable(const TableIdentifier& identifier,
   FIRN_TRY(Request(&identifier));
   const int rare = weather_.fault_per_mille;
   if (faults_.Chance(FaultKind::kCatalogConflict, rare)) return Fail(ErrorCode::kConflict, "simulated: status 409");
+  if (faults_.Chance(FaultKind::kCatalogPreconditionFailed, rare / 2)) {
+    return Fail(ErrorCode::kConflict, "simulated: status 412");
+  }
   if (faults_.Chance(FaultKind::kCatalogRequestLost, rare)) {
     return Fail(ErrorCode::kCommitStateUnknown, "simulated: the request was lost");
   }

@@ -44,6 +44,8 @@ class CatalogServer final : public iceberg::Catalog {
 
   // Somebody registers or replaces a table with metadata of his own.
   void Register(const iceberg::TableIdentifier& identifier, iceberg::TableMetadata metadata);
+  // How many of the commits go through their JSON; 0: none.
+  void set_round_trip_one_in(int one_in) { round_trip_one_in_ = one_in; }
   // From now on everybody is shown the whole truth, history too (for the checker).
   void ShowHistory(bool shown) { history_shown_ = shown; }
   // The whole truth.
@@ -65,6 +67,7 @@ class CatalogServer final : public iceberg::Catalog {
   env::Random& random_;
   const bool without_history_;
   bool history_shown_ = false;
+  int round_trip_one_in_ = kRoundTripOneIn;
   std::map<iceberg::TableIdentifier, Entry> tables_;
   std::set<std::vector<std::string>> namespaces_;
   int64_t commits_ = 0;

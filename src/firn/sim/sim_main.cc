@@ -166,15 +166,21 @@ int RunScale(Arguments& arguments) {
     fmt::print("{}\n", result.trouble);
     return 1;
   }
-  const double seconds = static_cast<double>(result.simulated_ms) / 1000.0;
-  const int64_t commits = result.home_commits + result.table_commits;
+  using Counts = firn::sim::ScaleResult::Counts;
+  auto tell = [](const char* what, const Counts& from, const Counts& to) {
+    const double seconds = static_cast<double>(std::max<int64_t>(1, to.at_ms - from.at_ms)) / 1000.0;
+    const int64_t home = to.home_commits - from.home_commits;
+    const int64_t tables = to.table_commits - from.table_commits;
+    const int64_t conflicts = to.conflicts - from.conflicts;
+    fmt::print("{}: commits a second: home {:.3f}, tables {:.3f}; conflicts {} ({:.2f} a commit)\n", what,
+               static_cast<double>(home) / seconds, static_cast<double>(tables) / seconds, conflicts,
+               static_cast<double>(conflicts) / static_cast<double>(std::max<int64_t>(1, home + tables)));
+  };
   fmt::print("workers {}, tables {}, partitions {}, {} simulated minutes, interval {} s, {} records/s\n",
              options.workers, options.tables, options.partitions, options.minutes, options.commit_interval_ms / 1000,
              options.records_per_second);
-  fmt::print("commits a second: home {:.3f}, tables {:.3f}; conflicts {} ({:.2f} a commit)\n",
-             static_cast<double>(result.home_commits) / seconds, static_cast<double>(result.table_commits) / seconds,
-             result.conflicts,
-             static_cast<double>(result.conflicts) / static_cast<double>(std::max<int64_t>(1, commits)));
+  tell("start", {}, result.start);
+  tell("then", result.start, result.end);
   fmt::print("age of what is not committed: p50 {:.1f} s, p99 {:.1f} s, max {:.1f} s; metadata.json: home {} B, "
              "table {} B\n",
              static_cast<double>(result.lag_p50_ms) / 1000.0, static_cast<double>(result.lag_p99_ms) / 1000.0,

@@ -249,7 +249,7 @@ std::unique_ptr<stream::RecordChunk> SimSource::NextChunk() {
   for (Index index : turn) {
     if (left <= 0) break;
     const SimLog* log = broker_.Find(names_[index]);
-    if (log == nullptr) continue;
+    if (log == nullptr || EndOf(*log) <= assigned_[index].position.offset) continue;
     SimLog::Slice slice = log->Read(assigned_[index].position.offset, static_cast<size_t>(1 + Below(random_, left)),
                                     options_.read_committed);
     if (slice.next <= assigned_[index].position.offset) continue;

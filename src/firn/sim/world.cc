@@ -42,7 +42,8 @@ World::World(const WorldOptions& options)
       trouble_random_(Stream(options.seed, 6)),
       producer_random_(Stream(options.seed, 7)),
       worker_random_(Stream(options.seed, 8)),
-      compaction_random_(Stream(options.seed, 9)),
+      clone_random_(Stream(options.seed, 9)),
+      compaction_random_(Stream(options.seed, 10)),
       plan_(DrawPlan(plan_random_)),
       compaction_plan_(DrawCompactionPlan(compaction_random_, plan_)),
       scheduler_(schedule_random_),
@@ -170,23 +171,23 @@ void World::EndTrouble() {
 const ingest::PositionsMap* World::HomeMap() {
   const auto identifier = iceberg::TableIdentifier::Parse(plan_.pipeline.home_table).value();
   const iceberg::TableMetadata* metadata = catalog_.Find(identifier);
-  home_map_.reset();
-  if (metadata == nullptr) return nullptr;
-  auto map = ingest::MapOf(*metadata, plan_.pipeline.pipeline);
-  if (map.has_value()) home_map_ = std::move(*map);
+  const std::string text =
+      metadata == nullptr ? "" : metadata->Property(ingest::PositionsProperty(plan_.pipeline.pipeline)).value_or("");
+  if (text.empty() || text != home_map_text_) {
+    home_map_.reset();
+    home_map_text_ = text;
+    auto map = ingest::PositionsMap::Parse(text);
+    if (map.has_value()) home_map_ = std::move(*map);
+  }
   return home_map_.has_value() ? &*home_map_ : nullptr;
 }
 
-// While the rejects table and another one are detached together, rejects of that one may come twice (docs/adr/0005).
 void World::NoteDetached() {
   const ingest::PositionsMap* home = HomeMap();
   if (home == nullptr || !home->home.has_value() || home->home->detached.empty()) return;
-  bool rejects = false;
-  bool others = false;
-  for (const ingest::DetachedEntry& entry : home->home->detached) {
-    (entry.table == plan_.pipeline.rejects_table ? rejects : others) = true;
-  }
-  if (rejects && others) expectation_.catch_up_rejects_may_double = true;
+  const bool others = std::ranges::any_of(home->home->detached, [&](const ingest::DetachedEntry& entry) {
+    return entry.table != plan_.pipeline.rejects_table;
+  });
   // Drops that a lane has counted reach the home with the next checkpoint, or never where the worker dies before it.
   if (others) expectation_.drops_may_be_lost = true;
 }

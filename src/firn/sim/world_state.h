@@ -65,11 +65,12 @@ class World {
   // world_workers.cc
   void RunSlot(Slot& slot);
   void RunWorker(Slot& slot);
+  void TakeRulesBack(const Error& refused);
   void StopWorkers();
   void ResumeHeldTables();
   void NoteRowsAbove(const std::string& table, const ingest::Marks& marks);
   void NoteDetached();
-  void GiveUpWhatRetentionTook(ingest::PositionsAdmin& admin, const ingest::DetachedEntry& entry);
+  bool GiveUpWhatRetentionTook(ingest::PositionsAdmin& admin, const ingest::DetachedEntry& entry);
 
   // world_compaction.cc
   std::unique_ptr<compaction::CompactionLoop> MakeLoop(iceberg::Catalog& catalog, env::ObjectStore& store,
@@ -96,7 +97,7 @@ class World {
   const WorldOptions options_;
   // Sequences of their own, so that a kind that is switched off moves the others as little as can be.
   env::SeededRandom plan_random_, schedule_random_, fault_random_, lake_random_, broker_random_, trouble_random_,
-      producer_random_, worker_random_, compaction_random_;
+      producer_random_, worker_random_, clone_random_, compaction_random_;
   WorldPlan plan_;
   const CompactionPlan compaction_plan_;
   Scheduler scheduler_;
@@ -113,9 +114,11 @@ class World {
   ForeignHands hands_;
   std::vector<std::unique_ptr<Slot>> slots_;
   std::vector<std::unique_ptr<CompactorSlot>> compactors_;
-  std::optional<ingest::PositionsMap> home_map_;
+  std::string home_map_text_;
+  std::optional<ingest::PositionsMap> home_map_;  // parsed from that
   WorldResult result_;
   int32_t rules_version_ = 0;
+  std::map<std::string, std::vector<ingest::TableRule>> rules_by_hash_;  // that were in force once
   bool trouble_over_ = false;
   bool ending_ = false;
 };

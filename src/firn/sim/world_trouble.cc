@@ -3,6 +3,7 @@
 
 #include <algorithm>
 
+#include "firn/ingest/rules.h"
 #include "firn/sim/world_state.h"
 
 namespace firn::sim {
@@ -11,6 +12,7 @@ namespace {
 constexpr int64_t kOutageMsMax = 45'000;
 constexpr int64_t kQuietOneIn = 150;
 constexpr int32_t kKinds = 3;
+constexpr int64_t kCloneOneIn = 24;  // acts of foreign hands; as many are cherry-picks
 constexpr int64_t kAwaitsToDeathMax = 120;
 
 ValueShape BrokenShape(env::Random& random) {
@@ -217,6 +219,13 @@ void World::TroubleByForeignHands() {
   if (table.empty()) return;
   auto may = [&](FaultKind kind) { return !Off(kind); };
   const bool is_rejects = table == plan_.pipeline.rejects_table;
+  // From a sequence of its own, so that lives without it are what they were.
+  if (const auto rare = Below(clone_random_, kCloneOneIn); rare < 2 && !is_rejects && !plan_.without_history) {
+    if (rare == 0 && may(FaultKind::kForeignClone)) hands_.Clone(table);
+    if (rare == 1 && may(FaultKind::kForeignCherryPick)) hands_.CherryPick(table);
+    return;
+  }
+  hands_.Remember(table);
   const std::string positions = ingest::PositionsProperty(plan_.pipeline.pipeline);
   if (choice < 5) {
     if (may(FaultKind::kForeignAppend)) hands_.Append(table);
@@ -249,6 +258,7 @@ void World::ChangeRules() {
   faults_.Note(FaultKind::kRulesChanged, "");
   ingest::RouteMatch never;
   never.topic = fmt::format("never{}", ++rules_version_);
+  rules_by_hash_[ingest::RulesHash(plan_.pipeline.tables)] = plan_.pipeline.tables;
   plan_.pipeline.tables[0].match.push_back(std::move(never));
   expectation_.rules_changed = true;
   for (auto& slot : slots_) {

@@ -63,7 +63,17 @@ void World::RunWorker(Slot& slot) {
     Trace(process->dead() ? "process is dead" : "process has ended");
   } else {
     Trace(fmt::format("process has ended: {}", ended.error().ToString()));
+    TakeRulesBack(ended.error());
   }
+}
+
+// New rules are refused while a table is detached: a person starts the old ones again until it is back.
+void World::TakeRulesBack(const Error& refused) {
+  if (refused.message().find("the routing rules have changed while a table is detached") == std::string::npos) return;
+  const ingest::PositionsMap* home = HomeMap();
+  if (home == nullptr || !rules_by_hash_.contains(home->rules_hash)) return;
+  plan_.pipeline.tables = rules_by_hash_.at(home->rules_hash);
+  Trace("a person takes the new rules back");
 }
 
 void World::StopWorkers() {
@@ -98,7 +108,10 @@ void World::ResumeHeldTables() {
   }
   env::SeededRandom random(trouble_random_.Next64());
   ingest::PositionsAdmin admin(plan_.pipeline, catalog_, store_, world_process_.clock(), random);
-  for (const ingest::DetachedEntry& entry : overtaken) GiveUpWhatRetentionTook(admin, entry);
+  for (const ingest::DetachedEntry& entry : overtaken) {
+    // The command says so where the table has to be resumed first.
+    if (!GiveUpWhatRetentionTook(admin, entry)) held.insert(entry.table);
+  }
   for (const std::string& table : held) {
     const bool rewind = Below(trouble_random_, 2) == 0;
     auto mode = rewind ? ingest::ResumeMode::kRewind : ingest::ResumeMode::kContinue;
@@ -137,7 +150,7 @@ void World::NoteRowsAbove(const std::string& table, const ingest::Marks& marks) 
 }
 
 // The log begins above the table's position: those records are gone, and the table goes on behind them.
-void World::GiveUpWhatRetentionTook(ingest::PositionsAdmin& admin, const ingest::DetachedEntry& entry) {
+bool World::GiveUpWhatRetentionTook(ingest::PositionsAdmin& admin, const ingest::DetachedEntry& entry) {
   const int64_t start = history_.partitions().at(entry.partition).start;
   ingest::SetRequest request;
   request.topic = entry.topic;
@@ -149,11 +162,12 @@ void World::GiveUpWhatRetentionTook(ingest::PositionsAdmin& admin, const ingest:
   auto set = admin.Set(request, false, {});
   Trace(fmt::format("a person gives up what retention took of '{}' below {} of partition {}: {}", entry.table, start,
                     entry.partition.partition, set.has_value() ? "done" : set.error().ToString()));
-  if (!set.has_value()) return;
+  if (!set.has_value()) return set.error().code() != ErrorCode::kConflict;
   faults_.Note(FaultKind::kPositionsByHand, entry.table);
   expectation_.positions_may_go_back.insert(entry.table);
   expectation_.must_be_absent.erase(entry.table);
   expectation_.given_up.push_back({entry.table, entry.partition, 0, start});
+  return true;
 }
 
 }  // namespace firn::sim

@@ -265,6 +265,7 @@ TEST_F(RestCatalogTest, EveryFailedCommitSaysWhetherItMayHaveBeenApplied) {
       {403, ErrorCode::kUnauthorized},       {404, ErrorCode::kNotFound},
       {405, ErrorCode::kInvalidInput},       {406, ErrorCode::kUnsupported},
       {408, ErrorCode::kCommitStateUnknown}, {409, ErrorCode::kConflict},
+      {412, ErrorCode::kConflict},
       {419, ErrorCode::kUnauthorized},       {422, ErrorCode::kInvalidInput},
       {500, ErrorCode::kCommitStateUnknown},
       {501, ErrorCode::kUnsupported},        {502, ErrorCode::kCommitStateUnknown},

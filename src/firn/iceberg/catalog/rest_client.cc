@@ -41,7 +41,8 @@ ErrorCode CodeOf(int status, Repeat repeat) {
     case 404: return ErrorCode::kNotFound;
     case 406:
     case 501: return ErrorCode::kUnsupported;
-    case 409: return ErrorCode::kConflict;
+    case 409:
+    case 412: return ErrorCode::kConflict;  // for certain not applied
     case kTooManyRequests: return ErrorCode::kUnavailable;
     default: break;
   }

@@ -44,6 +44,7 @@ Result<LoadedTable> MemoryCatalog::CreateTable(const TableIdentifier& identifier
   CatalogFault fault = FaultOf(CatalogCall::kCreate, identifier);
   if (fault == CatalogFault::kUnavailable) return Fail(ErrorCode::kUnavailable, "injected");
   if (fault == CatalogFault::kUnauthorized) return Fail(ErrorCode::kUnauthorized, "injected");
+  if (fault == CatalogFault::kLostRequest) return Fail(ErrorCode::kCommitStateUnknown, "injected");
   std::lock_guard lock(mutex_);
   if (tables_.contains(identifier)) return Fail(ErrorCode::kAlreadyExists, "table exists");
   if (!namespaces_.contains(identifier.namespace_levels)) return Fail(ErrorCode::kNotFound, "no such namespace");

@@ -1,0 +1,272 @@
+#include "firn/cli/status_report.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+#include <nlohmann/json.hpp>
+
+#include "firn/cli/human_format.h"
+#include "firn/config/units.h"
+
+namespace firn::cli {
+namespace {
+
+using lag::LagState;
+using lag::PartitionLag;
+using lag::TableLag;
+using nlohmann::json;
+
+constexpr double kSecondsShownMax = 3'600.0 * 24 * 999;
+
+template <typename T>
+json OrNull(const std::optional<T>& value) {
+  return value.has_value() ? json(*value) : json();
+}
+
+json ErrorJson(const std::optional<Error>& error) {
+  if (!error.has_value()) return json();
+  return {{"code", ErrorCodeName(error->code())}, {"message", error->message()}};
+}
+
+json AgeJson(std::optional<int64_t> since_ms, int64_t now_ms) {
+  return since_ms.has_value() ? json(static_cast<double>(now_ms - *since_ms) / 1000.0) : json();
+}
+
+json ToJson(const PartitionLag& partition, int64_t now_ms) {
+  return {{"spec_id", partition.spec_id},
+          {"partition", partition.partition},
+          {"files", partition.files},
+          {"bytes", partition.bytes},
+          {"uncompacted_files", partition.uncompacted_files},
+          {"uncompacted_bytes", partition.uncompacted_bytes},
+          {"oldest_seconds", AgeJson(partition.oldest_ms, now_ms)},
+          {"arrival_bytes_per_second", partition.arrival_bytes_per_s}};
+}
+
+json ToJson(const TableLag& lag, int64_t now_ms) {
+  json partitions = json::array();
+  for (const PartitionLag& partition : lag.worst) partitions.push_back(ToJson(partition, now_ms));
+  return {{"rows", lag.rows},
+          {"data_files", lag.data_files},
+          {"data_bytes", lag.data_bytes},
+          {"partitions", lag.partitions},
+          {"snapshots", lag.snapshots},
+          {"scan",
+           {{"data_files", lag.data_files},
+            {"delete_files", lag.delete_files},
+            {"manifests", lag.manifests},
+            {"manifest_bytes", lag.manifest_bytes},
+            {"metadata_bytes", OrNull(lag.metadata_bytes)}}},
+          {"compaction",
+           {{"state", lag::LagStateName(lag.state)},
+            {"uncompacted_files", lag.uncompacted_files},
+            {"uncompacted_bytes", lag.uncompacted_bytes},
+            {"uncompacted_partitions", lag.uncompacted_partitions},
+            {"oldest_seconds", AgeJson(lag.oldest_ms, now_ms)},
+            {"oldest_is_lower_bound", lag.oldest_at_least},
+            {"window_seconds", lag.window_s},
+            {"arrival_bytes_per_second", OrNull(lag.arrival_bytes_per_s)},
+            {"compacted_bytes_per_second", OrNull(lag.compacted_bytes_per_s)},
+            {"capacity_bytes_per_second", OrNull(lag.capacity_bytes_per_s)},
+            {"capacity_ratio", OrNull(lag.capacity_ratio)},
+            {"forecast_seconds", OrNull(lag.forecast_s)},
+            {"write_amplification", OrNull(lag.write_amplification)},
+            {"last_compaction_seconds", AgeJson(lag.last_compaction_ms, now_ms)},
+            {"worst_partitions", std::move(partitions)}}},
+          {"last_commit_seconds", AgeJson(lag.last_commit_ms, now_ms)},
+          {"freshness_seconds", AgeJson(lag.watermark_ms, now_ms)}};
+}
+
+std::string AgeText(double seconds) {
+  if (!(seconds < kSecondsShownMax)) return "never";
+  const int64_t ms = std::max<int64_t>(std::llround(seconds * 1000), 0);
+  constexpr int64_t kDayMs = 24 * 3'600'000;
+  if (ms < 2 * kDayMs) return FormatElapsedMs(ms);
+  return fmt::format("{}d {:02}h", ms / kDayMs, ms % kDayMs / 3'600'000);
+}
+
+std::string AgeText(std::optional<int64_t> since_ms, int64_t now_ms) {
+  return since_ms.has_value() ? AgeText(static_cast<double>(now_ms - *since_ms) / 1000.0) : "-";
+}
+
+std::string RateText(const std::optional<double>& bytes_per_s) {
+  return bytes_per_s.has_value() ? FormatBytes(*bytes_per_s) + "/s" : "-";
+}
+
+std::string Bytes(int64_t bytes) {
+  return FormatBytes(static_cast<double>(bytes));
+}
+
+std::string ForecastText(const TableLag& lag) {
+  const std::string time = lag.forecast_s.has_value() ? AgeText(*lag.forecast_s) : "";
+  switch (lag.state) {
+    case LagState::kClear: return "clear";
+    case LagState::kKeepsUp: return "done in " + time;
+    case LagState::kFallsBehind: return time.empty() ? "stands still" : "behind in " + time;
+    case LagState::kBehind: return time.empty() ? "behind, growing" : "behind, done in " + time;
+    case LagState::kNotCompacted: return "not compacted";
+    case LagState::kUnknown: return "-";
+  }
+  return "-";
+}
+
+// Rows of cells below each other; the first column to the left, the others to the right.
+class Grid {
+ public:
+  explicit Grid(std::vector<std::string> head) { rows_.push_back(std::move(head)); }
+  void Add(std::vector<std::string> row) { rows_.push_back(std::move(row)); }
+  std::string text() const {
+    std::vector<size_t> widths(rows_[0].size(), 0);
+    for (const auto& row : rows_) {
+      for (size_t i = 0; i < row.size(); ++i) widths[i] = std::max(widths[i], row[i].size());
+    }
+    std::string text;
+    for (const auto& row : rows_) {
+      std::string line;
+      for (size_t i = 0; i < row.size(); ++i) {
+        line += i == 0 ? fmt::format("{:<{}}", row[i], widths[i]) : fmt::format("  {:>{}}", row[i], widths[i]);
+      }
+      line.erase(line.find_last_not_of(' ') + 1);
+      text += line + "\n";
+    }
+    return text;
+  }
+
+ private:
+  std::vector<std::vector<std::string>> rows_;
+};
+
+std::string IngestText(const PipelineStatus& status) {
+  if (!status.started) return "ingest: the pipeline has not been started yet\n";
+  std::string text;
+  if (status.kafka_error.has_value()) {
+    text = fmt::format("ingest: lag not known, the brokers were not reached: {}\n", status.kafka_error->message());
+  } else if (const auto lag = status.lag_records(); lag.has_value()) {
+    const auto behind = std::count_if(status.sources.begin(), status.sources.end(),
+                                      [](const SourceStatus& source) { return source.lag().value_or(0) > 0; });
+    text = fmt::format("ingest: {} records not yet in their tables, in {} of {} source partitions\n", FormatCount(*lag),
+                       FormatCount(behind), FormatCount(std::ssize(status.sources)));
+  } else {
+    text = "ingest: lag not known of every source partition\n";
+  }
+  return text;
+}
+
+std::string TablesText(const PipelineStatus& status) {
+  Grid grid({"TABLE", "FILES", "SIZE", "UNCOMPACTED", "BYTES", "OLDEST", "ARRIVAL", "CAPACITY", "RATIO", "FORECAST",
+             "WRITTEN", "MANIFESTS", "SNAPSHOTS", "COMMIT"});
+  for (const TableStatus& table : status.tables) {
+    if (!table.lag.has_value()) {
+      grid.Add({table.table, table.error.has_value() ? "failed" : "none yet"});
+      continue;
+    }
+    const TableLag& lag = *table.lag;
+    const std::string at_least = lag.oldest_at_least ? ">" : "";
+    grid.Add({table.table, FormatCount(lag.data_files), Bytes(lag.data_bytes), FormatCount(lag.uncompacted_files),
+              Bytes(lag.uncompacted_bytes),
+              lag.oldest_ms.has_value() ? at_least + AgeText(lag.oldest_ms, status.now_ms) : "-",
+              RateText(lag.arrival_bytes_per_s), RateText(lag.capacity_bytes_per_s),
+              lag.capacity_ratio.has_value() ? fmt::format("{:.1f}", *lag.capacity_ratio) : "-", ForecastText(lag),
+              lag.write_amplification.has_value() ? fmt::format("{:.2f}x", *lag.write_amplification) : "-",
+              FormatCount(lag.manifests), FormatCount(lag.snapshots), AgeText(lag.last_commit_ms, status.now_ms)});
+  }
+  return grid.text();
+}
+
+std::string PartitionsText(const PipelineStatus& status) {
+  std::string text;
+  for (const TableStatus& table : status.tables) {
+    if (!table.lag.has_value() || table.lag->worst.empty()) continue;
+    Grid grid({"WORST PARTITIONS OF " + table.table, "FILES", "UNCOMPACTED", "BYTES", "OLDEST", "ARRIVAL"});
+    for (const PartitionLag& partition : table.lag->worst) {
+      grid.Add({partition.partition.empty() ? "(not partitioned)" : partition.partition, FormatCount(partition.files),
+                FormatCount(partition.uncompacted_files), Bytes(partition.uncompacted_bytes),
+                AgeText(partition.oldest_ms, status.now_ms), RateText(partition.arrival_bytes_per_s)});
+    }
+    text += "\n" + grid.text();
+  }
+  return text;
+}
+
+std::string ProblemsText(const PipelineStatus& status) {
+  std::string text;
+  for (const ingest::DetachedEntry& entry : status.detached) {
+    text += fmt::format("! {} is detached{} for {}/{}: {}\n", entry.table,
+                        entry.hold ? " and on hold (firn positions resume)" : "", entry.topic,
+                        entry.partition.partition, entry.reason);
+  }
+  for (const TableStatus& table : status.tables) {
+    if (table.error.has_value()) text += fmt::format("! {}: {}\n", table.table, table.error->ToString());
+  }
+  return text.empty() ? text : "\n" + text;
+}
+
+}  // namespace
+
+std::optional<int64_t> SourceStatus::lag() const {
+  if (!end.has_value() || !position.has_value()) return std::nullopt;
+  return std::max<int64_t>(*end - *position, 0);
+}
+
+std::optional<int64_t> PipelineStatus::lag_records() const {
+  if (!started || kafka_error.has_value()) return std::nullopt;
+  int64_t sum = 0;
+  for (const SourceStatus& source : sources) {
+    const std::optional<int64_t> lag = source.lag();
+    if (!lag.has_value()) return std::nullopt;
+    sum += *lag;
+  }
+  return sum;
+}
+
+bool PipelineStatus::has_failed_tables() const {
+  return std::any_of(tables.begin(), tables.end(), [](const TableStatus& table) { return table.error.has_value(); });
+}
+
+json ToJson(const PipelineStatus& status) {
+  json sources = json::array();
+  for (const SourceStatus& source : status.sources) {
+    sources.push_back({{"topic", source.topic},
+                       {"partition", source.partition},
+                       {"end", OrNull(source.end)},
+                       {"position", OrNull(source.position)},
+                       {"lag_records", OrNull(source.lag())}});
+  }
+  json detached = json::array();
+  for (const ingest::DetachedEntry& entry : status.detached) {
+    detached.push_back({{"table", entry.table},
+                        {"topic", entry.topic},
+                        {"partition", entry.partition.partition},
+                        {"reason", entry.reason},
+                        {"hold", entry.hold},
+                        {"since_ms", entry.since_ms}});
+  }
+  json tables = json::array();
+  for (const TableStatus& table : status.tables) {
+    json item = table.lag.has_value() ? ToJson(*table.lag, status.now_ms) : json::object();
+    item["table"] = table.table;
+    item["exists"] = table.error.has_value() ? json() : json(table.lag.has_value());
+    item["error"] = ErrorJson(table.error);
+    tables.push_back(std::move(item));
+  }
+  return {{"pipeline", status.pipeline},
+          {"time_ms", status.now_ms},
+          {"started", status.started},
+          {"kafka",
+           {{"reachable", !status.kafka_error.has_value()},
+            {"cluster_id", status.cluster_id},
+            {"error", ErrorJson(status.kafka_error)}}},
+          {"ingest",
+           {{"lag_records", OrNull(status.lag_records())},
+            {"partitions", std::move(sources)},
+            {"detached", std::move(detached)}}},
+          {"tables", std::move(tables)}};
+}
+
+std::string ToText(const PipelineStatus& status) {
+  return fmt::format("pipeline {}  {}\n", status.pipeline, config::FormatTimestampMs(status.now_ms / 1000 * 1000)) +
+         IngestText(status) + "\n" + TablesText(status) + PartitionsText(status) + ProblemsText(status);
+}
+
+}  // namespace firn::cli

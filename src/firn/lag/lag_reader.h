@@ -1,0 +1,43 @@
+// LagReader: TableLag of tables in a catalog, read as often as wanted: manifests that it has seen are not read again.
+//
+// One thread. Reads metadata and manifests only.
+#pragma once
+
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "firn/base/error.h"
+#include "firn/env/clock.h"
+#include "firn/env/object_store.h"
+#include "firn/iceberg/catalog/catalog.h"
+#include "firn/lag/table_lag.h"
+
+namespace firn::lag {
+
+// Files whose facts are kept, over all tables (about 20 MB); those of further tables are read anew each time.
+inline constexpr size_t kFilesKeptMax = 500'000;
+
+class LagReader {
+ public:
+  LagReader(iceberg::Catalog& catalog, env::ObjectStore& store, env::Clock& clock)
+      : catalog_(catalog), store_(store), clock_(clock) {}
+
+  // `options.now_ms` is set here. Errors: the catalog's, the store's, kCorruption, kUnsupported.
+  Result<TableLag> Read(const iceberg::TableIdentifier& table, LagOptions options);
+
+ private:
+  using Facts = std::map<std::string, std::shared_ptr<const ManifestFacts>>;  // by manifest path
+
+  Result<std::shared_ptr<const ManifestFacts>> ReadFacts(const iceberg::TableMetadata& metadata,
+                                                         const iceberg::ManifestFile& manifest);
+
+  iceberg::Catalog& catalog_;
+  env::ObjectStore& store_;
+  env::Clock& clock_;
+  std::map<iceberg::TableIdentifier, Facts> kept_;
+  size_t files_kept_ = 0;
+};
+
+}  // namespace firn::lag

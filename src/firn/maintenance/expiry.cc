@@ -1,0 +1,305 @@
+#include "firn/maintenance/expiry.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <charconv>
+#include <limits>
+#include <set>
+#include <unordered_map>
+#include <unordered_set>
+
+#include "firn/base/log.h"
+#include "firn/iceberg/commit/append.h"
+#include "firn/iceberg/commit/snapshot_expiry.h"
+#include "firn/ingest/history.h"
+#include "firn/ingest/map_commit.h"
+#include "firn/maintenance/locations.h"
+#include "firn/maintenance/references.h"
+
+namespace firn::maintenance {
+namespace {
+
+using iceberg::Snapshot;
+using iceberg::SnapshotRef;
+using iceberg::TableMetadata;
+
+constexpr std::string_view kPositionsPrefix = "firn.positions.";
+
+Result<int64_t> NumberProperty(const TableMetadata& metadata, const char* key, int64_t absent) {
+  const std::optional<std::string> text = metadata.Property(key);
+  if (!text.has_value()) return absent;
+  int64_t value = 0;
+  auto [end, error] = std::from_chars(text->data(), text->data() + text->size(), value);
+  if (error == std::errc() && end == text->data() + text->size() && value >= 0) return value;
+  return Fail(ErrorCode::kInvalidInput,
+              fmt::format("a retention property of the table is no number, so nothing is expired; correct it: {}='{}'",
+                          key, *text));
+}
+
+class Planner {
+ public:
+  Planner(const TableMetadata& metadata, int64_t age_ms, int64_t keep, int64_t ref_age_ms, int64_t now_ms)
+      : metadata_(metadata), age_ms_(age_ms), keep_(keep), ref_age_ms_(ref_age_ms), now_ms_(now_ms) {
+    for (const Snapshot& snapshot : metadata.snapshots) by_id_.emplace(snapshot.snapshot_id, &snapshot);
+  }
+
+  Result<ExpiryPlan> Plan() {
+    for (const auto& [name, ref] : metadata_.refs) KeepRef(name, ref);
+    // Metadata without refs still have a current snapshot.
+    const std::string main(iceberg::kMainBranch);
+    if (metadata_.current_snapshot_id.has_value() && !metadata_.refs.contains(main)) {
+      KeepRef(main, {.snapshot_id = *metadata_.current_snapshot_id});
+    }
+    FIRN_TRY(KeepPositions());
+    std::vector<const Snapshot*> expired;
+    for (const Snapshot& snapshot : metadata_.snapshots) {
+      // In no branch (rolled back, staged): the table's age decides alone.
+      if (!on_branch_.contains(snapshot.snapshot_id) && IsYounger(snapshot, age_ms_)) Keep(snapshot, "age");
+      if (!kept_.contains(snapshot.snapshot_id)) expired.push_back(&snapshot);
+    }
+    std::sort(expired.begin(), expired.end(), [](const Snapshot* a, const Snapshot* b) {
+      return std::pair(a->sequence_number, a->snapshot_id) < std::pair(b->sequence_number, b->snapshot_id);
+    });
+    for (const Snapshot* snapshot : expired) plan_.snapshots.push_back(snapshot->snapshot_id);
+    return std::move(plan_);
+  }
+
+ private:
+  bool IsYounger(const Snapshot& snapshot, int64_t age_ms) const {
+    return age_ms >= now_ms_ || snapshot.timestamp_ms >= now_ms_ - age_ms;
+  }
+
+  void Keep(const Snapshot& snapshot, const std::string& why) {
+    if (kept_.insert(snapshot.snapshot_id).second) ++plan_.kept_for[why];
+  }
+
+  void KeepRef(const std::string& name, const SnapshotRef& ref) {
+    auto head = by_id_.find(ref.snapshot_id);
+    const bool is_main = name == iceberg::kMainBranch;
+    if (!is_main && head != by_id_.end() && !IsYounger(*head->second, ref.max_ref_age_ms.value_or(ref_age_ms_))) {
+      plan_.refs.push_back(name);
+      return;
+    }
+    if (head == by_id_.end()) return;
+    const std::string why = ref.type + " " + name;
+    if (ref.type == "tag") return Keep(*head->second, why);
+    const int64_t age_ms = ref.max_snapshot_age_ms.value_or(age_ms_);
+    const int64_t count_min = std::max<int64_t>(ref.min_snapshots_to_keep.value_or(keep_), 1);
+    std::set<SnapshotId> seen;
+    bool keeping = true;
+    for (int64_t count = 0; head != by_id_.end() && seen.insert(head->first).second; ++count) {
+      const Snapshot& snapshot = *head->second;
+      keeping = keeping && (count < count_min || IsYounger(snapshot, age_ms));
+      if (keeping) Keep(snapshot, why);
+      on_branch_.insert(snapshot.snapshot_id);
+      if (!snapshot.parent_snapshot_id.has_value()) break;
+      head = by_id_.find(*snapshot.parent_snapshot_id);
+    }
+  }
+
+  // What the history check and a rewind of each pipeline look for: the snapshot of its map, the last one with rows, and
+  // its newest in main's history.
+  Status KeepPositions() {
+    for (const auto& [key, value] : metadata_.properties) {
+      if (!key.starts_with(kPositionsPrefix)) continue;
+      const std::string pipeline = key.substr(kPositionsPrefix.size());
+      const std::string why = "pipeline " + pipeline;
+      FIRN_ASSIGN(const ingest::PositionsMap map, WithContext(ingest::PositionsMap::Parse(value), key));
+      KeepId(map.snapshot_id, why);
+      if (map.rows_snapshot_id.has_value()) KeepId(*map.rows_snapshot_id, why);
+      bool chain_complete = false;
+      const Snapshot* newest = ingest::NewestSnapshotOf(metadata_, pipeline, chain_complete);
+      if (newest != nullptr) Keep(*newest, why);
+    }
+    return {};
+  }
+
+  void KeepId(SnapshotId id, const std::string& why) {
+    auto found = by_id_.find(id);
+    if (found != by_id_.end()) Keep(*found->second, why);
+  }
+
+  const TableMetadata& metadata_;
+  const int64_t age_ms_;
+  const int64_t keep_;
+  const int64_t ref_age_ms_;
+  const int64_t now_ms_;
+  std::unordered_map<SnapshotId, const Snapshot*> by_id_;
+  std::set<SnapshotId> on_branch_;  // reachable from the head of a branch that stays
+  std::set<SnapshotId> kept_;
+  ExpiryPlan plan_;
+};
+
+struct Unreachable {
+  std::vector<DoomedFile> content;  // first to be deleted
+  std::vector<DoomedFile> manifests;
+  std::vector<DoomedFile> lists;
+};
+
+class FileSearch {
+ public:
+  FileSearch(const TableMetadata& metadata, env::ObjectStore& store, ExpiryReport& report)
+      : metadata_(metadata), reader_(store), report_(report) {}
+
+  // Reads the manifests of what has gone; call it while they are still there.
+  Result<Unreachable> Find(const std::vector<const Snapshot*>& gone, const std::vector<const Snapshot*>& kept) {
+    Unreachable out;
+    FIRN_ASSIGN(const SnapshotFiles before, reader_.FilesOf(gone));
+    FIRN_ASSIGN(const SnapshotFiles after, reader_.FilesOf(kept));
+    for (const std::string& list : before.manifest_lists) {
+      if (!after.manifest_lists.contains(list)) Add(out.lists, "manifest_list", list, 0);
+    }
+    // Without a manifest of their own, none of their files has become unreachable.
+    std::map<std::string, ReferenceReader::ContentFile> candidates;
+    for (const auto& [path, manifest] : before.manifests) {
+      if (after.manifests.contains(path)) continue;
+      Add(out.manifests, "manifest", path, manifest.manifest_length);
+      FIRN_ASSIGN(const std::vector<ReferenceReader::ContentFile>* entries, reader_.EntriesOf(manifest));
+      for (const ReferenceReader::ContentFile& file : *entries) candidates.emplace(KeyOf(file.location).text(), file);
+    }
+    for (const auto& [path, manifest] : after.manifests) {
+      if (candidates.empty()) break;
+      FIRN_ASSIGN(const std::vector<ReferenceReader::ContentFile>* entries, reader_.EntriesOf(manifest));
+      for (const ReferenceReader::ContentFile& file : *entries) {
+        if (file.live) candidates.erase(KeyOf(file.location).text());
+      }
+    }
+    for (const auto& [key, file] : candidates) {
+      Add(out.content, file.content == iceberg::FileContent::kData ? "data" : "deletes", file.location, file.bytes);
+    }
+    return out;
+  }
+
+ private:
+  void Add(std::vector<DoomedFile>& files, const char* kind, const std::string& location, int64_t bytes) {
+    if (!IsOfTable(metadata_, location)) {
+      ++report_.files_outside;
+      return;
+    }
+    ++report_.files[kind];
+    report_.bytes += bytes;
+    files.push_back({location, bytes});
+  }
+
+  const TableMetadata& metadata_;
+  ReferenceReader reader_;
+  ExpiryReport& report_;
+};
+
+// The snapshots of `base` that `ids` names, and the others.
+void Divide(const TableMetadata& base, const std::unordered_set<SnapshotId>& ids, std::vector<const Snapshot*>& in,
+            std::vector<const Snapshot*>& out) {
+  for (const Snapshot& snapshot : base.snapshots) (ids.contains(snapshot.snapshot_id) ? in : out).push_back(&snapshot);
+}
+
+PlannedCommit CommitOf(const TableMetadata& base, const ExpiryPlan& plan) {
+  PlannedCommit commit;
+  commit.requirements.push_back(iceberg::AssertTableUuid{base.table_uuid});
+  // A ref that somebody moves meanwhile may keep other snapshots.
+  for (const auto& [name, ref] : base.refs) {
+    commit.requirements.push_back(iceberg::AssertRefSnapshotId{name, ref.snapshot_id});
+  }
+  for (const std::string& ref : plan.refs) commit.updates.push_back(iceberg::RemoveSnapshotRef{ref});
+  if (!plan.snapshots.empty()) commit.updates.push_back(iceberg::RemoveSnapshots{plan.snapshots});
+  return commit;
+}
+
+class Expiry {
+ public:
+  Expiry(const MaintenanceParts& parts, const iceberg::TableIdentifier& table, const ExpiryOptions& options)
+      : parts_(parts), table_(table), options_(options) {}
+
+  Result<ExpiryReport> Run(std::stop_token stop) {
+    if (!options_.apply) return DryRun();
+    TableMetadata base;  // of the last attempt
+    auto prepare = [&](const iceberg::LoadedTable& loaded) -> Result<std::optional<PlannedCommit>> {
+      FIRN_TRY(iceberg::CheckWritable(loaded.metadata));
+      FIRN_ASSIGN(ExpiryPlan plan, PlanExpiry(loaded.metadata, options_, parts_.clock.WallMs()));
+      const bool empty = plan.snapshots.empty() && plan.refs.empty();
+      // After a lost answer the plan is empty, and what was planned before has been done.
+      if (!empty || base.snapshots.empty()) {
+        base = loaded.metadata;
+        report_.plan = std::move(plan);
+        report_.snapshots_before = static_cast<int64_t>(base.snapshots.size());
+      }
+      if (empty) return std::optional<PlannedCommit>();
+      return std::optional<PlannedCommit>(CommitOf(loaded.metadata, report_.plan));
+    };
+    FIRN_ASSIGN(const LoopOutcome outcome, CommitUntilTaken(parts_, table_, prepare, stop));
+    report_.conflicts = outcome.conflicts;
+    if (!outcome.committed) {
+      // Somebody else has expired meanwhile what was planned.
+      report_.plan.snapshots.clear();
+      report_.plan.refs.clear();
+      return std::move(report_);
+    }
+    FIRN_TRY(DeleteUnreachable(base, outcome.table.metadata, stop));
+    LogInfo("snapshots are expired", {{"table", table_.ToString()},
+                                      {"snapshots", report_.plan.snapshots.size()},
+                                      {"files", report_.deleted.files},
+                                      {"bytes", report_.deleted.bytes}});
+    return std::move(report_);
+  }
+
+ private:
+  Result<ExpiryReport> DryRun() {
+    FIRN_ASSIGN(const iceberg::LoadedTable loaded, parts_.catalog.LoadTable(table_));
+    FIRN_ASSIGN(report_.plan, PlanExpiry(loaded.metadata, options_, parts_.clock.WallMs()));
+    report_.snapshots_before = static_cast<int64_t>(loaded.metadata.snapshots.size());
+    const std::unordered_set<SnapshotId> ids(report_.plan.snapshots.begin(), report_.plan.snapshots.end());
+    std::vector<const Snapshot*> gone, kept;
+    Divide(loaded.metadata, ids, gone, kept);
+    FIRN_TRY(FileSearch(loaded.metadata, parts_.store, report_).Find(gone, kept));
+    return std::move(report_);
+  }
+
+  // By what the catalog has now, not by what was planned: it has the last word on what is gone.
+  Status DeleteUnreachable(const TableMetadata& before, const TableMetadata& after, std::stop_token stop) {
+    if (after.table_uuid != before.table_uuid) return {};
+    std::unordered_set<SnapshotId> there;
+    std::vector<const Snapshot*> kept;
+    for (const Snapshot& snapshot : after.snapshots) {
+      there.insert(snapshot.snapshot_id);
+      kept.push_back(&snapshot);
+    }
+    std::vector<const Snapshot*> gone, rest;
+    Divide(before, there, rest, gone);
+    // Read while everything is there; manifests are needed to find the files, so they go after them.
+    FIRN_ASSIGN(const Unreachable files, FileSearch(before, parts_.store, report_).Find(gone, kept));
+    for (const std::vector<DoomedFile>* group : {&files.content, &files.manifests, &files.lists}) {
+      report_.deleted.Add(DeleteFiles(parts_.store, *group, stop));
+      if (report_.deleted.stopped) break;
+    }
+    return {};
+  }
+
+  const MaintenanceParts& parts_;
+  const iceberg::TableIdentifier& table_;
+  const ExpiryOptions& options_;
+  ExpiryReport report_;
+};
+
+}  // namespace
+
+Result<ExpiryPlan> PlanExpiry(const TableMetadata& metadata, const ExpiryOptions& options, int64_t now_ms) {
+  FIRN_TRY(CheckMayDelete(metadata));
+  const bool ours = metadata.Property(std::string(ingest::kCreatedByProperty)).has_value();
+  FIRN_ASSIGN(const int64_t age_ms,
+              NumberProperty(metadata, "history.expire.max-snapshot-age-ms",
+                             ours ? iceberg::kOwnTableSnapshotAgeMs : iceberg::kForeignTableSnapshotAgeMs));
+  FIRN_ASSIGN(const int64_t keep, NumberProperty(metadata, "history.expire.min-snapshots-to-keep", 1));
+  FIRN_ASSIGN(const int64_t ref_age_ms,
+              NumberProperty(metadata, "history.expire.max-ref-age-ms", std::numeric_limits<int64_t>::max()));
+  return Planner(metadata, options.snapshot_age_ms.value_or(age_ms), options.snapshots_to_keep.value_or(keep),
+                 ref_age_ms, now_ms)
+      .Plan();
+}
+
+Result<ExpiryReport> ExpireSnapshots(const MaintenanceParts& parts, const iceberg::TableIdentifier& table,
+                                     const ExpiryOptions& options, std::stop_token stop) {
+  return WithContext(Expiry(parts, table, options).Run(stop),
+                     fmt::format("expiring snapshots of table '{}'", table.ToString()));
+}
+
+}  // namespace firn::maintenance

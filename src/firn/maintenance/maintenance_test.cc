@@ -1,0 +1,734 @@
+#include <fmt/format.h>
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <set>
+
+#include "firn/env/testing/faulty_store.h"
+#include "firn/env/testing/manual_clock.h"
+#include "firn/env/testing/memory_store.h"
+#include "firn/iceberg/catalog/testing/memory_catalog.h"
+#include "firn/iceberg/commit/append.h"
+#include "firn/iceberg/commit/live_entries.h"
+#include "firn/iceberg/commit/rewrite_files.h"
+#include "firn/ingest/positions.h"
+#include "firn/maintenance/expiry.h"
+#include "firn/maintenance/locations.h"
+#include "firn/maintenance/manifest_clustering.h"
+#include "firn/maintenance/orphans.h"
+#include "firn/maintenance/retention.h"
+
+namespace firn::maintenance {
+namespace {
+
+using schema::Type;
+using schema::TypeKind;
+
+constexpr int64_t kHourMs = 3'600'000;
+constexpr int64_t kDayMs = 24 * kHourMs;
+const iceberg::TableIdentifier kTable{{"db"}, "events"};
+
+class MaintenanceTest : public ::testing::Test {
+ protected:
+  MaintenanceTest() {
+    EXPECT_TRUE(catalog_.EnsureNamespace({"db"}).has_value());
+    EXPECT_TRUE(catalog_.CreateTable(kTable, Request("file:///lake/events")).has_value());
+  }
+
+  static iceberg::CreateTableRequest Request(const std::string& location) {
+    iceberg::CreateTableRequest request;
+    request.location = location;
+    request.schema.fields = {{FieldId{1}, "id", Type::Primitive(TypeKind::kLong), true},
+                             {FieldId{2}, "time", Type::Primitive(TypeKind::kTimestamp)}};
+    schema::PartitionField day;
+    day.source_id = FieldId{2};
+    day.field_id = FieldId{1000};
+    day.name = "event_day";
+    day.transform.kind = schema::TransformKind::kDay;
+    request.spec.fields = {day};
+    return request;
+  }
+
+  iceberg::TableMetadata Metadata() { return catalog_.LoadTable(kTable)->metadata; }
+  int32_t Today() { return static_cast<int32_t>(clock_.WallMs() / kDayMs); }
+
+  iceberg::DataFile File(const std::string& name, std::optional<int32_t> day, int64_t bytes = 100) {
+    iceberg::DataFile file;
+    file.file_path = "file:///lake/events/data/" + name + ".parquet";
+    file.record_count = 10;
+    file.file_size_in_bytes = bytes;
+    file.partition = {day.has_value() ? schema::Value(*day) : schema::Value()};
+    EXPECT_TRUE(store_.Put(file.file_path, std::string(static_cast<size_t>(bytes), 'x')).has_value());
+    return file;
+  }
+
+  void Commit(const std::vector<iceberg::DataFile>& files, std::map<std::string, std::string> summary = {},
+              const iceberg::Properties& properties = {}, const std::string& pipeline = "") {
+    iceberg::AppendRequest request;
+    for (const iceberg::DataFile& file : files) request.files.push_back({0, file});
+    request.summary = std::move(summary);
+    request.set_properties = properties;
+    request.expire_on_commit = false;
+    if (!pipeline.empty()) {
+      request.summary["firn.pipeline"] = pipeline;
+      request.on_identity = [pipeline](SnapshotId id, int64_t sequence, iceberg::AppendRequest& of) -> Status {
+        ingest::PositionsMap map;
+        map.table = "db.events";
+        map.table_uuid = "u";
+        map.snapshot_id = id;
+        map.sequence_number = sequence;
+        map.rows_snapshot_id = id;
+        map.rows_sequence_number = sequence;
+        of.set_properties[ingest::PositionsProperty(pipeline)] = map.Serialize();
+        return {};
+      };
+    }
+    iceberg::ManifestListCache cache;
+    auto prepared = iceberg::PrepareAppend(Metadata(), request, store_, clock_, random_, cache);
+    ASSERT_TRUE(prepared.has_value()) << prepared.error().ToString();
+    ASSERT_TRUE(catalog_.CommitAsSomebodyElse(kTable, prepared->updates).has_value());
+  }
+
+  // Two files become one, as a compaction does it.
+  void Replace(const std::vector<std::string>& inputs, const iceberg::DataFile& output) {
+    iceberg::RewriteRequest request;
+    request.starting_sequence_number = Metadata().last_sequence_number;
+    iceberg::RewriteGroup group;
+    for (const std::string& name : inputs) group.inputs.push_back("file:///lake/events/data/" + name + ".parquet");
+    group.outputs = {output};
+    group.outputs[0].record_count = 10 * static_cast<int64_t>(inputs.size());
+    request.groups = {group};
+    auto outcome = iceberg::CommitRewrite(catalog_, kTable, request, store_, clock_, random_, {});
+    ASSERT_TRUE(outcome.has_value()) << outcome.error().ToString();
+    ASSERT_EQ(outcome->fates[0], iceberg::GroupFate::kReplaced);
+  }
+
+  void Tag(const std::string& name, SnapshotId id, std::optional<int64_t> max_age_ms = std::nullopt) {
+    iceberg::SnapshotRef ref{.snapshot_id = id, .type = "tag", .max_ref_age_ms = max_age_ms};
+    ASSERT_TRUE(catalog_.CommitAsSomebodyElse(kTable, {iceberg::SetSnapshotRef{name, ref}}).has_value());
+  }
+
+  void SetProperty(const std::string& key, const std::string& value) {
+    ASSERT_TRUE(catalog_.CommitAsSomebodyElse(kTable, {iceberg::SetProperties{{{key, value}}}}).has_value());
+  }
+
+  MaintenanceParts Parts() { return {catalog_, store_, clock_, random_}; }
+  Result<OrphanReport> Orphans(bool apply, int64_t older_than_ms = kOrphanAgeMsDefault) {
+    return RemoveOrphans(Parts(), kTable,
+                         {.older_than_ms = older_than_ms, .commit_max_age_ms = 6 * kHourMs, .apply = apply}, {});
+  }
+  Result<ExpiryReport> Expire(const ExpiryOptions& options) { return ExpireSnapshots(Parts(), kTable, options, {}); }
+  Result<RetentionReport> Retain(int64_t days, bool apply) {
+    return RetainData(Parts(), kTable, {.field = "event_day", .age_ms = days * kDayMs, .apply = apply}, {});
+  }
+
+  std::set<std::string> LiveNames() {
+    std::set<std::string> names;
+    const auto live = iceberg::ReadLiveEntries(Metadata(), memory_).value();
+    for (const auto& entry : live) {
+      const std::string& path = entry.data_file.file_path;
+      names.insert(path.substr(path.rfind('/') + 1, path.rfind('.') - path.rfind('/') - 1));
+    }
+    return names;
+  }
+
+  bool Exists(const std::string& location) { return memory_.Stat(location).has_value(); }
+  bool DataExists(const std::string& name) { return Exists("file:///lake/events/data/" + name + ".parquet"); }
+
+  // Everything that the table's snapshots reach is there.
+  void ExpectWhole() {
+    const iceberg::TableMetadata metadata = Metadata();
+    for (const iceberg::Snapshot& snapshot : metadata.snapshots) {
+      auto manifests = iceberg::ReadSnapshotManifests(snapshot, memory_);
+      ASSERT_TRUE(manifests.has_value()) << manifests.error().ToString();
+      for (const iceberg::ManifestFile& manifest : *manifests) {
+        auto contents = iceberg::ReadManifestFile(manifest, memory_);
+        ASSERT_TRUE(contents.has_value()) << contents.error().ToString();
+        for (const iceberg::ManifestEntry& entry : contents->entries) {
+          EXPECT_TRUE(!entry.is_live() || Exists(entry.data_file.file_path)) << entry.data_file.file_path;
+        }
+      }
+    }
+  }
+
+  env::ManualClock clock_;
+  env::SeededRandom random_{7};
+  env::MemoryStore memory_{clock_};
+  env::FaultyStore store_{memory_, clock_};
+  iceberg::MemoryCatalog catalog_{clock_};
+};
+
+// ---- orphans
+
+TEST_F(MaintenanceTest, OrphansAreFoundAndReferencedFilesNever) {
+  Commit({File("a", Today())});
+  Commit({File("b", Today())});
+  File("crashed", Today());
+  ASSERT_TRUE(store_.Put("file:///lake/events/metadata/lost-m0.avro", "lost").has_value());
+  ASSERT_TRUE(store_.Put("file:///lake/events/data/firn-0123456789abcdef.tmp", "half").has_value());
+  ASSERT_TRUE(store_.Put("file:///lake/events/_spark/checkpoint", "somebody's").has_value());
+  ASSERT_TRUE(store_.Put("file:///lake/events/metadata/version-hint.text", "1").has_value());
+  clock_.Advance(4 * kDayMs);
+  File("young", Today());
+  auto dry = Orphans(false);
+  ASSERT_TRUE(dry.has_value()) << dry.error().ToString();
+  EXPECT_EQ(dry->orphans, 3);
+  EXPECT_EQ(dry->files_young, 1);
+  EXPECT_EQ(dry->files_hidden, 1);
+  EXPECT_EQ(dry->by_kind, (std::map<std::string, int64_t>{{"data", 1}, {"manifest", 1}, {"temporary", 1}}));
+  EXPECT_FALSE(dry->fenced);
+  EXPECT_EQ(Metadata().snapshots.size(), 2u);
+  EXPECT_TRUE(DataExists("crashed"));
+
+  auto done = Orphans(true);
+  ASSERT_TRUE(done.has_value()) << done.error().ToString();
+  EXPECT_TRUE(done->fenced);
+  EXPECT_EQ(done->deleted.files, 3);
+  EXPECT_EQ(done->deleted.bytes, dry->orphan_bytes);
+  EXPECT_FALSE(DataExists("crashed"));
+  EXPECT_TRUE(DataExists("young"));
+  EXPECT_TRUE(Exists("file:///lake/events/_spark/checkpoint"));
+  EXPECT_TRUE(Exists("file:///lake/events/metadata/version-hint.text"));
+  EXPECT_EQ(LiveNames(), (std::set<std::string>{"a", "b"}));
+  ExpectWhole();
+  // Nothing to do: no fence either.
+  const int64_t sequence = Metadata().last_sequence_number;
+  done = Orphans(true);
+  ASSERT_TRUE(done.has_value());
+  EXPECT_EQ(done->orphans, 0);
+  EXPECT_EQ(Metadata().last_sequence_number, sequence);
+}
+
+TEST_F(MaintenanceTest, AFileThatIsCommittedMeanwhileIsNoOrphan) {
+  const iceberg::DataFile late = File("late", Today());
+  File("crashed", Today());
+  clock_.Advance(4 * kDayMs);
+  int commits = 0;
+  catalog_.SetFaults([&](iceberg::CatalogCall call, const iceberg::TableIdentifier&) {
+    if (call == iceberg::CatalogCall::kCommit && ++commits == 1) Commit({late});
+    return iceberg::CatalogFault::kNone;
+  });
+  auto done = Orphans(true);
+  ASSERT_TRUE(done.has_value()) << done.error().ToString();
+  EXPECT_EQ(done->deleted.files, 1);
+  EXPECT_TRUE(DataExists("late"));
+  EXPECT_FALSE(DataExists("crashed"));
+  ExpectWhole();
+}
+
+TEST_F(MaintenanceTest, AFilesAgeIsByTheStoresClock) {
+  File("crashed", Today());
+  // Our clock is four days ahead of the store's from here on.
+  env::MemoryStore& store = memory_;
+  env::ManualClock ahead(clock_.WallMs() + 4 * kDayMs);
+  const MaintenanceParts parts{catalog_, store, ahead, random_};
+  auto done = RemoveOrphans(parts, kTable, {.commit_max_age_ms = 6 * kHourMs, .apply = true}, {});
+  ASSERT_TRUE(done.has_value()) << done.error().ToString();
+  EXPECT_EQ(done->deleted.files, 0);
+  EXPECT_TRUE(DataExists("crashed"));
+}
+
+TEST_F(MaintenanceTest, OrphansAreNotLookedForWhereThatIsNotSafe) {
+  Commit({File("a", Today())});
+  File("crashed", Today());
+  clock_.Advance(4 * kDayMs);
+  auto expect_refused = [&](const char* what, ErrorCode code = ErrorCode::kUnsupported) {
+    for (const bool apply : {false, true}) {
+      auto report = Orphans(apply);
+      ASSERT_FALSE(report.has_value()) << what;
+      EXPECT_EQ(report.error().code(), code) << what << ": " << report.error().ToString();
+    }
+    EXPECT_TRUE(DataExists("crashed")) << what;
+  };
+  SetProperty("gc.enabled", "false");
+  expect_refused("gc.enabled");
+  SetProperty("gc.enabled", "true");
+
+  const iceberg::TableIdentifier inside{{"db"}, "inside"};
+  ASSERT_TRUE(catalog_.CreateTable(inside, Request("file:/lake/events/nested")).has_value());
+  expect_refused("a table below");
+  ASSERT_TRUE(catalog_.DropTable(inside).has_value());
+  ASSERT_TRUE(catalog_.CreateTable(inside, Request("file:///lake")).has_value());
+  expect_refused("a table around");
+  ASSERT_TRUE(catalog_.DropTable(inside).has_value());
+
+  // A table of another catalog.
+  iceberg::TableMetadata other = Metadata();
+  other.table_uuid = "11111111-1111-4111-8111-111111111111";
+  const std::string foreign = "file:///lake/events/metadata/00007-x.metadata.json";
+  ASSERT_TRUE(store_.Put(foreign, other.Serialize()).has_value());
+  expect_refused("foreign metadata");
+  ASSERT_TRUE(store_.Delete(foreign).has_value());
+
+  ASSERT_TRUE(store_.Delete("file:///lake/events/data/a.parquet").has_value());
+  const std::vector<env::ObjectInfo> objects = store_.List("file:///lake/events/metadata").value();
+  for (const env::ObjectInfo& info : objects) {
+    store_.Delete(info.location).value();
+  }
+  expect_refused("manifests that are gone", ErrorCode::kCorruption);
+}
+
+TEST_F(MaintenanceTest, AnAgeShorterThanWritersMayTakeIsRefused) {
+  auto report = Orphans(false, 59 * kHourMs);
+  ASSERT_FALSE(report.has_value());
+  EXPECT_EQ(report.error().code(), ErrorCode::kInvalidInput);
+  EXPECT_TRUE(Orphans(false, 60 * kHourMs).has_value());
+}
+
+TEST_F(MaintenanceTest, APathUnderAnotherSchemeIsNotDeleted) {
+  iceberg::DataFile file = File("a", Today());
+  file.file_path = "s3://lake/lake/events/data/a.parquet";
+  Commit({File("b", Today()), file});
+  clock_.Advance(4 * kDayMs);
+  auto report = Orphans(true);
+  ASSERT_FALSE(report.has_value());
+  EXPECT_EQ(report.error().code(), ErrorCode::kUnsupported);
+  EXPECT_TRUE(DataExists("a"));
+}
+
+TEST_F(MaintenanceTest, AnotherSpellingOfTheSameFileIsTheSame) {
+  iceberg::DataFile file = File("a", Today());
+  file.file_path = "file:/lake/events//data/a.parquet";
+  Commit({file});
+  clock_.Advance(4 * kDayMs);
+  auto report = Orphans(true);
+  ASSERT_TRUE(report.has_value()) << report.error().ToString();
+  EXPECT_EQ(report->orphans, 0);
+  EXPECT_TRUE(DataExists("a"));
+}
+
+TEST(Locations, AreComparedBySchemeBucketAndPath) {
+  EXPECT_EQ(KeyOf("file:/a/b").text(), KeyOf("file:///a//b/").text());
+  EXPECT_EQ(KeyOf("/a/b").text(), KeyOf("file://localhost/a/b").text());
+  EXPECT_EQ(KeyOf("s3a://k/a").text(), KeyOf("s3://k/a").text());
+  EXPECT_NE(KeyOf("s3://k/a").text(), KeyOf("s3://l/a").text());
+  EXPECT_TRUE(IsBelow(KeyOf("s3://k/a/b"), KeyOf("s3n://k/a")));
+  EXPECT_FALSE(IsBelow(KeyOf("s3://k/ab"), KeyOf("s3://k/a")));
+  EXPECT_FALSE(IsBelow(KeyOf("s3://k/a"), KeyOf("file:/a")));
+  EXPECT_TRUE(IsHidden("data/.tmp/a"));
+  EXPECT_TRUE(IsHidden("_logs/a"));
+  EXPECT_FALSE(IsHidden("data/_day=1/a.parquet"));
+}
+
+// ---- expiry
+
+TEST_F(MaintenanceTest, ExpiredSnapshotsTakeAlongTheFilesThatOnlyTheyReached) {
+  Commit({File("a", Today())});
+  Commit({File("b", Today())});
+  Replace({"a", "b"}, File("ab", Today(), 150));
+  clock_.Advance(6 * kDayMs);
+  Commit({File("c", Today())});
+  auto dry = Expire({});
+  ASSERT_TRUE(dry.has_value()) << dry.error().ToString();
+  EXPECT_EQ(dry->snapshots_before, 4);
+  EXPECT_EQ(dry->plan.snapshots.size(), 3u);
+  EXPECT_EQ(dry->files.at("data"), 2);
+  EXPECT_EQ(dry->files.at("manifest_list"), 3);
+  EXPECT_EQ(Metadata().snapshots.size(), 4u);
+  EXPECT_TRUE(DataExists("a"));
+  auto done = Expire({.apply = true});
+  ASSERT_TRUE(done.has_value()) << done.error().ToString();
+  EXPECT_EQ(Metadata().snapshots.size(), 1u);
+  EXPECT_EQ(done->files, dry->files);
+  EXPECT_EQ(done->bytes, dry->bytes);
+  EXPECT_EQ(done->deleted.failed, 0);
+  EXPECT_EQ(done->deleted.bytes, done->bytes);
+  EXPECT_FALSE(DataExists("a") || DataExists("b"));
+  EXPECT_EQ(LiveNames(), (std::set<std::string>{"ab", "c"}));
+  ExpectWhole();
+  // All that is left is referenced.
+  clock_.Advance(4 * kDayMs);
+  EXPECT_EQ(Orphans(false)->orphans, 0);
+}
+
+TEST_F(MaintenanceTest, ATagKeepsItsSnapshotUntilTheTagIsOld) {
+  Commit({File("a", Today())});
+  const SnapshotId first = *Metadata().current_snapshot_id;
+  Commit({File("b", Today())});
+  Tag("audit", first);
+  Tag("short", *Metadata().current_snapshot_id, kDayMs);
+  Replace({"a", "b"}, File("ab", Today(), 150));
+  clock_.Advance(6 * kDayMs);
+  Commit({File("c", Today())});
+  auto done = Expire({.apply = true});
+  ASSERT_TRUE(done.has_value()) << done.error().ToString();
+  EXPECT_EQ(done->plan.refs, std::vector<std::string>{"short"});
+  EXPECT_EQ(done->plan.kept_for.at("tag audit"), 1);
+  EXPECT_TRUE(Metadata().refs.contains("audit"));
+  EXPECT_FALSE(Metadata().refs.contains("short"));
+  EXPECT_NE(Metadata().FindSnapshot(first), nullptr);
+  EXPECT_TRUE(DataExists("a"));
+  EXPECT_FALSE(DataExists("b"));
+  ExpectWhole();
+}
+
+TEST_F(MaintenanceTest, ABranchKeepsItsOwnHistory) {
+  for (const char* name : {"a", "b", "c"}) Commit({File(name, Today())});
+  iceberg::SnapshotRef ref{.snapshot_id = *Metadata().current_snapshot_id, .min_snapshots_to_keep = 2};
+  ASSERT_TRUE(catalog_.CommitAsSomebodyElse(kTable, {iceberg::SetSnapshotRef{"side", ref}}).has_value());
+  clock_.Advance(6 * kDayMs);
+  Commit({File("d", Today())});
+  auto done = Expire({.apply = true});
+  ASSERT_TRUE(done.has_value()) << done.error().ToString();
+  EXPECT_EQ(done->plan.snapshots.size(), 1u);
+  EXPECT_EQ(done->plan.kept_for.at("branch side"), 2);
+  ExpectWhole();
+}
+
+TEST_F(MaintenanceTest, APipelinesNewestSnapshotStays) {
+  Commit({File("a", Today())}, {}, {}, "flows");
+  const SnapshotId ours = *Metadata().current_snapshot_id;
+  Commit({File("b", Today())});
+  clock_.Advance(6 * kDayMs);
+  Commit({File("c", Today())});
+  auto done = Expire({.apply = true});
+  ASSERT_TRUE(done.has_value()) << done.error().ToString();
+  EXPECT_EQ(done->plan.kept_for.at("pipeline flows"), 1);
+  EXPECT_NE(Metadata().FindSnapshot(ours), nullptr);
+  EXPECT_EQ(Metadata().snapshots.size(), 2u);
+}
+
+TEST_F(MaintenanceTest, RetentionIsTheTablesUnlessTheCallerHasAnother) {
+  for (const char* name : {"a", "b", "c", "d"}) {
+    Commit({File(name, Today())});
+    clock_.Advance(kHourMs);
+  }
+  EXPECT_EQ(Expire({})->plan.snapshots.size(), 0u);  // five days
+  EXPECT_EQ(Expire({.snapshot_age_ms = 3 * kHourMs - 1})->plan.snapshots.size(), 2u);
+  EXPECT_EQ(Expire({.snapshot_age_ms = 0, .snapshots_to_keep = 3})->plan.snapshots.size(), 1u);
+  SetProperty("history.expire.max-snapshot-age-ms", "1");
+  EXPECT_EQ(Expire({})->plan.snapshots.size(), 3u);
+  SetProperty("history.expire.min-snapshots-to-keep", "2");
+  EXPECT_EQ(Expire({})->plan.snapshots.size(), 2u);
+  SetProperty("history.expire.min-snapshots-to-keep", "two");
+  EXPECT_EQ(Expire({}).error().code(), ErrorCode::kInvalidInput);
+  SetProperty("gc.enabled", "false");
+  EXPECT_EQ(Expire({}).error().code(), ErrorCode::kUnsupported);
+}
+
+TEST_F(MaintenanceTest, ExpiryAnswersThatAreLostAreSeen) {
+  Commit({File("a", Today())});
+  Commit({File("b", Today())});
+  Replace({"a", "b"}, File("ab", Today(), 150));
+  clock_.Advance(6 * kDayMs);
+  for (const auto fault : {iceberg::CatalogFault::kConflict, iceberg::CatalogFault::kLostAnswer}) {
+    Commit({File(fmt::format("c{}", static_cast<int>(fault)), Today())});
+    int commits = 0;
+    catalog_.SetFaults([&](iceberg::CatalogCall call, const iceberg::TableIdentifier&) {
+      const bool first = call == iceberg::CatalogCall::kCommit && ++commits == 1;
+      return first ? fault : iceberg::CatalogFault::kNone;
+    });
+    auto done = Expire({.snapshot_age_ms = 0, .apply = true});
+    catalog_.SetFaults({});
+    ASSERT_TRUE(done.has_value()) << done.error().ToString();
+    EXPECT_GE(done->plan.snapshots.size(), 1u);
+    EXPECT_EQ(Metadata().snapshots.size(), 1u);
+    ExpectWhole();
+  }
+  EXPECT_FALSE(DataExists("a"));
+}
+
+TEST_F(MaintenanceTest, ATagThatIsMadeMeanwhileKeepsItsSnapshot) {
+  Commit({File("a", Today())});
+  const SnapshotId first = *Metadata().current_snapshot_id;
+  Commit({File("b", Today())});
+  Replace({"a", "b"}, File("ab", Today(), 150));
+  clock_.Advance(1);
+  int commits = 0;
+  catalog_.SetFaults([&](iceberg::CatalogCall call, const iceberg::TableIdentifier&) {
+    if (call == iceberg::CatalogCall::kCommit && ++commits == 1) Tag("audit", first);
+    return iceberg::CatalogFault::kNone;
+  });
+  auto done = Expire({.snapshot_age_ms = 0, .apply = true});
+  catalog_.SetFaults({});
+  EXPECT_NE(Metadata().FindSnapshot(first), nullptr);
+  EXPECT_TRUE(DataExists("a"));
+  ExpectWhole();
+}
+
+TEST_F(MaintenanceTest, ImportedFilesOfOthersAreNotDeleted) {
+  Commit({File("a", Today())});
+  iceberg::DataFile imported = File("b", Today());
+  imported.file_path = "file:///elsewhere/b.parquet";
+  ASSERT_TRUE(store_.Put(imported.file_path, "theirs").has_value());
+  Commit({imported});
+  iceberg::RewriteRequest request;
+  request.starting_sequence_number = Metadata().last_sequence_number;
+  request.groups = {{0, {"file:///lake/events/data/a.parquet", imported.file_path}, {File("ab", Today(), 150)}}};
+  request.groups[0].outputs[0].record_count = 20;
+  ASSERT_TRUE(iceberg::CommitRewrite(catalog_, kTable, request, store_, clock_, random_, {}).has_value());
+  clock_.Advance(1);
+  auto done = Expire({.snapshot_age_ms = 0, .apply = true});
+  ASSERT_TRUE(done.has_value()) << done.error().ToString();
+  EXPECT_EQ(done->files_outside, 1);
+  EXPECT_FALSE(DataExists("a"));
+  EXPECT_TRUE(Exists("file:///elsewhere/b.parquet"));
+}
+
+TEST_F(MaintenanceTest, TablesThatFirnDoesNotWriteAreOnlyLookedAt) {
+  Commit({File("a", Today())});
+  Commit({File("b", Today())});
+  File("crashed", Today());
+  clock_.Advance(6 * kDayMs);
+  Commit({File("c", Today())});
+  iceberg::TableMetadata v3 = Metadata();
+  v3.format_version = 3;
+  v3.next_row_id = 0;
+  catalog_.Register(kTable, v3);
+  EXPECT_EQ(Expire({})->plan.snapshots.size(), 2u);
+  EXPECT_EQ(Orphans(false)->orphans, 1);
+  EXPECT_EQ(Expire({.apply = true}).error().code(), ErrorCode::kUnsupported);
+  EXPECT_EQ(Orphans(true).error().code(), ErrorCode::kUnsupported);
+  EXPECT_EQ(Retain(1, true).error().code(), ErrorCode::kUnsupported);
+  EXPECT_EQ(ClusterManifests(Parts(), kTable, {.apply = true}, {}).error().code(), ErrorCode::kUnsupported);
+  EXPECT_EQ(Metadata().snapshots.size(), 3u);
+  EXPECT_TRUE(DataExists("crashed"));
+}
+
+// ---- failures
+
+// Calls of the store fail in turn, once or from then on, before or after its effect: nothing that is referenced is
+// ever missing, and the next run finishes the work.
+TEST_F(MaintenanceTest, WhateverFailsNothingReferencedIsLost) {
+  int round = 0;
+  auto run_all = [&]() -> Status {
+    FIRN_TRY(Retain(20, true));
+    FIRN_TRY(Expire({.snapshot_age_ms = 0, .apply = true}));
+    FIRN_TRY(ClusterManifests(Parts(), kTable, {.apply = true}, {}));
+    FIRN_TRY(Orphans(true));
+    return {};
+  };
+  for (const bool after_effect : {false, true}) {
+    for (const bool persistent : {false, true}) {
+      // Every so many calls: with each of them it would take minutes.
+      const int64_t stride = after_effect ? (persistent ? 11 : 7) : (persistent ? 5 : 3);
+      bool hit = true;
+      for (int64_t nth = 1; hit; nth += stride, ++round) {
+        const std::string a = fmt::format("a{}", round), b = fmt::format("b{}", round);
+        Commit({File(a, Today()), File(fmt::format("old{}", round), Today() - 30)}, {}, {}, "flows");
+        Commit({File(b, Today())}, {}, {}, "flows");
+        Replace({a, b}, File("ab" + std::to_string(round), Today(), 150));
+        Commit({}, {}, {}, "flows");
+        File(fmt::format("crashed{}", round), Today());
+        clock_.Advance(4 * kDayMs);
+        const int64_t before = store_.faults_hit();
+        store_.Inject(
+            {.nth = nth, .persistent = persistent, .code = ErrorCode::kIoError, .after_effect = after_effect});
+        (void)run_all();
+        store_.ClearFaults();
+        hit = store_.faults_hit() > before;
+        ExpectWhole();
+        if (HasFatalFailure()) return;
+        clock_.Advance(4 * kDayMs);
+        const Status again = run_all();
+        ASSERT_TRUE(again.has_value()) << again.error().ToString();
+        ExpectWhole();
+        EXPECT_TRUE(LiveNames().contains("ab" + std::to_string(round))) << nth;
+        EXPECT_FALSE(DataExists(fmt::format("crashed{}", round))) << nth;
+        EXPECT_FALSE(DataExists(a) || DataExists(b)) << nth;
+        if (HasFailure()) return;
+      }
+    }
+  }
+  EXPECT_GT(round, 30);
+}
+
+// ---- retention of data
+
+TEST_F(MaintenanceTest, OldPartitionsLeaveTheTableWhole) {
+  Commit({File("old", Today() - 10), File("older", Today() - 11), File("edge", Today() - 8)});
+  Commit({File("new", Today()), File("null", std::nullopt)});
+  // A day's partition is over a day after its start: with 7 days, that of 8 days ago ends exactly then.
+  clock_.Advance(kDayMs - clock_.WallMs() % kDayMs);
+  const int32_t shift = 1;
+  auto dry = Retain(7 + shift, false);
+  ASSERT_TRUE(dry.has_value()) << dry.error().ToString();
+  EXPECT_EQ(dry->files, 3);
+  EXPECT_EQ(dry->partitions, 3);
+  EXPECT_EQ(dry->rows, 30);
+  EXPECT_EQ(dry->bytes, 300);
+  EXPECT_EQ(dry->files_without_value, 1);
+  EXPECT_EQ(Metadata().snapshots.size(), 2u);
+  EXPECT_EQ(Retain(8 + shift, false)->files, 2);
+  auto done = Retain(7 + shift, true);
+  ASSERT_TRUE(done.has_value()) << done.error().ToString();
+  EXPECT_EQ(LiveNames(), (std::set<std::string>{"new", "null"}));
+  const iceberg::TableMetadata metadata = Metadata();
+  const iceberg::Snapshot& snapshot = *metadata.CurrentSnapshot();
+  EXPECT_EQ(snapshot.summary.at("operation"), "delete");
+  EXPECT_EQ(snapshot.summary.at("deleted-records"), "30");
+  EXPECT_EQ(snapshot.summary.at("total-records"), "20");
+  EXPECT_TRUE(DataExists("old"));
+  ExpectWhole();
+  EXPECT_FALSE(Retain(7 + shift, true)->snapshot_id.has_value());
+  EXPECT_EQ(Metadata().snapshots.size(), 3u);
+}
+
+TEST_F(MaintenanceTest, ATagIsALegalHold) {
+  Commit({File("old", Today() - 10)});
+  Tag("legal-hold", *Metadata().current_snapshot_id);
+  Commit({File("other", Today() - 10), File("new", Today())});
+  auto done = Retain(7, true);
+  ASSERT_TRUE(done.has_value()) << done.error().ToString();
+  EXPECT_EQ(done->files, 2);
+  EXPECT_EQ(done->held.at("legal-hold").files, 1);
+  EXPECT_EQ(LiveNames(), (std::set<std::string>{"new"}));
+  clock_.Advance(1);
+  ASSERT_TRUE(Expire({.snapshot_age_ms = 0, .apply = true}).has_value());
+  clock_.Advance(30 * kDayMs);
+  ASSERT_TRUE(Orphans(true).has_value());
+  EXPECT_TRUE(DataExists("old"));
+  EXPECT_FALSE(DataExists("other"));
+  ExpectWhole();
+}
+
+TEST_F(MaintenanceTest, RetentionSeesWhatIsCommittedMeanwhile) {
+  Commit({File("old", Today() - 10)});
+  int commits = 0;
+  catalog_.SetFaults([&](iceberg::CatalogCall call, const iceberg::TableIdentifier&) {
+    if (call != iceberg::CatalogCall::kCommit) return iceberg::CatalogFault::kNone;
+    if (++commits == 1) Commit({File("late", Today() - 10), File("new", Today())});
+    return commits == 2 ? iceberg::CatalogFault::kLostAnswer : iceberg::CatalogFault::kNone;
+  });
+  auto done = Retain(7, true);
+  ASSERT_TRUE(done.has_value()) << done.error().ToString();
+  EXPECT_EQ(done->files, 2);
+  EXPECT_EQ(done->conflicts, 1);
+  EXPECT_TRUE(done->snapshot_id.has_value());
+  EXPECT_EQ(LiveNames(), (std::set<std::string>{"new"}));
+}
+
+TEST_F(MaintenanceTest, DeleteFilesOfOldPartitionsGoAlong) {
+  Commit({File("old", Today() - 10), File("new", Today())});
+  // A position delete, as another engine writes it.
+  const iceberg::TableMetadata base = Metadata();
+  iceberg::DataFile deletes = File("del", Today() - 10);
+  deletes.content = iceberg::FileContent::kPositionDeletes;
+  deletes.record_count = 3;
+  iceberg::ManifestEntry entry;
+  entry.snapshot_id = SnapshotId{77};
+  entry.data_file = deletes;
+  const iceberg::ManifestHeader header{base.CurrentSchema(), base.DefaultSpec(), iceberg::ManifestContent::kDeletes};
+  const std::string bytes = iceberg::WriteManifest(header, {entry}).value();
+  const std::string path = "file:///lake/events/metadata/deletes-m0.avro";
+  ASSERT_TRUE(store_.Put(path, bytes).has_value());
+  auto manifests = iceberg::ReadSnapshotManifests(*base.CurrentSnapshot(), store_).value();
+  manifests.push_back(
+      iceberg::SummarizeManifest(header, {entry}, path, static_cast<int64_t>(bytes.size()), 2, SnapshotId{77}).value());
+  iceberg::Snapshot snapshot;
+  snapshot.snapshot_id = SnapshotId{77};
+  snapshot.parent_snapshot_id = base.current_snapshot_id;
+  snapshot.sequence_number = 2;
+  snapshot.timestamp_ms = clock_.WallMs();
+  snapshot.manifest_list = "file:///lake/events/metadata/snap-77.avro";
+  snapshot.summary = {{"operation", "delete"},
+                      {"total-delete-files", "1"},
+                      {"total-position-deletes", "3"},
+                      {"total-data-files", "2"},
+                      {"total-records", "20"}};
+  const iceberg::ManifestListHeader list{
+      .snapshot_id = SnapshotId{77}, .parent_snapshot_id = base.current_snapshot_id, .sequence_number = 2};
+  ASSERT_TRUE(store_.Put(snapshot.manifest_list, iceberg::WriteManifestList(list, manifests).value()).has_value());
+  iceberg::SnapshotRef main{.snapshot_id = SnapshotId{77}};
+  ASSERT_TRUE(
+      catalog_.CommitAsSomebodyElse(kTable, {iceberg::AddSnapshot{snapshot}, iceberg::SetSnapshotRef{"main", main}})
+          .has_value());
+  auto done = Retain(7, true);
+  ASSERT_TRUE(done.has_value()) << done.error().ToString();
+  EXPECT_EQ(done->files, 1);
+  EXPECT_EQ(done->delete_files, 1);
+  const iceberg::TableMetadata after = Metadata();
+  const auto& summary = after.CurrentSnapshot()->summary;
+  EXPECT_EQ(summary.at("removed-delete-files"), "1");
+  EXPECT_EQ(summary.at("total-delete-files"), "0");
+  EXPECT_EQ(summary.at("total-position-deletes"), "0");
+  EXPECT_EQ(summary.at("total-records"), "10");
+}
+
+TEST_F(MaintenanceTest, RetentionNeedsAPartitionFieldOfTime) {
+  EXPECT_EQ(RetainData(Parts(), kTable, {.field = "id", .age_ms = kDayMs}, {}).error().code(),
+            ErrorCode::kInvalidInput);
+  EXPECT_EQ(RetainData(Parts(), kTable, {.field = "event_day", .age_ms = kHourMs - 1}, {}).error().code(),
+            ErrorCode::kInvalidInput);
+}
+
+TEST(PartitionEnd, IsTheFirstInstantAfterThePartition) {
+  using schema::TransformKind;
+  auto end = [](TransformKind kind, TypeKind source, schema::Value value) {
+    schema::Transform transform;
+    transform.kind = kind;
+    return PartitionEndMs(transform, *Type::Primitive(source), value);
+  };
+  const auto time = TypeKind::kTimestamp;
+  EXPECT_EQ(end(TransformKind::kDay, time, int32_t{0}), kDayMs);
+  EXPECT_EQ(end(TransformKind::kDay, time, int32_t{-1}), 0);
+  EXPECT_EQ(end(TransformKind::kHour, time, int32_t{23}), kDayMs);
+  EXPECT_EQ(end(TransformKind::kMonth, time, int32_t{0}), 31 * kDayMs);
+  EXPECT_EQ(end(TransformKind::kMonth, time, int32_t{-1}), 0);
+  EXPECT_EQ(end(TransformKind::kMonth, time, int32_t{649}), 1'709'251'200'000);  // February 2024 ends on the 29th
+  EXPECT_EQ(end(TransformKind::kYear, time, int32_t{0}), 365 * kDayMs);
+  EXPECT_EQ(end(TransformKind::kYear, time, int32_t{-1}), 0);
+  EXPECT_EQ(end(TransformKind::kIdentity, TypeKind::kDate, int32_t{1}), 2 * kDayMs);
+  EXPECT_EQ(end(TransformKind::kIdentity, time, int64_t{1'999}), 2);
+  EXPECT_EQ(end(TransformKind::kIdentity, time, int64_t{-1}), 0);
+  EXPECT_EQ(end(TransformKind::kIdentity, TypeKind::kTimestampNs, int64_t{1'000'000}), 2);
+  EXPECT_EQ(end(TransformKind::kIdentity, TypeKind::kString, std::string("x")), std::nullopt);
+  EXPECT_EQ(end(TransformKind::kBucket, time, int32_t{1}), std::nullopt);
+  EXPECT_EQ(end(TransformKind::kDay, time, schema::Value()), std::nullopt);
+}
+
+// ---- manifests
+
+TEST_F(MaintenanceTest, ManifestsAreClusteredByPartition) {
+  SetProperty("commit.manifest-merge.enabled", "false");
+  for (int i = 0; i < 6; ++i) {
+    Commit({File(fmt::format("a{}", i), Today()), File(fmt::format("b{}", i), Today() - 1)});
+  }
+  const auto live_before = LiveNames();
+  std::map<std::string, std::pair<int64_t, int64_t>> numbers;
+  const auto live = iceberg::ReadLiveEntries(Metadata(), store_).value();
+  for (const auto& entry : live) {
+    numbers[entry.data_file.file_path] = {*entry.sequence_number, entry.snapshot_id->value()};
+  }
+  auto dry = ClusterManifests(Parts(), kTable, {}, {});
+  ASSERT_TRUE(dry.has_value()) << dry.error().ToString();
+  EXPECT_EQ(dry->manifests_before, 6);
+  EXPECT_EQ(dry->manifests_after, 1);
+  EXPECT_EQ(dry->manifests_a_partition_before, 6);
+  EXPECT_TRUE(dry->worth_it);
+  EXPECT_EQ(Metadata().snapshots.size(), 6u);
+  auto done = ClusterManifests(Parts(), kTable, {.apply = true}, {});
+  ASSERT_TRUE(done.has_value()) << done.error().ToString();
+  EXPECT_TRUE(done->snapshot_id.has_value());
+  EXPECT_EQ(LiveNames(), live_before);
+  const auto after = iceberg::ReadLiveEntries(Metadata(), store_).value();
+  for (const auto& entry : after) {
+    EXPECT_EQ(entry.status, iceberg::EntryStatus::kExisting);
+    EXPECT_EQ(numbers[entry.data_file.file_path], std::pair(*entry.sequence_number, entry.snapshot_id->value()));
+  }
+  EXPECT_EQ(iceberg::ReadSnapshotManifests(*Metadata().CurrentSnapshot(), store_)->size(), 1u);
+  const iceberg::TableMetadata metadata = Metadata();
+  EXPECT_EQ(metadata.CurrentSnapshot()->summary.at("total-records"), "120");
+  // Nothing is left to gain.
+  auto again = ClusterManifests(Parts(), kTable, {.apply = true}, {});
+  ASSERT_TRUE(again.has_value());
+  EXPECT_FALSE(again->worth_it);
+  EXPECT_EQ(Metadata().snapshots.size(), 7u);
+}
+
+TEST_F(MaintenanceTest, AFewManifestsOfAPartitionEachAreEnough) {
+  SetProperty("commit.manifest-merge.enabled", "false");
+  for (int i = 0; i < 10; ++i) {
+    Commit({File(fmt::format("a{}", i), Today()), File(fmt::format("b{}", i), Today() - 1)});
+  }
+  // So small that a manifest holds about half of the files.
+  const int64_t bytes = ClusterManifests(Parts(), kTable, {}, {})->bytes_before;
+  SetProperty("commit.manifest.target-size-bytes", std::to_string(bytes / 2));
+  auto done = ClusterManifests(Parts(), kTable, {.apply = true}, {});
+  ASSERT_TRUE(done.has_value()) << done.error().ToString();
+  EXPECT_EQ(done->manifests_after, 2);
+  EXPECT_EQ(done->manifests_a_partition_after, 1);
+}
+
+}  // namespace
+}  // namespace firn::maintenance

@@ -1,0 +1,117 @@
+#include "firn/maintenance/references.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <nlohmann/json.hpp>
+
+#include "firn/iceberg/catalog/metadata_file.h"
+#include "firn/iceberg/commit/live_entries.h"
+#include "firn/maintenance/locations.h"
+
+namespace firn::maintenance {
+
+using iceberg::ManifestFile;
+
+Result<SnapshotFiles> ReferenceReader::FilesOf(const std::vector<const iceberg::Snapshot*>& snapshots) {
+  SnapshotFiles files;
+  for (const iceberg::Snapshot* snapshot : snapshots) {
+    if (snapshot->manifest_list.empty()) {
+      for (const std::string& path : snapshot->manifests) {
+        ManifestFile manifest;
+        manifest.manifest_path = path;
+        manifest.added_files_count = manifest.existing_files_count = iceberg::kUnknownCount;
+        manifest.added_snapshot_id = snapshot->snapshot_id;
+        files.manifests.emplace(path, std::move(manifest));
+      }
+      continue;
+    }
+    files.manifest_lists.insert(snapshot->manifest_list);
+    auto known = lists_.find(snapshot->manifest_list);
+    if (known == lists_.end()) {
+      FIRN_ASSIGN(std::vector<ManifestFile> manifests, iceberg::ReadSnapshotManifests(*snapshot, store_));
+      known = lists_.emplace(snapshot->manifest_list, std::move(manifests)).first;
+    }
+    for (const ManifestFile& manifest : known->second) files.manifests.emplace(manifest.manifest_path, manifest);
+  }
+  return files;
+}
+
+Result<const std::vector<ReferenceReader::ContentFile>*> ReferenceReader::EntriesOf(const ManifestFile& manifest) {
+  auto known = entries_.find(manifest.manifest_path);
+  if (known != entries_.end()) return &known->second;
+  if (manifest.key_metadata.has_value()) {
+    return Fail(ErrorCode::kUnsupported, fmt::format("an encrypted manifest cannot be read, so nobody knows what it "
+                                                     "refers to: '{}'",
+                                                     manifest.manifest_path));
+  }
+  FIRN_ASSIGN(iceberg::ManifestFileContents contents, iceberg::ReadManifestFile(manifest, store_));
+  std::vector<ContentFile> files;
+  files.reserve(contents.entries.size());
+  for (iceberg::ManifestEntry& entry : contents.entries) {
+    iceberg::DataFile& file = entry.data_file;
+    files.push_back({std::move(file.file_path), file.file_size_in_bytes, file.content, entry.is_live()});
+  }
+  return &entries_.emplace(manifest.manifest_path, std::move(files)).first->second;
+}
+
+void References::AddLocation(const std::string& location) {
+  LocationKey key = KeyOf(location);
+  std::vector<std::string>& roots = by_path_[std::move(key.path)];
+  if (std::find(roots.begin(), roots.end(), key.root) == roots.end()) roots.push_back(std::move(key.root));
+}
+
+Status References::AddStatistics(const iceberg::TableMetadata& metadata) {
+  for (const char* member : {"statistics", "partition-statistics"}) {
+    auto found = metadata.other_members_json.find(member);
+    if (found == metadata.other_members_json.end()) continue;
+    const nlohmann::json list = nlohmann::json::parse(found->second, nullptr, false);
+    if (!list.is_array()) {
+      return Fail(ErrorCode::kCorruption, fmt::format("a member of the table's metadata is no list: '{}'", member));
+    }
+    for (const nlohmann::json& item : list) {
+      auto path = item.is_object() ? item.find("statistics-path") : item.end();
+      if (!item.is_object() || path == item.end() || !path->is_string()) {
+        return Fail(ErrorCode::kCorruption, fmt::format("an item of the table's '{}' has no statistics-path", member));
+      }
+      AddLocation(path->get<std::string>());
+    }
+  }
+  return {};
+}
+
+Status References::Add(const iceberg::LoadedTable& table) {
+  const iceberg::TableMetadata& metadata = table.metadata;
+  AddLocation(table.metadata_location);
+  for (const iceberg::MetadataLogEntry& entry : metadata.metadata_log) AddLocation(entry.metadata_file);
+  AddLocation(iceberg::MetadataFolder(metadata) + "/version-hint.text");
+  FIRN_TRY(AddStatistics(metadata));
+  std::vector<const iceberg::Snapshot*> snapshots;
+  for (const iceberg::Snapshot& snapshot : metadata.snapshots) snapshots.push_back(&snapshot);
+  FIRN_ASSIGN(const SnapshotFiles files, reader_.FilesOf(snapshots));
+  for (const std::string& list : files.manifest_lists) AddLocation(list);
+  for (const auto& [path, manifest] : files.manifests) {
+    if (!manifests_added_.insert(path).second) continue;
+    AddLocation(path);
+    FIRN_ASSIGN(const std::vector<ReferenceReader::ContentFile>* entries, reader_.EntriesOf(manifest));
+    for (const ReferenceReader::ContentFile& file : *entries) {
+      if (file.live) AddLocation(file.location);
+    }
+  }
+  return {};
+}
+
+References::Found References::Find(const std::string& location) const {
+  const LocationKey key = KeyOf(location);
+  auto found = by_path_.find(key.path);
+  if (found == by_path_.end()) return Found::kNo;
+  return std::find(found->second.begin(), found->second.end(), key.root) != found->second.end() ? Found::kYes
+                                                                                                : Found::kElsewhere;
+}
+
+std::string References::RootOf(const std::string& location) const {
+  auto found = by_path_.find(KeyOf(location).path);
+  return found == by_path_.end() ? std::string() : found->second.front();
+}
+
+}  // namespace firn::maintenance
