@@ -10,11 +10,13 @@
 
 #include "firn/base/log.h"
 #include "firn/cli/command_factories.h"
+#include "firn/cli/compaction_parts.h"
 #include "firn/cli/human_format.h"
 #include "firn/cli/pipeline_parts.h"
 #include "firn/cli/pipeline_tables.h"
 #include "firn/cli/progress.h"
 #include "firn/cli/worker_health.h"
+#include "firn/compaction/loop.h"
 #include "firn/config/config.h"
 #include "firn/ingest/worker.h"
 #include "firn/lag/lag_metrics.h"
@@ -66,7 +68,8 @@ class RunCommand final : public Command {
     return "Reads the topics of a pipeline and commits rows to its tables until it is stopped. The first SIGINT or\n"
            "SIGTERM makes the last commit and ends (commit.shutdown_deadline bounds it); a second one ends at once.\n"
            "Nothing is lost or doubled either way: the next start goes on where the tables stand. Several processes\n"
-           "with the same configuration share the partitions.";
+           "with the same configuration share the partitions. Beside that it puts small files of its tables together\n"
+           "(compaction.*), each process for its part of their partitions; a batch job does not.";
   }
   std::string_view examples() const override {
     return "firn run -c firn.yaml                           # until stopped\n"
@@ -134,16 +137,37 @@ class RunCommand final : public Command {
                                  {"catalog", lakehouse.catalog->description()},
                                  {"cluster", source->cluster_id()},
                                  {"http_port", server ? server->port() : 0}});
-    std::optional<lag::TableLagWatch> lag_watch;
+    std::optional<ProgressLine> progress;
+    const std::unique_ptr<compaction::CompactionLoop> compaction =
+        StartCompaction(config, lakehouse, *worker, registry);
+    const std::stop_callback stop_compaction(invocation.stop, [&] {
+      if (compaction != nullptr) compaction->RequestStop();
+    });
+    std::optional<lag::TableLagWatch> lag_watch;  // ends before the loop, which it asks
     if (server != nullptr && config.lag.interval_ms > 0 && !until_caught_up_) {
-      lag_watch.emplace(*lakehouse.catalog, lakehouse.store(), env::SystemClock(), registry, LagWatchOptions(config),
+      lag::TableLagWatchOptions options = LagWatchOptions(config);
+      options.capacity_bytes_per_s = [&] { return CompactionCapacity(config, compaction.get(), *worker); };
+      lag_watch.emplace(*lakehouse.catalog, lakehouse.store(), env::SystemClock(), registry, std::move(options),
                         [&config, &lakehouse] { return TablesOf(config, *lakehouse.catalog); });
     }
-    std::optional<ProgressLine> progress;
     if (invocation.err_is_terminal) progress.emplace(invocation.err, [&] { return worker->status(); });
     Result<ingest::RunResult> result = worker->Run(invocation.stop, until_caught_up_);
     health.SetWorker(nullptr);
     return result;
+  }
+
+  // Null: not here. Must go before what it uses.
+  std::unique_ptr<compaction::CompactionLoop> StartCompaction(const config::Config& config, Lakehouse& lakehouse,
+                                                              const ingest::Worker& worker,
+                                                              metrics::Registry& registry) const {
+    if (!config.compaction.enabled || until_caught_up_) return nullptr;
+    auto loop = std::make_unique<compaction::CompactionLoop>(
+        LoopOptionsOf(config),
+        compaction::CompactionParts{*lakehouse.catalog, lakehouse.store(), env::SystemClock(), env::SystemRandom()},
+        [&worker]() -> Result<compaction::LoopScope> { return ScopeOf(worker.share()); }, registry,
+        metrics::Labels{{"pipeline", config.pipeline.pipeline}});
+    loop->Start(env::SystemThreads());
+    return loop;
   }
 
   static lag::TableLagWatchOptions LagWatchOptions(const config::Config& config) {
@@ -151,6 +175,13 @@ class RunCommand final : public Command {
     options.lag.window_ms = config.lag.window_ms;
     options.lag.partitions_max = static_cast<size_t>(config.lag.partitions_max);
     return options;
+  }
+
+  static std::optional<double> CompactionCapacity(const config::Config& config,
+                                                  const compaction::CompactionLoop* compaction,
+                                                  const ingest::Worker& worker) {
+    if (compaction == nullptr) return std::nullopt;
+    return CompactionCapacityOf(config, compaction->status(), ScopeOf(worker.share()));
   }
 
   static Result<std::vector<iceberg::TableIdentifier>> TablesOf(const config::Config& config,

@@ -230,6 +230,21 @@ TEST(Config, ASchemaFileStandsForColumns) {
   }
 }
 
+TEST(Config, TheShareOfCompactionHasItsLimits) {
+  const Config config = Parse(With("compaction: {enabled: false, cpu_share: 10%, cpu_share_max: 50%, interval: 5s,\n"
+                                   "             files_min: 4, cold_after: 2h}\n"));
+  EXPECT_FALSE(config.compaction.enabled);
+  EXPECT_EQ(config.compaction.cpu_share_percent, 10);
+  EXPECT_EQ(config.compaction.cpu_share_max_percent, 50);
+  EXPECT_EQ(config.compaction.interval_ms, 5000);
+  EXPECT_EQ(config.compaction.files_min, 4);
+  EXPECT_EQ(config.compaction.cold_after_ms, 7'200'000);
+  EXPECT_EQ(Parse(With("compaction: {cpu_share: 90%}\n")).compaction.cpu_share_max_percent, 90);
+  EXPECT_THAT(ProblemKeys(With("compaction: {cpu_share: 50%, cpu_share_max: 40%}\n")),
+              ElementsAre("compaction.cpu_share_max"));
+  EXPECT_THAT(ProblemKeys(With("compaction: {cpu_share: 0.25}\n")), ElementsAre("compaction.cpu_share"));
+}
+
 TEST(Config, AllProblemsAreReportedTogetherWithTheirPlaces) {
   ProblemList problems;
   Result<Config> config = ParseConfig(

@@ -302,6 +302,45 @@ constexpr Key kKeys[] = {
      .max = 64,
      .doc = "Files written at the same time."},
 
+    {.path = "compaction",
+     .type = kBlock,
+     .doc = "How firn run puts small files of its tables together (docs/compaction.md)."},
+    {.path = "compaction.enabled",
+     .type = kBoolean,
+     .default_text = "true",
+     .doc = "false: firn run leaves it alone, because firn compact --watch or another engine does it."},
+    {.path = "compaction.cpu_share",
+     .type = kPercent,
+     .default_text = "25%",
+     .min = 1,
+     .max = 100,
+     .doc = "Share of one core that it may take, held by pauses."},
+    {.path = "compaction.cpu_share_max",
+     .type = kPercent,
+     .default_text = "75%",
+     .min = 1,
+     .max = 100,
+     .doc = "The share rises up to this while what is to be done would take longer than ten minutes otherwise."},
+    {.path = "compaction.interval",
+     .type = kDuration,
+     .default_text = "1m",
+     .min = kSecond,
+     .max = kDay,
+     .doc = "Time between two looks at a table; those that do not change are looked at more rarely."},
+    {.path = "compaction.files_min",
+     .type = kInteger,
+     .default_text = "8",
+     .min = 2,
+     .max = 1000,
+     .doc = "Files of like size that a partition which still grows must have before they become one. More of them: "
+            "more files in the table, fewer bytes written anew."},
+    {.path = "compaction.cold_after",
+     .type = kDuration,
+     .default_text = "30m",
+     .min = kSecond,
+     .max = 365 * kDay,
+     .doc = "A partition without new files for so long does not grow any more: two small files are enough."},
+
     {.path = "positions", .type = kBlock, .doc = "The pipeline's low-water mark."},
     {.path = "positions.checkpoint",
      .type = kDuration,
@@ -443,6 +482,7 @@ std::string_view KeyTypeName(KeyType type) {
     case kBoolean: return "true or false";
     case kDuration: return "duration";
     case kSize: return "size";
+    case kPercent: return "percentage";
     case kChoice: return "choice";
     case kPath: return "path";
     case kTextList: return "list of texts";
@@ -464,9 +504,10 @@ std::string KeyLimits(const Key& key) {
   auto show = [&](int64_t value) {
     if (key.type == kDuration) return FormatDurationMs(value);
     if (key.type == kSize) return FormatSizeBytes(value);
+    if (key.type == kPercent) return FormatPercent(value);
     return fmt::format("{}", value);
   };
-  if (key.type != kInteger && key.type != kDuration && key.type != kSize) return "";
+  if (key.type != kInteger && key.type != kDuration && key.type != kSize && key.type != kPercent) return "";
   std::string text = key.max == std::numeric_limits<int64_t>::max()
                          ? fmt::format("at least {}", show(key.min))
                          : fmt::format("{} to {}", show(key.min), show(key.max));

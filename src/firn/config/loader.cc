@@ -49,6 +49,7 @@ class ConfigReader {
     ReadOwnTables();
     ReadGuards();
     ReadCommit();
+    ReadCompaction();
     ReadService();
     return std::move(config_);
   }
@@ -302,6 +303,26 @@ class ConfigReader {
     }
     if (std::optional<BlockReader> positions = root_.Block("positions")) {
       positions->Number("checkpoint", pipeline().checkpoint_interval_ms);
+    }
+  }
+
+  void ReadCompaction() {
+    std::optional<BlockReader> block = root_.Block("compaction");
+    if (!block) return;
+    CompactionConfig& compaction = config_.compaction;
+    block->Boolean("enabled", compaction.enabled);
+    block->Number("cpu_share", compaction.cpu_share_percent);
+    block->Number("cpu_share_max", compaction.cpu_share_max_percent);
+    block->Number("interval", compaction.interval_ms);
+    block->Number("files_min", compaction.files_min);
+    block->Number("cold_after", compaction.cold_after_ms);
+    if (compaction.cpu_share_percent <= compaction.cpu_share_max_percent) return;
+    if (block->Has("cpu_share_max")) {
+      block->Report("cpu_share_max", fmt::format("must not be below compaction.cpu_share ({}): {}",
+                                                 FormatPercent(compaction.cpu_share_percent),
+                                                 block->Shown("cpu_share_max")));
+    } else {
+      compaction.cpu_share_max_percent = compaction.cpu_share_percent;
     }
   }
 

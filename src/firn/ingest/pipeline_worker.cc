@@ -16,6 +16,7 @@ namespace {
 
 constexpr int64_t kLoopMs = 50;
 constexpr int64_t kStatusMs = 100;
+constexpr int64_t kShareMs = 5'000;
 constexpr int64_t kHandOverWaitMs = 200;
 constexpr int64_t kTrimFileBytesMin = 1 << 20;
 constexpr int64_t kOthersAskedMs = 2'000;
@@ -88,6 +89,11 @@ PipelineWorker::~PipelineWorker() {
 WorkerStatus PipelineWorker::status() const {
   std::lock_guard lock(status_mutex_);
   return status_;
+}
+
+PipelineShare PipelineWorker::share() const {
+  std::lock_guard lock(status_mutex_);
+  return share_;
 }
 
 Result<RunResult> PipelineWorker::Run(std::stop_token stop, bool until_caught_up) {
@@ -228,6 +234,7 @@ Status PipelineWorker::OnAssigned(const stream::PartitionsAssigned& event) {
     partition.releasing = false;
   }
   LogInfo("partitions assigned", {{"count", event.partitions.size()}, {"owned", Owned().size()}});
+  last_share_ms_ = -1;
   FIRN_TRY(StartPartitions(event.partitions, false));
   ResetIfMovedByOthers(event.partitions);
   std::vector<std::pair<stream::PartitionIndex, stream::SourcePartition>> watched;
@@ -272,6 +279,7 @@ void PipelineWorker::LetGo(stream::PartitionIndex index) {
   partition.releasing = false;
   partition.started = false;
   partition.home_seen = partition.home_believed;
+  last_share_ms_ = -1;
 }
 
 bool PipelineWorker::CaughtUp() const {
@@ -642,6 +650,17 @@ void PipelineWorker::PublishGroupOffsets() {
   }
 }
 
+void PipelineWorker::PublishShare(const PositionsMap& home_map) {
+  const int64_t now_ms = deps_.clock.BootMs();
+  if (last_share_ms_ >= 0 && now_ms - last_share_ms_ < kShareMs) return;
+  last_share_ms_ = now_ms;
+  std::set<PartitionKey> owned;
+  for (stream::PartitionIndex index : Owned()) owned.insert(partitions_[index].key);
+  PipelineShare share = ShareOf(home_map, owned);
+  std::lock_guard lock(status_mutex_);
+  share_ = std::move(share);
+}
+
 void PipelineWorker::PublishStatus() {
   WorkerStatus status = counters_;
   const std::shared_ptr<const PositionsMap> home_seen = home_.shared_map();
@@ -697,6 +716,7 @@ void PipelineWorker::PublishStatus() {
   }
   metrics_.SetGauges(status, known ? static_cast<double>(now_ms - oldest_ms) / 1000.0 : -1,
                      complete_known ? static_cast<double>(now_ms - complete_ms) / 1000.0 : -1, poller_.queued_bytes());
+  PublishShare(home_map);
   std::lock_guard lock(status_mutex_);
   status_ = std::move(status);
 }

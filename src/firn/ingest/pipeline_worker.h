@@ -32,6 +32,7 @@ class PipelineWorker : public Worker {
   ~PipelineWorker() override;
   Result<RunResult> Run(std::stop_token stop, bool until_caught_up) override;
   WorkerStatus status() const override;
+  PipelineShare share() const override;
 
  private:
   struct Partition {
@@ -94,6 +95,7 @@ class PipelineWorker : public Worker {
   void LetGo(stream::PartitionIndex index);
   Status CheckDeadlines();
   void PublishStatus();
+  void PublishShare(const PositionsMap& home_map);
   void PublishGroupOffsets();
 
   // Detached tables and their lanes (pipeline_worker_lanes.cc)
@@ -169,6 +171,7 @@ class PipelineWorker : public Worker {
   int64_t last_checkpoint_ms_ = 0;
   int64_t last_status_ms_ = 0;
   bool told_of_memory_ = false;  // that commits come early
+  int64_t last_share_ms_ = -1;  // negative: now
   int64_t others_asked_ms_ = 0;
   int64_t others_moved_ms_ = 0;
   bool rules_adopted_ = false;
@@ -204,6 +207,7 @@ class PipelineWorker : public Worker {
 
   mutable std::mutex status_mutex_;
   WorkerStatus status_;    // guarded by status_mutex_
+  PipelineShare share_;    // likewise
   WorkerStatus counters_;  // the ingest thread's own
 
   Lanes lanes_;  // last: its threads use what is above

@@ -1,7 +1,7 @@
 // Worker: one process's part of a pipeline, from the record source to committed snapshots (DESIGN 2 and 4).
 //
 // Run blocks the calling thread until it is stopped, caught up, or failed; inside it, one thread polls the source, one
-// routes and decodes, one commits. status() may be called from any thread.
+// routes and decodes, one commits. status() and share() may be called from any thread.
 #pragma once
 
 #include <cstdint>
@@ -17,6 +17,7 @@
 #include "firn/env/threads.h"
 #include "firn/iceberg/catalog/catalog.h"
 #include "firn/ingest/pipeline_options.h"
+#include "firn/ingest/pipeline_share.h"
 #include "firn/metrics/metrics.h"
 #include "firn/stream/record_source.h"
 
@@ -88,6 +89,9 @@ class Worker {
   // commits what there is within shutdown_deadline_ms, or leaves the rest to the next start, and returns success.
   virtual Result<RunResult> Run(std::stop_token stop, bool until_caught_up) = 0;
   virtual WorkerStatus status() const = 0;
+  // What falls to this worker of the work on the pipeline's tables, as seen some seconds ago; nothing when none of the
+  // partitions is its own.
+  virtual PipelineShare share() const = 0;
 };
 
 }  // namespace firn::ingest

@@ -206,6 +206,18 @@ TEST_F(CheckerTest, ADoubledRowIsFound) {
   EXPECT_TRUE(Check(expectation).ok());
 }
 
+TEST_F(CheckerTest, ARowThatWasDeletedAndIsThereAgainIsFound) {
+  ProduceSome();
+  Run();
+  Expectation expectation;
+  expectation.may_be_absent["lake.a"] = IdsOf("lake.a");
+  EXPECT_TRUE(Check(expectation).ok());
+  expectation.must_be_absent["lake.a"] = {*IdsOf("lake.a").begin()};
+  CheckReport report = Check(expectation);
+  ExpectCodes(report, {ViolationCode::kResurrectedRow});
+  EXPECT_EQ(report.violation_count, 1);
+}
+
 TEST_F(CheckerTest, AFileThatIsListedTwiceIsFound) {
   ProduceSome();
   Run();

@@ -71,10 +71,17 @@ enum class FaultKind : uint8_t {
   kProcessStopped,           // cleanly
   kWallClockJumped,
   kRulesChanged,
+  // Compaction.
+  kCompactionRuns,           // without it nobody compacts
+  kCompactionCommitted,
+  kCompactionGroupDropped,   // merged in vain: somebody else changed its files
+  kCompactorCrashed,
+  kCompactorSuspended,
   // Foreign hands.
   kForeignAppend,
   kForeignRewrite,
   kForeignDelete,
+  kForeignRowDelete,         // by position
   kForeignRollback,
   kForeignCreateOrReplace,
   kForeignClone,

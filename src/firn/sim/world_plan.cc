@@ -84,6 +84,33 @@ WorldPlan DrawPlan(env::Random& random) {
   return plan;
 }
 
+CompactionPlan DrawCompactionPlan(env::Random& random, const WorldPlan& plan) {
+  CompactionPlan drawn;
+  switch (Below(random, 4)) {
+    case 0: drawn.processes = 1; break;
+    case 1: drawn.processes = 2; break;
+    case 2: drawn.in_workers = true; break;
+    default:
+      drawn.in_workers = true;
+      drawn.processes = 1;
+      break;
+  }
+  compaction::LoopOptions& loop = drawn.loop;
+  loop.interval_ms = 500 + Below(random, 10'000);
+  loop.cold_after_ms = 1000 + Below(random, 60'000);
+  loop.files_min = static_cast<size_t>(2 + Below(random, 5));
+  loop.cpu_share = {.low = 0.05, .high = 0.5};
+  loop.output_age_ms_max = plan.pipeline.commit_max_age_ms;
+  return drawn;
+}
+
+std::string CompactionPlan::ToString() const {
+  return fmt::format(", compaction {}{}{}, of {} files, every {} ms, cold after {} ms",
+                     in_workers ? "in the workers" : "", in_workers && processes > 0 ? " and " : "",
+                     processes > 0 ? fmt::format("in {} processes", processes) : "", loop.files_min, loop.interval_ms,
+                     loop.cold_after_ms);
+}
+
 ingest::PipelineOptions ScalePipeline(int32_t tables, int64_t commit_interval_ms) {
   ingest::PipelineOptions pipeline;
   pipeline.pipeline = "p";

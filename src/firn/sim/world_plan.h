@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "firn/compaction/loop.h"
 #include "firn/env/clock.h"
 #include "firn/ingest/pipeline_options.h"
 
@@ -28,9 +29,19 @@ struct WorldPlan {
   std::string ToString() const;
 };
 
+// Who puts small files together in a world.
+struct CompactionPlan {
+  int32_t processes = 0;  // of their own, each for all of the work
+  bool in_workers = false;
+  compaction::LoopOptions loop;
+
+  std::string ToString() const;
+};
+
 inline constexpr const char* kTopic = "events";
 
 WorldPlan DrawPlan(env::Random& random);
+CompactionPlan DrawCompactionPlan(env::Random& random, const WorldPlan& plan);
 // A pipeline of so many fixed tables with the defaults of production, for runs without trouble.
 ingest::PipelineOptions ScalePipeline(int32_t tables, int64_t commit_interval_ms);
 std::string FixedTable(int32_t number);                  // "lake.t0"
