@@ -14,15 +14,15 @@ ALLOWED = {
     "metrics": set(),
     "stream": set(),
     "schema": set(),
-    "columnar": {"schema"},
+    "columnar": {"env", "schema"},
     "decode": {"schema", "columnar", "stream"},
     "parquet": {"env", "schema", "columnar"},
     "iceberg/spec": {"schema"},
     "iceberg/manifest": {"schema", "iceberg/spec"},
     "iceberg/catalog": {"env", "schema", "iceberg/spec"},
     "iceberg/commit": {"env", "schema", "iceberg/spec", "iceberg/manifest", "iceberg/catalog"},
-    "compaction": {"env", "schema", "columnar", "parquet", "iceberg/spec", "iceberg/manifest", "iceberg/catalog",
-                   "iceberg/commit"},
+    "compaction": {"env", "metrics", "schema", "columnar", "parquet", "iceberg/spec", "iceberg/manifest",
+                   "iceberg/catalog", "iceberg/commit"},
     "kafka": {"env", "metrics", "stream"},
     "ingest": {"env", "metrics", "stream", "schema", "columnar", "decode", "parquet", "iceberg/spec",
                "iceberg/manifest", "iceberg/catalog", "iceberg/commit"},
@@ -34,7 +34,7 @@ ALLOWED = {
     "cli": {"env", "metrics", "stream", "schema", "columnar", "decode", "parquet", "iceberg/spec", "iceberg/manifest",
             "iceberg/catalog", "iceberg/commit", "compaction", "kafka", "ingest", "lag", "maintenance", "config"},
     "sim": {"env", "metrics", "stream", "schema", "columnar", "decode", "parquet", "iceberg/spec", "iceberg/manifest",
-            "iceberg/catalog", "iceberg/commit", "ingest", "config"},
+            "iceberg/catalog", "iceberg/commit", "compaction", "ingest", "config"},
 }
 INCLUDE = re.compile(r'^\s*#include "firn/([^"]+)"', re.M)
 

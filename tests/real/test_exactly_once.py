@@ -234,8 +234,9 @@ def test_requests_and_answers_get_lost_everywhere(attacked, topics, pipelines, n
                               ("answer", 500), ("answer", 409), ("answer", 419), ("cut_answer", 0)):
             if proxy is attacked.store and status in (409, 419):
                 continue  # this store knows no such answers to plain requests
-            rules.append(proxy.add(Rule(only_commits, fault, status=status, chance=0.06, draw=draw)))
-    rules.append(attacked.store.add(Rule(upload_of(), "cut_request", chance=0.06, draw=draw)))
+            chance = 0.03 if proxy is attacked.store else 0.1
+            rules.append(proxy.add(Rule(only_commits, fault, status=status, chance=chance, draw=draw)))
+    rules.append(attacked.store.add(Rule(upload_of(), "cut_request", chance=0.3, draw=draw)))
     rules.append(attacked.store.add(Rule(any_request, "delay_answer", seconds=0.5, chance=0.06, draw=draw)))
     rules.append(attacked.catalog.add(Rule(any_request, "delay", seconds=0.5, chance=0.06, draw=draw)))
 

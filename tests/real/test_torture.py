@@ -116,14 +116,14 @@ def test_its_verdict_is_about_more_than_rows():
     good = {"lost": 0, "doubled": 0, "wrong": 0, "strange": 0, "ends_by_itself": [], "read_under_attack": [10, 20],
             "failed_stops": [{"worker": "a/0", "code": 1}],
             "settled": {"code": 0, "attempts": 1, "group_offsets_at_the_end": True}}
-    assert failures_of({"a": good}, []) == []
-    assert failures_of({"a": good}, ["a/1"])
+    assert failures_of({"a": good}, [], 60) == []
+    assert failures_of({"a": good}, ["a/1"], 60)
     aborted = {"worker": "a/0", "code": -6}
     for bad in ({"lost": 1}, {"doubled": 1}, {"wrong": 1}, {"strange": 1}, {"ends_by_itself": [aborted]},
                 {"failed_stops": [aborted]}, {"read_under_attack": [20, 20]}, {"read_under_attack": [0, 0]},
                 *({"settled": {**good["settled"], **part}}
                   for part in ({"code": 3}, {"code": None}, {"attempts": 2}, {"group_offsets_at_the_end": False}))):
-        assert len(failures_of({"a": {**good, **bad}}, [])) == 1, bad
+        assert len(failures_of({"a": {**good, **bad}}, [], 60)) == 1, bad
 
 
 @pytest.mark.slow

@@ -2,16 +2,21 @@
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
+#include <csignal>
 #include <nlohmann/json.hpp>
 #include <ostream>
 
 #include "firn/base/log.h"
 #include "firn/cli/command_factories.h"
+#include "firn/cli/compaction_parts.h"
 #include "firn/cli/human_format.h"
 #include "firn/cli/pipeline_parts.h"
 #include "firn/compaction/table_compaction.h"
 #include "firn/config/config.h"
 #include "firn/env/clock.h"
+#include "firn/ingest/pipeline_share.h"
+#include "firn/metrics/process_metrics.h"
+#include "firn/metrics/status_server.h"
 
 namespace firn::cli {
 namespace {
@@ -78,10 +83,25 @@ void Print(const std::string& table, const CompactionReport& report, bool dry_ru
   }
 }
 
+// A loop that runs is well: what fails in it is counted and tried again.
+class LoopHealth final : public metrics::HealthSource {
+ public:
+  metrics::HealthState Alive() override { return {}; }
+  metrics::HealthState Ready() override { return {}; }
+};
+
+void PrintTotals(const compaction::LoopStatus& status, std::ostream& out) {
+  out << fmt::format("{} files became {} ({} -> {}) in {} commits, {:.1f} CPU seconds, {} errors\n",
+                     FormatCount(status.files_before), FormatCount(status.files_after),
+                     FormatBytes(static_cast<double>(status.bytes_before)),
+                     FormatBytes(static_cast<double>(status.bytes_after)), FormatCount(status.commits), status.cpu_s,
+                     FormatCount(status.errors));
+}
+
 class CompactCommand final : public Command {
  public:
   std::string_view name() const override { return "compact"; }
-  std::string_view summary() const override { return "Put small files of a table together, once"; }
+  std::string_view summary() const override { return "Put small files of a table together"; }
   std::string_view details() const override {
     return "Files of one partition that are smaller than three quarters of write.target-file-size-bytes become files "
            "of\n"
@@ -94,15 +114,21 @@ class CompactCommand final : public Command {
            "types\n"
            "that do not become the table's. Tables of format v1 and v3 are refused. Each input is read whole, so "
            "memory\n"
-           "holds the inputs of one row group (128 MiB, or one larger file).";
+           "holds the inputs of one row group (128 MiB, or one larger file).\n"
+           "With --watch it goes on until SIGINT or SIGTERM, over all tables of the pipeline (or the one named):\n"
+           "files of a partition that still grows wait until enough of like size are there (compaction.files_min,\n"
+           "cold_after), a look comes every compaction.interval, inputs are at most an eighth of memory.limit large,\n"
+           "the process takes as much of one core as it gets, and /metrics is served on http.listen unless that is\n"
+           "taken. Switch it off in the workers then: compaction.enabled: false.";
   }
   std::string_view examples() const override {
     return "firn compact -c firn.yaml --table security.flows --dry-run\n"
            "firn compact -c firn.yaml --table security.flows\n"
-           "firn compact -c firn.yaml --table security.flows --where event_day=2026-11-30 --json";
+           "firn compact -c firn.yaml --table security.flows --where event_day=2026-11-30 --json\n"
+           "firn compact -c firn.yaml --watch";
   }
   std::string_view exit_codes() const override {
-    return "0    done, or nothing to do\n"
+    return "0    done, or nothing to do; with --watch: stopped by a signal\n"
            "1    failed; the message says why; what was committed before stays\n"
            "2    the command line or the configuration is wrong\n"
            "130  stopped by a signal; what was merged by then is committed";
@@ -111,29 +137,39 @@ class CompactCommand final : public Command {
 
   void AddOptions(CLI::App& app) override {
     app.add_option("-c,--config", config_path_, "Configuration file")->type_name("FILE")->default_str(config_path_);
-    app.add_option("--table", table_, "The table")->type_name("NS.TABLE")->required();
-    app.add_option("--where", options_.where, "Only this partition; may be given several times, all must hold")
-        ->type_name("FIELD=VALUE")
-        ->allow_extra_args(false);
-    app.add_flag("--dry-run", options_.dry_run, "Only say what would be done");
-    app.add_flag("--json", json_, "Print one JSON document");
+    app.add_option("--table", table_, "The table; with --watch only this one")->type_name("NS.TABLE");
+    auto* where =
+        app.add_option("--where", options_.where, "Only this partition; may be given several times, all must hold")
+            ->type_name("FIELD=VALUE")
+            ->allow_extra_args(false);
+    auto* dry_run = app.add_flag("--dry-run", options_.dry_run, "Only say what would be done");
+    auto* json = app.add_flag("--json", json_, "Print one JSON document");
+    auto* watch = app.add_flag("--watch", watch_, "Go on, over all tables of the pipeline, until stopped");
+    watch->excludes(where)->excludes(dry_run)->excludes(json);
   }
 
   int Run(Invocation& invocation) override {
+    if (table_.empty() && !watch_) {
+      const Error error(ErrorCode::kInvalidInput, "--table NS.TABLE says which one; --watch is for all of them");
+      return ReportError(invocation, error, json_, kUsage);
+    }
     Result<iceberg::TableIdentifier> table = iceberg::TableIdentifier::Parse(table_);
-    if (!table.has_value()) return ReportError(invocation, table.error(), json_, kUsage);
+    if (!table.has_value() && !table_.empty()) return ReportError(invocation, table.error(), json_, kUsage);
     Result<config::Config> config = config::LoadConfig(config_path_);
     if (!config.has_value()) return ReportError(invocation, config.error(), json_, kUsage);
     ConfigureLogging(config->log.format, config->log.level);
-    // So that the catalog is asked for this table's storage too.
-    ingest::TableRule rule;
-    rule.name = table_;
-    config->pipeline.tables.push_back(std::move(rule));
+    if (!table_.empty()) {
+      // So that the catalog is asked for this table's storage too.
+      ingest::TableRule rule;
+      rule.name = table_;
+      config->pipeline.tables.push_back(std::move(rule));
+    }
     const LakehouseUse use = options_.dry_run ? LakehouseUse::kLook : LakehouseUse::kChange;
     Result<Lakehouse> lakehouse = OpenLakehouse(*config, use);
     if (!lakehouse.has_value()) return ReportError(invocation, lakehouse.error(), json_);
     const compaction::CompactionParts parts{*lakehouse->catalog, lakehouse->store(), env::SystemClock(),
                                             env::SystemRandom()};
+    if (watch_) return Watch(invocation, *config, parts);
     auto progress = [&](const CompactionReport& report) { ShowProgress(invocation, report); };
     auto report = compaction::CompactTable(parts, *table, options_, progress, invocation.stop);
     if (!report.has_value()) {
@@ -149,6 +185,37 @@ class CompactCommand final : public Command {
   }
 
  private:
+  int Watch(Invocation& invocation, const config::Config& config, const compaction::CompactionParts& parts) {
+    std::signal(SIGPIPE, SIG_IGN);  // sockets of OpenSSL and the AWS SDK may raise it
+    metrics::Registry registry;
+    metrics::AddProcessMetrics(registry);
+    LoopHealth health;
+    std::unique_ptr<metrics::StatusServer> server;
+    if (config.http.enabled) {
+      const bool is_ipv6 = config.http.host.find(':') != std::string::npos;
+      auto listening = metrics::StatusServer::Create(
+          fmt::format(fmt::runtime(is_ipv6 ? "[{}]:{}" : "{}:{}"), config.http.host, config.http.port), registry,
+          health);
+      // A worker with the same configuration may run on this machine.
+      if (!listening.has_value()) LogWarning("no status server", {{"error", listening.error()}});
+      if (listening.has_value()) server = *std::move(listening);
+    }
+    compaction::LoopOptions options = LoopOptionsOf(config);
+    options.cpu_share = {.low = 1, .high = 1};
+    auto scope = [&]() -> Result<compaction::LoopScope> {
+      FIRN_ASSIGN(ingest::PipelineShare share, ingest::LoadWholeShare(parts.catalog, config.pipeline));
+      if (!table_.empty()) share.tables = {table_};
+      return ScopeOf(share);
+    };
+    compaction::CompactionLoop loop(options, parts, scope, registry, {{"pipeline", config.pipeline.pipeline}});
+    LogInfo("watching", {{"table", table_.empty() ? "all of the pipeline" : table_},
+                         {"interval_ms", options.interval_ms},
+                         {"http_port", server ? server->port() : 0}});
+    loop.Run(invocation.stop);
+    PrintTotals(loop.status(), invocation.out);
+    return kSuccess;
+  }
+
   void ShowProgress(Invocation& invocation, const CompactionReport& report) {
     if (!invocation.err_is_terminal) return;
     ++groups_merged_;
@@ -162,6 +229,7 @@ class CompactCommand final : public Command {
   compaction::CompactionOptions options_;
   int64_t groups_merged_ = 0;
   bool json_ = false;
+  bool watch_ = false;
 };
 
 }  // namespace

@@ -3,17 +3,25 @@
 #include <fmt/format.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
+#include <charconv>
+#include <utility>
 
+#include "firn/base/log.h"
 #include "firn/cli/program.h"
 #include "firn/cli/vended_store.h"
 #include "firn/env/curl_http_client.h"
 #include "firn/env/store_router.h"
 #include "firn/iceberg/catalog/rest_catalog.h"
 #include "firn/iceberg/catalog/sqlite_catalog.h"
+#include "firn/ingest/memory_budget.h"
 
 namespace firn::cli {
 namespace {
+
+constexpr int64_t kFetchBytesMin = 1 << 20;
+constexpr int64_t kFetchBytesMax = 4 << 20;
 
 env::StoreOptions PlainStoreOptions(const config::S3Config& s3) {
   env::StoreOptions options;
@@ -109,6 +117,31 @@ kafka::KafkaSourceOptions SourceOptions(const config::KafkaConfig& kafka, bool t
   options.group_id = take("group.id");
   options.read_committed = take("isolation.level") != "read_uncommitted";
   return options;
+}
+
+void BoundClientQueue(config::Config& config) {
+  constexpr const char* kQueue = "queued.max.messages.kbytes";
+  const ingest::MemoryBudget budget(config.pipeline.memory_limit_bytes);
+  const int64_t share = budget.share(ingest::MemoryUse::kClientQueue);
+  const int64_t fetched = budget.fetched_bytes_max(ingest::MemoryUse::kClientQueue);
+  config.kafka.properties.try_emplace(kQueue, fmt::format("{}", fetched >> 10));
+  // One answer of a broker may go beyond the queue's bound, and is several times as large once it is unpacked.
+  config.kafka.properties.try_emplace(
+      "fetch.max.bytes", fmt::format("{}", std::clamp<int64_t>(share / 8, kFetchBytesMin, kFetchBytesMax)));
+  const std::string& kbytes = config.kafka.properties[kQueue];
+  int64_t value = 0;
+  std::from_chars(kbytes.data(), kbytes.data() + kbytes.size(), value);
+  config.pipeline.client_queue_bytes = value << 10;
+}
+
+Result<std::unique_ptr<env::SpillFolder>> OpenSpill(const ingest::PipelineOptions& pipeline) {
+  if (pipeline.spill_dir.empty()) return nullptr;
+  FIRN_ASSIGN(auto folder, WithContext(env::LocalSpillFolder::Open(pipeline.spill_dir), "spill.dir"));
+  if (folder->in_memory()) {
+    LogWarning("spill.dir is in memory (tmpfs): what is spilled there is not taken off the process' memory",
+               {{"dir", pipeline.spill_dir}});
+  }
+  return std::unique_ptr<env::SpillFolder>(std::move(folder));
 }
 
 std::string WorkerName() {

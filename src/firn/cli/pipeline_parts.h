@@ -11,6 +11,7 @@
 #include "firn/config/config.h"
 #include "firn/env/http_client.h"
 #include "firn/env/object_store.h"
+#include "firn/env/spill_file.h"
 #include "firn/iceberg/catalog/catalog.h"
 #include "firn/kafka/kafka_source.h"
 
@@ -37,6 +38,13 @@ Result<Lakehouse> OpenLakehouse(const config::Config& config, LakehouseUse use =
 
 // Options of the record source; properties that have an option of their own are moved there.
 kafka::KafkaSourceOptions SourceOptions(const config::KafkaConfig& kafka, bool topic_identity_by_name);
+
+// Keeps what the Kafka client fetches ahead within its share of memory.limit, where the file does not say how much it
+// may, and tells the pipeline's budget of it.
+void BoundClientQueue(config::Config& config);
+
+// Where rows go that memory has no room for; null without spill.dir.
+Result<std::unique_ptr<env::SpillFolder>> OpenSpill(const ingest::PipelineOptions& pipeline);
 
 // Host name and process id, for PipelineOptions::worker.
 std::string WorkerName();

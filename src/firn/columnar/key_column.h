@@ -36,11 +36,13 @@ class KeyColumn {
     return CompareValid(a, b) == 0;
   }
   // The order of schema::CompareValues of two rows that are not null.
-  int CompareValid(uint32_t a, uint32_t b) const {
+  int CompareValid(uint32_t a, uint32_t b) const { return CompareValid(a, *this, b); }
+  // The same of a row here and a row of a column that was computed of other batches by the same transform.
+  int CompareValid(uint32_t a, const KeyColumn& other, uint32_t b) const {
     switch (form_) {
-      case Form::kNumber: return (numbers_[a] > numbers_[b]) - (numbers_[a] < numbers_[b]);
-      case Form::kWide: return (wides_[a] > wides_[b]) - (wides_[a] < wides_[b]);
-      case Form::kBytes: return bytes_[a].compare(bytes_[b]);
+      case Form::kNumber: return (numbers_[a] > other.numbers_[b]) - (numbers_[a] < other.numbers_[b]);
+      case Form::kWide: return (wides_[a] > other.wides_[b]) - (wides_[a] < other.wides_[b]);
+      case Form::kBytes: return bytes_[a].compare(other.bytes_[b]);
       case Form::kNothing: return 0;
     }
     return 0;

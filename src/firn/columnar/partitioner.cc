@@ -17,20 +17,17 @@
 #include <utility>
 
 #include "firn/columnar/key_column.h"
+#include "firn/columnar/row_pack.h"
+#include "firn/columnar/sort_keys.h"
 
 namespace firn::columnar {
 namespace {
 
 using Batch = std::shared_ptr<arrow::RecordBatch>;
 using Batches = std::vector<Batch>;
+using Slices = std::vector<RowSlice>;
 
 constexpr int64_t kRowsMax = std::numeric_limits<int32_t>::max();
-
-struct SortColumn {
-  KeyColumn keys;
-  bool descending;
-  bool nulls_first;
-};
 
 struct Grouping {
   std::vector<uint32_t> group_of_row;
@@ -99,14 +96,14 @@ class GroupFinder {
 
 class RowOrder {
  public:
-  explicit RowOrder(const std::vector<SortColumn>& columns) : columns_(columns) {}
+  explicit RowOrder(const SortKeys& keys) : keys_(keys) {}
 
   // False when the rows were in order already.
   bool Sort(std::span<uint32_t> rows) const {
-    if (columns_.empty()) return false;
-    auto before = [this](uint32_t a, uint32_t b) { return Compare(a, b, 0) < 0; };
+    if (keys_.columns().empty()) return false;
+    auto before = [this](uint32_t a, uint32_t b) { return keys_.Compare(a, keys_, b) < 0; };
     if (std::is_sorted(rows.begin(), rows.end(), before)) return false;
-    const SortColumn& first = columns_[0];
+    const SortKeys::Column& first = keys_.columns()[0];
     if (first.keys.ordered_numbers() != nullptr && !first.keys.has_nulls()) {
       SortByNumber(rows, first);
     } else {
@@ -116,24 +113,13 @@ class RowOrder {
   }
 
  private:
-  int Compare(uint32_t a, uint32_t b, size_t from) const {
-    for (size_t i = from; i < columns_.size(); ++i) {
-      const SortColumn& column = columns_[i];
-      bool a_null = column.keys.IsNull(a), b_null = column.keys.IsNull(b);
-      if (a_null || b_null) {
-        if (a_null == b_null) continue;
-        return a_null == column.nulls_first ? -1 : 1;
-      }
-      int order = column.keys.CompareValid(a, b);
-      if (order != 0) return column.descending ? -order : order;
-    }
-    return 0;
-  }
-
   // Rows beside their first key, so that most comparisons touch no other memory; ties go by the other columns, then by
   // the order that the rows had (they come in ascending order).
-  void SortByNumber(std::span<uint32_t> rows, const SortColumn& first) const {
-    struct Keyed { int64_t key; uint32_t row; };
+  void SortByNumber(std::span<uint32_t> rows, const SortKeys::Column& first) const {
+    struct Keyed {
+      int64_t key;
+      uint32_t row;
+    };
     std::vector<Keyed> keyed(rows.size());
     const int64_t* numbers = first.keys.ordered_numbers();
     for (size_t i = 0; i < rows.size(); ++i) {
@@ -141,46 +127,20 @@ class RowOrder {
     }
     std::sort(keyed.begin(), keyed.end(), [this](const Keyed& a, const Keyed& b) {
       if (a.key != b.key) return a.key < b.key;
-      int order = Compare(a.row, b.row, 1);
+      int order = keys_.Compare(a.row, keys_, b.row, 1);
       return order != 0 ? order < 0 : a.row < b.row;
     });
     for (size_t i = 0; i < rows.size(); ++i) rows[i] = keyed[i].row;
   }
 
-  const std::vector<SortColumn>& columns_;
+  const SortKeys& keys_;
 };
-
-// Bytes of the rows [begin, end) of a column of any type that ToArrowSchema gives, nulls counted as values.
-int64_t BytesOfRows(const arrow::ArrayData& column, int64_t begin, int64_t end) {
-  switch (column.type->id()) {
-    case arrow::Type::STRING:
-    case arrow::Type::BINARY: {
-      const auto* offsets = column.GetValues<int32_t>(1);
-      return int64_t{offsets[end]} - offsets[begin] + (end - begin) * static_cast<int64_t>(sizeof(int32_t));
-    }
-    case arrow::Type::LIST:
-    case arrow::Type::MAP: {
-      const auto* offsets = column.GetValues<int32_t>(1);
-      return BytesOfRows(*column.child_data[0], offsets[begin], offsets[end]) +
-             (end - begin) * static_cast<int64_t>(sizeof(int32_t));
-    }
-    case arrow::Type::STRUCT: {
-      int64_t bytes = 0;
-      for (const auto& child : column.child_data) {
-        bytes += BytesOfRows(*child, column.offset + begin, column.offset + end);
-      }
-      return bytes;
-    }
-    default: return (end - begin) * std::max(1, column.type->bit_width() / 8);
-  }
-}
 
 // Copies the rows of all groups out of the batches. Column by column for all groups at once where it can: a group at a
 // time would read every column from memory as often as there are groups.
 class Gatherer {
  public:
-  Gatherer(Batches batches, int64_t piece_bytes_max)
-      : batches_(std::move(batches)), piece_bytes_max_(piece_bytes_max) {
+  Gatherer(Batches batches, int64_t piece_bytes_max) : batches_(std::move(batches)), piece_bytes_max_(piece_bytes_max) {
     int64_t rows = 0;
     for (const auto& batch : batches_) {
       begins_.push_back(static_cast<uint32_t>(rows));
@@ -191,7 +151,7 @@ class Gatherer {
   }
 
   // `groups[i]` are the rows of the group whose batches go to `out[i]`. Ascending where `sorted` is false.
-  Status Gather(const std::vector<std::span<const uint32_t>>& groups, bool sorted, std::vector<Batches>& out) {
+  Status Gather(const std::vector<std::span<const uint32_t>>& groups, bool sorted, std::vector<Slices>& out) {
     if (sorted && batches_.size() > 1 && bytes_ <= piece_bytes_max_) FIRN_TRY(Concatenate());
     if (sorted && batches_.size() > 1) {
       const std::vector<int64_t> row_bytes = BytesOfAllRows();
@@ -215,7 +175,7 @@ class Gatherer {
   // The rows of one batch, group after group; `next` says how far each group is done. With one batch groups may be in
   // any order, with several they ascend.
   Status GatherBatch(size_t index, const std::vector<std::span<const uint32_t>>& groups, std::vector<size_t>& next,
-                     std::vector<Batches>& out) const {
+                     std::vector<Slices>& out) const {
     std::vector<uint32_t> rows;
     std::vector<std::pair<size_t, size_t>> parts;  // group, number of rows
     rows.reserve(static_cast<size_t>(batches_[index]->num_rows()));
@@ -229,8 +189,9 @@ class Gatherer {
     FIRN_ASSIGN(auto taken, Take(batches_[index], rows));
     int64_t begin = 0;
     for (auto [group, count] : parts) {
-      out[group].push_back(taken->Slice(begin, static_cast<int64_t>(count)));
-      begin += static_cast<int64_t>(count);
+      const int64_t end = begin + static_cast<int64_t>(count);
+      out[group].push_back({taken, begin, end});
+      begin = end;
     }
     return {};
   }
@@ -249,7 +210,7 @@ class Gatherer {
   }
 
   // Sorted rows out of several batches that are too large to be one.
-  Status GatherPieces(std::span<const uint32_t> rows, const std::vector<int64_t>& row_bytes, Batches& out) const {
+  Status GatherPieces(std::span<const uint32_t> rows, const std::vector<int64_t>& row_bytes, Slices& out) const {
     while (!rows.empty()) {
       size_t piece_rows = 1;  // however long
       for (int64_t bytes = row_bytes[rows[0]]; piece_rows < rows.size(); ++piece_rows) {
@@ -259,7 +220,8 @@ class Gatherer {
       auto piece = rows.first(piece_rows);
       rows = rows.subspan(piece.size());
       FIRN_ASSIGN(auto taken, TakeAcross(piece));
-      out.push_back(std::move(taken));
+      const int64_t taken_rows = taken->num_rows();
+      out.push_back({std::move(taken), 0, taken_rows});
     }
     return {};
   }
@@ -349,20 +311,16 @@ Result<std::vector<KeyColumn>> PartitionKeys(const Batches& batches, const schem
   return keys;
 }
 
-Result<std::vector<SortColumn>> SortColumns(const Batches& batches, const schema::Schema& schema,
-                                            const schema::SortOrder& order) {
-  std::vector<SortColumn> columns;
-  if (order.order_id == 0) return columns;
-  for (const auto& field : order.fields) {
-    auto key = KeyColumn::Compute(batches, schema, field.source_id, field.transform);
-    FIRN_ASSIGN(auto column, WithContext(std::move(key), fmt::format("sort order {}", order.order_id)));
-    columns.push_back({std::move(column), field.direction == schema::SortDirection::kDescending,
-                       field.null_order == schema::NullOrder::kNullsFirst});
-  }
-  return columns;
-}
-
 }  // namespace
+
+std::vector<std::shared_ptr<arrow::RecordBatch>> PartitionGroup::Batches() const {
+  std::vector<std::shared_ptr<arrow::RecordBatch>> batches;
+  for (const RowSlice& slice : slices) {
+    const bool whole = slice.begin == 0 && slice.end == slice.batch->num_rows();
+    batches.push_back(whole ? slice.batch : slice.batch->Slice(slice.begin, slice.end - slice.begin));
+  }
+  return batches;
+}
 
 Result<std::vector<PartitionGroup>> GroupRows(const Batches& batches, const schema::Schema& schema,
                                               const schema::PartitionSpec& spec, const schema::SortOrder& sort_order,
@@ -375,15 +333,15 @@ Result<std::vector<PartitionGroup>> GroupRows(const Batches& batches, const sche
     total += batch->num_rows();
   }
   if (total > kRowsMax) {
-    return Fail(ErrorCode::kResourceExhausted, fmt::format("too many rows to group at once, at most {}: {}", kRowsMax,
-                                                           total));
+    return Fail(ErrorCode::kResourceExhausted,
+                fmt::format("too many rows to group at once, at most {}: {}", kRowsMax, total));
   }
   std::vector<PartitionGroup> groups;
   if (total == 0) return groups;
 
   FIRN_ASSIGN(auto keys, PartitionKeys(filled, schema, spec));
-  FIRN_ASSIGN(auto sort_columns, SortColumns(filled, schema, sort_order));
-  RowOrder order(sort_columns);
+  FIRN_ASSIGN(auto sort_keys, SortKeys::Compute(filled, schema, sort_order));
+  RowOrder order(sort_keys);
   auto grouping = GroupFinder(keys, static_cast<uint32_t>(total)).Run();
   std::vector<uint32_t> begins;
   auto rows = RowsByGroup(grouping, begins);
@@ -397,12 +355,12 @@ Result<std::vector<PartitionGroup>> GroupRows(const Batches& batches, const sche
     members.push_back(group_rows);
   }
   if (groups.size() == 1 && !sorted) {
-    groups[0].batches = filled;
+    for (const auto& batch : filled) groups[0].slices.push_back({batch, 0, batch->num_rows()});
     return groups;
   }
-  std::vector<Batches> gathered(groups.size());
+  std::vector<Slices> gathered(groups.size());
   FIRN_TRY(Gatherer(filled, sorted_batch_bytes_max).Gather(members, sorted, gathered));
-  for (size_t i = 0; i < groups.size(); ++i) groups[i].batches = std::move(gathered[i]);
+  for (size_t i = 0; i < groups.size(); ++i) groups[i].slices = std::move(gathered[i]);
   return groups;
 }
 

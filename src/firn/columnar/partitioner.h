@@ -9,11 +9,8 @@
 #include <vector>
 
 #include "firn/base/error.h"
+#include "firn/columnar/row_pack.h"
 #include "firn/schema/partition.h"
-
-namespace arrow {
-class RecordBatch;
-}
 
 namespace firn::columnar {
 
@@ -21,9 +18,11 @@ namespace firn::columnar {
 inline constexpr int64_t kSortedBatchBytesMax = 512 << 20;
 
 struct PartitionGroup {
-  schema::PartitionTuple partition;            // empty when unpartitioned
-  std::vector<std::shared_ptr<arrow::RecordBatch>> batches;  // its rows
+  schema::PartitionTuple partition;  // empty when unpartitioned
+  std::vector<RowSlice> slices;  // its rows; slicing a batch for each of thousands of groups would cost more than them
   int64_t row_count = 0;
+
+  std::vector<std::shared_ptr<arrow::RecordBatch>> Batches() const;  // the slices, sliced
 };
 
 // Groups the rows of `batches` (all of the Arrow schema of `schema`) by the spec's partition values, and sorts each

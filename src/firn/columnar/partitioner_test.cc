@@ -157,7 +157,7 @@ TestTable MakeTable(uint64_t seed, int64_t rows, int batches) {
 
 std::vector<int64_t> RowNumbers(const PartitionGroup& group) {
   std::vector<int64_t> numbers;
-  for (const auto& batch : group.batches) {
+  for (const auto& batch : group.Batches()) {
     const auto& column = static_cast<const arrow::Int64Array&>(*batch->column(0));
     for (int64_t i = 0; i < column.length(); ++i) numbers.push_back(column.Value(i));
   }
@@ -169,7 +169,7 @@ void ExpectRowsIntact(const TestTable& table, const std::vector<PartitionGroup>&
   auto all = *arrow::ConcatenateRecordBatches(table.batches);
   auto options = arrow::EqualOptions::Defaults().nans_equal(true);
   for (const auto& group : groups) {
-    for (const auto& batch : group.batches) {
+    for (const auto& batch : group.Batches()) {
       ASSERT_TRUE(batch->ValidateFull().ok());
       const auto& numbers = static_cast<const arrow::Int64Array&>(*batch->column(0));
       for (int64_t i = 0; i < batch->num_rows(); ++i) {
@@ -302,7 +302,7 @@ TEST(Partitioner, OneGroupInOrderPassesThroughWithoutACopy) {
   auto untouched = [&](const schema::PartitionSpec& spec, const schema::SortOrder& order) {
     auto groups = GroupRows(table.batches, table.schema, spec, order);
     EXPECT_TRUE(groups.has_value());
-    return groups.has_value() && groups->size() == 1 && (*groups)[0].batches == table.batches;
+    return groups.has_value() && groups->size() == 1 && (*groups)[0].Batches() == table.batches;
   };
   schema::SortOrder by_row{1, {{FieldId{1}, Transform{}}}};
   schema::PartitionSpec by_void{1, {{FieldId{1}, FieldId{1000}, "v", {TransformKind::kVoid, 0, ""}}}};
@@ -390,7 +390,7 @@ TEST(Partitioner, SortedPiecesAreCutByTheirOwnBytes) {
   ASSERT_TRUE(groups.has_value()) << groups.error().ToString();
   ASSERT_EQ(groups->size(), 1U);
   int64_t previous = INT64_MIN, rows = 0;
-  for (const auto& batch : (*groups)[0].batches) {
+  for (const auto& batch : (*groups)[0].Batches()) {
     ASSERT_TRUE(batch->ValidateFull().ok());
     const auto& texts = static_cast<const arrow::StringArray&>(*batch->column(1));
     EXPECT_LE(texts.total_values_length(), kPieceBytesMax);
@@ -406,7 +406,7 @@ TEST(Partitioner, SortedPiecesAreCutByTheirOwnBytes) {
   // A row that is longer than any piece is a piece by itself.
   auto single = GroupRows(batches, schema, {}, {1, {{FieldId{1}, Transform{}}}}, 1);
   ASSERT_TRUE(single.has_value());
-  EXPECT_EQ((*single)[0].batches.size(), 2000U);
+  EXPECT_EQ((*single)[0].slices.size(), 2000U);
 }
 
 TEST(Partitioner, WhatCannotBeAppliedIsNamed) {

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <tuple>
 
+#include "firn/iceberg/commit/position_deletes.h"
+
 namespace firn::compaction {
 namespace {
 
@@ -32,15 +34,27 @@ bool IsParquet(std::string format) {
   return format == "PARQUET";
 }
 
-// Why a small file has to stay; nullptr: it may be moved.
-const char* ReasonToStay(const TableFiles& table, const LiveFile& file) {
+// Why a small file has to stay; empty: it may be moved.
+std::string ReasonToStay(const TableFiles& table, const LiveFile& file, const PickOptions& options) {
   const iceberg::DataFile& data = file.entry.data_file;
   if (!IsParquet(data.file_format)) return "not_parquet";
   if (data.key_metadata.has_value()) return "encrypted";
+  if (data.file_size_in_bytes > options.file_bytes_max) return "exceeds_memory";
   for (const LiveFile& deletes : table.deletes) {
     if (MayTouch(deletes, file, deletes.partition_path.empty())) return "has_deletes";
   }
-  return nullptr;
+  if (options.refused == nullptr) return "";
+  auto refused = options.refused->find(data.file_path);
+  return refused == options.refused->end() ? "" : refused->second;
+}
+
+constexpr int64_t kTierBytes = 4 << 10;  // files below are of one tier: little more than a footer
+
+// Files of one tier are within a factor of `factor` of each other; so many of them make one of a higher tier.
+int TierOf(int64_t bytes, size_t factor) {
+  int tier = 0;
+  for (int64_t below = kTierBytes; bytes >= below; ++tier) below *= static_cast<int64_t>(factor);
+  return tier;
 }
 
 class Packer {
@@ -50,6 +64,45 @@ class Packer {
 
   // Files of one spec and partition.
   void Pack(std::vector<size_t> files) {
+    if (!options_.pace.has_value()) return PackAll(std::move(files));
+    int64_t newest_ms = 0;
+    for (size_t file : files) newest_ms = std::max(newest_ms, table_.data[file].added_ms);
+    cold_ = newest_ms < options_.pace->cold_before_ms;
+    if (cold_) return PackAll(WithoutLarge(std::move(files)));
+    std::map<int, std::vector<size_t>> tiers;
+    const size_t enough = std::max<size_t>(options_.pace->tier_files_min, 2);
+    for (size_t file : files) tiers[TierOf(Bytes(file), enough)].push_back(file);
+    for (auto& [tier, of_tier] : tiers) {
+      if (of_tier.size() >= enough) {
+        PackAll(std::move(of_tier));
+      } else {
+        picked_.left_alone["waiting"] += static_cast<int64_t>(of_tier.size());
+      }
+    }
+  }
+
+ private:
+  int64_t Bytes(size_t file) const { return table_.data[file].entry.data_file.file_size_in_bytes; }
+
+  // Late records trickle into cold partitions too: a file more than twice as large as all smaller ones together waits,
+  // so that each move makes it half as large again.
+  std::vector<size_t> WithoutLarge(std::vector<size_t> files) {
+    std::vector<size_t> by_size = files;
+    std::stable_sort(by_size.begin(), by_size.end(), [&](size_t a, size_t b) { return Bytes(a) < Bytes(b); });
+    int64_t sum = 0;
+    size_t keep = 0;
+    for (size_t i = 0; i < by_size.size(); ++i) {
+      if (i == 0 || Bytes(by_size[i]) <= 2 * sum) keep = i + 1;
+      sum += Bytes(by_size[i]);
+    }
+    if (keep < 2 && by_size.size() > 1) keep = 0;  // one alone is no group
+    if (keep < by_size.size()) picked_.left_alone["waiting"] += static_cast<int64_t>(by_size.size() - keep);
+    by_size.resize(keep);
+    std::sort(by_size.begin(), by_size.end());
+    return by_size;
+  }
+
+  void PackAll(std::vector<size_t> files) {
     Sort(files);
     PickedGroup group;
     for (size_t file : files) {
@@ -62,8 +115,8 @@ class Packer {
     End(group);
   }
 
- private:
   void End(PickedGroup& group) {
+    group.cold = cold_;
     if (group.files.size() >= std::max<size_t>(options_.group_files_min, 2)) {
       picked_.groups.push_back(std::move(group));
     } else if (!group.files.empty()) {
@@ -100,7 +153,12 @@ class Packer {
   const TableFiles& table_;
   const PickOptions& options_;
   Picked& picked_;
+  bool cold_ = false;
 };
+
+double Gain(const PickedGroup& group) {
+  return static_cast<double>(group.files.size() - 1) / static_cast<double>(std::max<int64_t>(group.bytes, 1));
+}
 
 }  // namespace
 
@@ -110,10 +168,15 @@ bool MayTouch(const LiveFile& deletes, const LiveFile& data, bool is_global) {
   const int64_t delete_sequence = deletes.entry.sequence_number.value_or(0);
   const bool same = deletes.spec_id == data.spec_id && deletes.partition_path == data.partition_path;
   if (file.content == FileContent::kPositionDeletes) {
-    if (file.referenced_data_file.has_value()) return *file.referenced_data_file == data.entry.data_file.file_path;
-    return same && data_sequence <= delete_sequence;
+    const bool names_it = file.referenced_data_file.has_value();
+    return iceberg::MayDeleteFrom(file, data.entry.data_file.file_path) &&
+           (names_it || (same && data_sequence <= delete_sequence));
   }
   return (same || is_global) && data_sequence < delete_sequence;
+}
+
+bool ComesBefore(const PickedGroup& a, const PickedGroup& b) {
+  return a.cold != b.cold ? a.cold : Gain(a) > Gain(b);
 }
 
 Picked Pick(const TableFiles& table, const PickOptions& options) {
@@ -123,9 +186,10 @@ Picked Pick(const TableFiles& table, const PickOptions& options) {
   for (size_t i = 0; i < table.data.size(); ++i) {
     const LiveFile& file = table.data[i];
     if (!Matches(file.partition_path, options.where)) continue;
+    if (options.owns && !options.owns(file.spec_id, file.partition_path)) continue;
     ++picked.files_seen;
     if (file.entry.data_file.file_size_in_bytes >= large) continue;
-    if (const char* reason = ReasonToStay(table, file); reason != nullptr) {
+    if (const std::string reason = ReasonToStay(table, file, options); !reason.empty()) {
       ++picked.left_alone[reason];
       continue;
     }
@@ -133,11 +197,7 @@ Picked Pick(const TableFiles& table, const PickOptions& options) {
   }
   Packer packer(table, options, picked);
   for (auto& [key, files] : partitions) packer.Pack(std::move(files));
-  auto gain = [](const PickedGroup& group) {
-    return static_cast<double>(group.files.size() - 1) / static_cast<double>(std::max<int64_t>(group.bytes, 1));
-  };
-  std::stable_sort(picked.groups.begin(), picked.groups.end(),
-                   [&](const PickedGroup& a, const PickedGroup& b) { return gain(a) > gain(b); });
+  std::stable_sort(picked.groups.begin(), picked.groups.end(), ComesBefore);
   return picked;
 }
 

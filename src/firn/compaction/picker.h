@@ -2,10 +2,13 @@
 //
 // Values in, values out; no IO, no clock. Files of one spec and partition that are small against the target are packed
 // into groups, in the order that their rows are to have; each group becomes one file. Files that must not be moved are
-// counted by reason.
+// counted by reason. With `pace` set, files of a partition that still grows wait until enough of like size are there:
+// so a byte is moved about once for each factor of `tier_files_min` in size, however often one looks.
 #pragma once
 
 #include <cstdint>
+#include <functional>
+#include <limits>
 #include <map>
 #include <optional>
 #include <string>
@@ -20,11 +23,21 @@ struct LiveFile {
   iceberg::ManifestEntry entry;  // with its sequence numbers
   int32_t spec_id = 0;
   std::string partition_path;  // "event_day=2024-01-15/region=eu"; empty: unpartitioned
+  // When it came into the table, by its snapshot's timestamp; of an expired snapshot that of the oldest listed one.
+  int64_t added_ms = 0;
 };
 
 struct TableFiles {
   std::vector<LiveFile> data;     // in manifest order
   std::vector<LiveFile> deletes;  // position and equality deletes
+};
+
+// How a loop that comes again and again picks; a single run takes whatever is small.
+struct PickPace {
+  // Files of like size (within this factor of each other) that a group needs while its partition grows.
+  size_t tier_files_min = 8;
+  // A partition without a new file since then does not grow: two files are enough.
+  int64_t cold_before_ms = 0;
 };
 
 struct PickOptions {
@@ -37,17 +50,29 @@ struct PickOptions {
   // The table's first sort field, if it is a column as it is: files go by its lower bound. Else in ingest order.
   std::optional<int32_t> sort_field_id;
   schema::TypePtr sort_type;
+  std::optional<PickPace> pace;
+  // Larger ones stay ("exceeds_memory"): an input is held whole.
+  int64_t file_bytes_max = std::numeric_limits<int64_t>::max();
+  // Whose partition it is to look after; others are not seen at all. Null: all are.
+  std::function<bool(int32_t spec_id, const std::string& partition_path)> owns;
+  // Paths of files that could not be merged when it was tried, with the reason. Null: none.
+  const std::map<std::string, std::string>* refused = nullptr;
 };
 
 struct PickedGroup {
   std::vector<size_t> files;  // indices of TableFiles::data, in the order of their rows
   int64_t bytes = 0;
   int64_t rows = 0;
+  bool cold = false;  // its partition does not grow
 };
 
+// The order of work: cold partitions first, then most files removed for each byte moved.
+bool ComesBefore(const PickedGroup& a, const PickedGroup& b);
+
 struct Picked {
-  std::vector<PickedGroup> groups;  // most files removed for each byte moved first
-  // Files that are small and stay: "has_deletes", "not_parquet", "encrypted", "alone".
+  std::vector<PickedGroup> groups;  // in the order of ComesBefore
+  // Files that are small and stay: "has_deletes", "not_parquet", "encrypted", "exceeds_memory", "alone", "waiting" (for
+  // others of like size), and reasons of `refused`.
   std::map<std::string, int64_t> left_alone;
   int64_t files_seen = 0;  // that match `where`
 };

@@ -5,13 +5,16 @@
 
 #include <sstream>
 
+#include "firn/iceberg/commit/position_deletes.h"
+
 namespace firn::compaction {
 namespace {
 
 using iceberg::FileContent;
 
-// One line a file: "name size sequence partition [kind [argument]]"; kinds: orc, encrypted, position, equality, names
-// (a position delete that names a data file), and lower (a lower bound of field 7, an int).
+// One line a file: "name size sequence partition [kind [argument]]"; it was added at a time like its sequence number.
+// Kinds: orc, encrypted, position, equality, names (a position delete that names a data file), range (one whose paths
+// are between its own name and the argument), and lower (a lower bound of field 7, an int).
 TableFiles Parse(const std::string& text) {
   TableFiles table;
   std::istringstream lines(text);
@@ -25,6 +28,7 @@ TableFiles Parse(const std::string& text) {
     words >> file.partition_path >> kind >> argument;
     if (file.partition_path == "-") file.partition_path.clear();
     file.entry.sequence_number = sequence;
+    file.added_ms = sequence;
     file.entry.data_file.record_count = 1;
     if (kind == "orc") file.entry.data_file.file_format = "orc";
     if (kind == "encrypted") file.entry.data_file.key_metadata = "key";
@@ -33,7 +37,12 @@ TableFiles Parse(const std::string& text) {
           *schema::Type::Primitive(schema::TypeKind::kInt), schema::Value(static_cast<int32_t>(std::stoi(argument))));
     }
     if (kind == "names") file.entry.data_file.referenced_data_file = argument;
-    if (kind == "position" || kind == "names") file.entry.data_file.content = FileContent::kPositionDeletes;
+    if (kind == "range") {
+      file.entry.data_file.lower_bounds[iceberg::kDeleteFilePathFieldId] = file.entry.data_file.file_path;
+      file.entry.data_file.upper_bounds[iceberg::kDeleteFilePathFieldId] = argument;
+    }
+    const bool deletes_rows = kind == "position" || kind == "names" || kind == "range";
+    if (deletes_rows) file.entry.data_file.content = FileContent::kPositionDeletes;
     if (kind == "equality") file.entry.data_file.content = FileContent::kEqualityDeletes;
     auto& list = file.entry.data_file.content == FileContent::kData ? table.data : table.deletes;
     list.push_back(std::move(file));
@@ -91,6 +100,101 @@ TEST(Picker, WhereMatchesWholePartitionFields) {
   PickOptions options;
   options.where = {"d=1", "r=eu"};
   EXPECT_EQ(Picks("a 1 1 d=1/r=eu\nb 1 1 d=1/r=eu\nc 1 1 d=1/r=us\nd 1 1 d=11/r=eu\n", options), "a+b");
+}
+
+TEST(Picker, BoundsOfPathsTellWhichFilesADeleteIsAbout) {
+  EXPECT_EQ(Picks("a 1 1 -\nb 1 2 -\nc 1 3 -\nd 1 4 -\nc 1 9 - range c\n"), "a+b+d | has_deletes 1");
+  EXPECT_EQ(Picks("a 1 1 -\nb 1 2 -\nc 1 3 -\nd 1 4 -\nb 1 9 - range c\n"), "a+d | has_deletes 2");
+  // Files that are newer than the delete are not touched either.
+  EXPECT_EQ(Picks("a 1 1 -\nb 1 2 -\nc 1 10 -\nd 1 11 -\na 1 9 - range d\n"), "c+d | has_deletes 2");
+}
+
+TEST(Picker, FilesOfAPartitionThatGrowsWaitForOthersOfLikeSize) {
+  PickOptions options;
+  options.target_bytes = 1'000'000;
+  options.pace = PickPace{.tier_files_min = 3, .cold_before_ms = 0};
+  struct Case {
+    const char* what;
+    const char* files;
+    const char* expected;
+  };
+  const Case cases[] = {
+      {"too few", "a 10 1 -\nb 20 2 -\n", " | waiting 2"},
+      {"enough", "a 10 1 -\nb 20 2 -\nc 30 3 -\n", "a+b+c"},
+      {"of like size", "a 5000 1 -\nb 10 2 -\nc 10 3 -\nd 10 4 -\n", "b+c+d | waiting 1"},
+      {"tiers are a factor apart", "a 4096 1 -\nb 12287 2 -\nc 12288 3 -\n", " | waiting 3"},
+      {"one tier, other sizes between", "a 5000 1 -\nb 10 2 -\nc 9000 3 -\nd 6000 4 -\n", "a+c+d | waiting 1"},
+      {"partitions wait apart", "a 10 1 d=1\nb 10 2 d=2\nc 10 3 d=1\n", " | waiting 3"},
+  };
+  for (const Case& c : cases) EXPECT_EQ(Picks(c.files, options), c.expected) << c.what;
+}
+
+TEST(Picker, FilesOfColdPartitionsDoNotWait) {
+  PickOptions options;
+  options.pace = PickPace{.tier_files_min = 8, .cold_before_ms = 10};
+  options.target_bytes = 1000;
+  struct Case {
+    const char* what;
+    const char* files;
+    const char* expected;
+  };
+  const Case cases[] = {
+      {"cold", "a 10 1 -\nb 20 9 -\n", "a+b"},
+      {"its newest file counts", "a 10 1 -\nb 20 10 -\n", " | waiting 2"},
+      {"cold ones come first", "a 1 20 d=1\nb 1 20 d=1\nc 1 20 d=1\nd 1 20 d=1\ne 1 20 d=1\nf 1 20 d=1\ng 1 20 d=1\n"
+       "h 1 20 d=1\ny 400 1 d=2\nz 400 2 d=2\n", "y+z a+b+c+d+e+f+g+h"},
+      {"a large one waits for more", "a 500 1 -\nb 100 2 -\nc 100 3 -\n", "b+c | waiting 1"},
+      {"until they are worth it", "a 500 1 -\nb 125 2 -\nc 125 3 -\n", "a+b+c"},
+      {"one that is small and one that is large", "a 500 1 -\nb 1 2 -\n", " | waiting 2"},
+  };
+  for (const Case& c : cases) EXPECT_EQ(Picks(c.files, options), c.expected) << c.what;
+}
+
+// A commit a minute, looked at after each: how often is a byte moved?
+TEST(Picker, BytesAreMovedAboutOnceATier) {
+  PickOptions options;
+  options.target_bytes = 512 << 20;
+  options.pace = PickPace{.tier_files_min = 8, .cold_before_ms = 0};
+  TableFiles table;
+  int64_t moved = 0;
+  int64_t added = 0;
+  size_t most_files = 0;
+  for (int64_t minute = 1; minute <= 3000; ++minute) {
+    LiveFile file;
+    file.entry.data_file.file_path = fmt::format("{}", minute);
+    file.entry.data_file.file_size_in_bytes = 700'000 + 137 * (minute % 2000);
+    file.entry.sequence_number = minute;
+    added += file.entry.data_file.file_size_in_bytes;
+    table.data.push_back(file);
+    const Picked picked = Pick(table, options);
+    std::vector<LiveFile> next;
+    std::vector<bool> gone(table.data.size());
+    for (const PickedGroup& group : picked.groups) {
+      moved += group.bytes;
+      for (size_t index : group.files) gone[index] = true;
+      LiveFile merged = table.data[group.files.back()];
+      merged.entry.data_file.file_size_in_bytes = group.bytes;
+      next.push_back(merged);
+    }
+    for (size_t i = 0; i < gone.size(); ++i) {
+      if (!gone[i]) next.push_back(table.data[i]);
+    }
+    table.data = std::move(next);
+    most_files = std::max(most_files, table.data.size());
+  }
+  EXPECT_LT(static_cast<double>(moved) / static_cast<double>(added), 4.0);
+  EXPECT_LT(most_files, 40u);
+}
+
+TEST(Picker, WhatDoesNotFitIntoMemoryWhatIsOthersAndWhatWasRefusedStays) {
+  PickOptions options;
+  options.file_bytes_max = 30;
+  EXPECT_EQ(Picks("a 10 1 -\nb 31 2 -\nc 30 3 -\n", options), "a+c | exceeds_memory 1");
+  options.owns = [](int32_t, const std::string& path) { return path == "d=2"; };
+  EXPECT_EQ(Picks("a 10 1 d=1\nb 10 2 d=1\nc 10 3 d=2\nd 10 4 d=2\n", options), "c+d");
+  const std::map<std::string, std::string> refused = {{"c", "damaged"}, {"x", "codec"}};
+  options.refused = &refused;
+  EXPECT_EQ(Picks("c 10 3 d=2\nd 10 4 d=2\ne 10 5 d=2\n", options), "d+e | damaged 1");
 }
 
 TEST(Picker, SortedTablesGoByTheirLowerBounds) {

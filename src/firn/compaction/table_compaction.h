@@ -1,4 +1,5 @@
-// CompactTable: puts the small files of one table together, once: pick, merge page by page, commit.
+// TableCompaction: carries out a TablePlan: merges groups page by page and commits what is merged. CompactTable: plans
+// and does all of it, once.
 //
 // One thread. Rows, positions and snapshots of others stay as they are; old files stay until their snapshots expire.
 // Files that cannot be merged are left where they are, counted by reason. A crash leaves files that nobody names
@@ -14,16 +15,21 @@
 #include <vector>
 
 #include "firn/base/error.h"
-#include "firn/compaction/picker.h"
+#include "firn/compaction/cpu_pace.h"
+#include "firn/compaction/table_plan.h"
 #include "firn/env/clock.h"
 #include "firn/env/object_store.h"
 #include "firn/iceberg/catalog/catalog.h"
+#include "firn/iceberg/commit/rewrite_files.h"
+#include "firn/parquet/file_merge.h"
 #include "firn/parquet/merge_chunk.h"
 
 namespace firn::compaction {
 
-// Groups that one commit takes: each commit reads the table's manifests.
+// Groups and bytes that one commit takes: each commit reads the table's manifests, and what is not committed is work
+// that can still be lost.
 inline constexpr size_t kGroupsPerCommitMax = 16;
+inline constexpr int64_t kBytesPerCommitMax = int64_t{2} << 30;
 
 struct CompactionOptions {
   std::vector<std::string> where;  // "name=value", as in partition paths
@@ -52,11 +58,67 @@ struct CompactionParts {
   env::ObjectStore& store;
   env::Clock& clock;
   env::Random& random;
+  std::function<double()> cpu_seconds = ThreadCpuSeconds;  // of the calling thread
+};
+
+class TableCompaction {
+ public:
+  struct Limits {
+    int64_t output_age_ms_max = 6 * 3'600'000;  // older outputs are not committed (DESIGN 3, invariant 4)
+  };
+  // Asked between two inputs; false: the group is abandoned.
+  using StepFn = std::function<bool()>;
+
+  TableCompaction(const CompactionParts& parts, TablePlan plan, Limits limits, StepFn step);
+
+  const TablePlan& plan() const { return plan_; }
+  // One output file out of the group's files, to be committed. A group that comes to nothing is success, and counted.
+  // kCancelled: `step` said so.
+  Status Merge(const PickedGroup& group);
+  // Enough is merged for a commit.
+  bool is_full() const {
+    return request_.groups.size() >= kGroupsPerCommitMax || merged_bytes_ >= kBytesPerCommitMax;
+  }
+  bool has_merged() const { return !request_.groups.empty(); }
+  // What is merged becomes one snapshot. After an error it is still to be committed, and Commit may be called again.
+  Status Commit(std::stop_token stop);
+
+  // As if all of the plan had been done.
+  void CountPlanned();
+  const CompactionReport& report() const { return report_; }
+  // Files that cannot be merged, by path, with the reason; another run would find the same.
+  const std::map<std::string, std::string>& refused() const { return refused_; }
+
+ private:
+  struct Merged {
+    PickedGroup group;
+    int64_t bytes = 0;
+  };
+  void Count(const PickedGroup& group);
+  void LeaveAlone(size_t file, std::string_view reason, const std::string& detail);
+  void TooFewFiles() { ++report_.groups_dropped["too_few_files"]; }
+  Status TryMerge(std::vector<size_t>& files, std::optional<size_t>& bad);
+  Status AddInputs(parquet::FileMerge& merge, std::vector<size_t>& files, std::vector<size_t>& taken);
+  Status Finish(const std::vector<size_t>& taken, const std::string& location, const parquet::FileMetrics& metrics,
+                const parquet::MergeCounts& counts);
+
+  const CompactionParts& parts_;
+  const TablePlan plan_;
+  const Limits limits_;
+  const StepFn step_;
+  const std::string table_;
+  const std::string stem_;  // of the names of its files
+  int64_t file_number_ = 0;
+  iceberg::RewriteRequest request_;
+  std::vector<Merged> merged_;  // one a group of request_
+  int64_t merged_bytes_ = 0;    // of their inputs
+  double merged_cpu_s_ = 0;
+  std::map<std::string, std::string> refused_;
+  CompactionReport report_;
 };
 
 // `progress` is called after each group. When `stop` is requested, what is merged is committed and the report comes
-// back. kInvalidInput: `where` names a field that no partition spec of the table has. kUnsupported: a table that Firn
-// does not write (format v3, ...).
+// back. Errors: as PlanTable, and the catalog's and store's.
 Result<CompactionReport> CompactTable(const CompactionParts& parts, const iceberg::TableIdentifier& table,
                                       const CompactionOptions& options,
                                       const std::function<void(const CompactionReport&)>& progress,

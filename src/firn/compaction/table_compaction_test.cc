@@ -1,127 +1,18 @@
 #include "firn/compaction/table_compaction.h"
 
-#include <arrow/api.h>
-#include <arrow/io/memory.h>
-#include <arrow/json/from_string.h>
-#include <fmt/format.h>
 #include <gtest/gtest.h>
-#include <parquet/arrow/reader.h>
 
 #include <algorithm>
 
-#include "firn/columnar/column_builder.h"
-#include "firn/compaction/table_files.h"
-#include "firn/env/testing/faulty_store.h"
-#include "firn/env/testing/manual_clock.h"
-#include "firn/env/testing/memory_store.h"
-#include "firn/iceberg/catalog/testing/memory_catalog.h"
-#include "firn/iceberg/commit/append.h"
-#include "firn/iceberg/commit/live_entries.h"
-#include "firn/parquet/file_layout.h"
+#include "firn/compaction/table_fixture_for_test.h"
 
 namespace firn::compaction {
 namespace {
 
 using schema::Type;
 using schema::TypeKind;
-using schema::Value;
 
-const iceberg::TableIdentifier kTable{{"db"}, "events"};
-
-class CompactionTest : public ::testing::Test {
- protected:
-  CompactionTest() {
-    iceberg::CreateTableRequest request;
-    request.location = "file:///lake/events";
-    request.schema.fields = {{FieldId{1}, "id", Type::Primitive(TypeKind::kLong), true},
-                             {FieldId{2}, "region", Type::Primitive(TypeKind::kString)}};
-    schema::PartitionField region;
-    region.source_id = FieldId{2};
-    region.field_id = FieldId{1000};
-    region.name = "region";
-    request.spec.fields = {region};
-    EXPECT_TRUE(catalog_.EnsureNamespace({"db"}).has_value());
-    EXPECT_TRUE(catalog_.CreateTable(kTable, request).has_value());
-  }
-
-  iceberg::TableMetadata Metadata() { return catalog_.LoadTable(kTable)->metadata; }
-
-  // A file with ids from `first` on, committed alone.
-  std::string Append(const std::string& region, int64_t first, int64_t rows) {
-    const iceberg::TableMetadata base = Metadata();
-    const schema::Schema& schema = base.CurrentSchema();
-    arrow::Int64Builder ids;
-    arrow::StringBuilder regions;
-    for (int64_t i = 0; i < rows; ++i) {
-      EXPECT_TRUE(ids.Append(first + i).ok() && regions.Append(region).ok());
-    }
-    std::vector<std::shared_ptr<arrow::Array>> columns = {ids.Finish().ValueOrDie(), regions.Finish().ValueOrDie()};
-    for (size_t i = 2; i < schema.fields.size(); ++i) {
-      columns.push_back(arrow::MakeArrayOfNull(arrow::int32(), rows).ValueOrDie());
-    }
-    std::string bytes;
-    auto layout = parquet::FileLayout::Create(schema, {}, "{}", [&](std::string_view more) -> Status {
-      bytes.append(more);
-      return {};
-    });
-    EXPECT_TRUE(
-        (*layout)->Write(*arrow::RecordBatch::Make(columnar::ToArrowSchema(schema), rows, columns)).has_value());
-    const parquet::FileMetrics metrics = (*layout)->Close().value();
-    iceberg::NewDataFile file;
-    file.file.file_path = fmt::format("file:///lake/events/data/{}-{}.parquet", region, first);
-    file.file.record_count = rows;
-    file.file.file_size_in_bytes = metrics.file_size_in_bytes;
-    file.file.partition = {Value(region)};
-    file.file.value_counts = metrics.value_counts;
-    file.file.null_value_counts = metrics.null_value_counts;
-    file.file.lower_bounds = metrics.lower_bounds;
-    file.file.upper_bounds = metrics.upper_bounds;
-    EXPECT_TRUE(store_.Put(file.file.file_path, bytes).has_value());
-    iceberg::AppendRequest request;
-    request.files = {file};
-    iceberg::ManifestListCache cache;
-    auto prepared = iceberg::PrepareAppend(base, request, store_, clock_, random_, cache);
-    EXPECT_TRUE(catalog_.CommitAsSomebodyElse(kTable, prepared->updates).has_value());
-    return file.file.file_path;
-  }
-
-  Result<CompactionReport> Compact(const CompactionOptions& options = {}) {
-    return CompactTable({catalog_, store_, clock_, random_}, kTable, options, nullptr, {});
-  }
-
-  // Ids of all live rows, in file order.
-  std::vector<int64_t> Ids() {
-    std::vector<int64_t> ids;
-    const auto live = iceberg::ReadLiveEntries(Metadata(), store_).value();
-    for (const iceberg::ManifestEntry& entry : live) {
-      auto buffer = arrow::Buffer::FromString(store_.Read(entry.data_file.file_path).value());
-      auto reader =
-          ::parquet::arrow::OpenFile(std::make_shared<arrow::io::BufferReader>(buffer), arrow::default_memory_pool())
-              .ValueOrDie();
-      auto table = reader->ReadTable().ValueOrDie();
-      EXPECT_EQ(table->num_rows(), entry.data_file.record_count);
-      for (const auto& chunk : table->GetColumnByName("id")->chunks()) {
-        const auto& values = static_cast<const arrow::Int64Array&>(*chunk);
-        for (int64_t i = 0; i < values.length(); ++i) ids.push_back(values.Value(i));
-      }
-    }
-    return ids;
-  }
-
-  size_t LiveFiles() { return iceberg::ReadLiveEntries(Metadata(), store_)->size(); }
-
-  env::ManualClock clock_;
-  env::SeededRandom random_{11};
-  env::MemoryStore memory_{clock_};
-  env::FaultyStore store_{memory_, clock_};
-  iceberg::MemoryCatalog catalog_{clock_};
-};
-
-std::vector<int64_t> UpTo(int64_t count) {
-  std::vector<int64_t> ids;
-  for (int64_t i = 0; i < count; ++i) ids.push_back(i);
-  return ids;
-}
+using CompactionTest = CompactionFixture;
 
 TEST_F(CompactionTest, SmallFilesBecomeOneAPartition) {
   for (int64_t i = 0; i < 5; ++i) Append("eu", i * 10, 10);
@@ -141,7 +32,8 @@ TEST_F(CompactionTest, SmallFilesBecomeOneAPartition) {
   const auto live = iceberg::ReadLiveEntries(Metadata(), store_).value();
   ASSERT_EQ(live.size(), 2u);
   for (const iceberg::ManifestEntry& entry : live) {
-    EXPECT_EQ(entry.sequence_number, 8);
+    // The highest one of its inputs.
+    EXPECT_EQ(entry.sequence_number, entry.data_file.file_path.find("region=eu") != std::string::npos ? 5 : 8);
     EXPECT_EQ(entry.data_file.file_size_in_bytes, store_.Stat(entry.data_file.file_path)->size);
     EXPECT_TRUE(entry.data_file.lower_bounds.contains(1));
   }
@@ -151,6 +43,22 @@ TEST_F(CompactionTest, SmallFilesBecomeOneAPartition) {
   ASSERT_TRUE(report.has_value());
   EXPECT_EQ(report->groups_planned, 0);
   EXPECT_EQ(Metadata().last_sequence_number, sequence);
+}
+
+TEST_F(CompactionTest, EachSnapshotSaysWhatItsGroupsTook) {
+  for (int64_t i = 0; i < 2; ++i) Append("eu", i * 10, 10);
+  for (int64_t i = 2; i < 4; ++i) Append("us", i * 10, 10);
+  double cpu_s = 0;
+  // Read before and after each merge and each commit: each of them takes a quarter of a second.
+  const CompactionParts parts{catalog_, store_, clock_, random_, [&] { return cpu_s += 0.25; }};
+  TableCompaction compaction(parts, PlanTable(catalog_.LoadTable(kTable).value(), store_, {}).value(), {}, nullptr);
+  for (const PickedGroup& group : compaction.plan().picked.groups) {
+    ASSERT_TRUE(compaction.Merge(group).has_value());
+    ASSERT_TRUE(compaction.Commit({}).has_value());
+    EXPECT_EQ(Metadata().CurrentSnapshot()->summary.at("firn.compaction-ms"), "250");
+  }
+  EXPECT_EQ(compaction.report().commits, 2);
+  EXPECT_DOUBLE_EQ(compaction.report().cpu_s, 1);
 }
 
 TEST_F(CompactionTest, RowsKeepTheirOrder) {
@@ -255,6 +163,33 @@ TEST_F(CompactionTest, ColumnsAddedSinceAreNull) {
   const auto live = iceberg::ReadLiveEntries(Metadata(), store_).value();
   EXPECT_EQ(live[0].data_file.value_counts.at(3), 20);
   EXPECT_EQ(live[0].data_file.null_value_counts.at(3), 20);
+}
+
+TEST_F(CompactionTest, MergedFilesThatAreTooOldAreNotCommitted) {
+  Append("eu", 0, 10);
+  Append("eu", 10, 10);
+  const CompactionParts parts{catalog_, store_, clock_, random_};
+  auto plan = PlanTable(*catalog_.LoadTable(kTable), store_, {});
+  TableCompaction compaction(parts, *std::move(plan), {.output_age_ms_max = 1000}, nullptr);
+  ASSERT_TRUE(compaction.Merge(compaction.plan().picked.groups[0]).has_value());
+  clock_.Advance(1001);
+  Status committed = compaction.Commit({});
+  ASSERT_FALSE(committed.has_value());
+  EXPECT_EQ(committed.error().code(), ErrorCode::kTimeout);
+  EXPECT_EQ(LiveFiles(), 2u);
+}
+
+TEST_F(CompactionTest, APlanKeepsItsFirstGroups) {
+  for (int64_t i = 0; i < 3; ++i) Append("eu", i * 10, 10);
+  for (int64_t i = 3; i < 5; ++i) Append("us", i * 10, 10);
+  auto plan = PlanTable(*catalog_.LoadTable(kTable), store_, {});
+  ASSERT_EQ(plan->picked.groups.size(), 2u);
+  const std::string first = plan->FileAt(plan->picked.groups[0].files[0]).file_path;
+  const size_t files = plan->picked.groups[0].files.size();
+  plan->KeepFirst(16, 3);  // the second group would be more than three files
+  ASSERT_EQ(plan->picked.groups.size(), 1u);
+  EXPECT_EQ(plan->files.data.size(), files);
+  EXPECT_EQ(plan->FileAt(plan->picked.groups[0].files[0]).file_path, first);
 }
 
 TEST_F(CompactionTest, FormatThreeIsRefused) {

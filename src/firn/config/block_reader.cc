@@ -178,6 +178,8 @@ std::optional<int64_t> BlockReader::NumberOf(std::string_view name) const {
     number = ParseDurationMs(value->text);
   } else if (key.type == KeyType::kSize) {
     number = ParseSizeBytes(value->text);
+  } else if (key.type == KeyType::kPercent) {
+    number = ParsePercent(value->text);
   } else {
     FIRN_CHECK(key.type == KeyType::kInteger, "a key that is read as a number is not one in the table of keys");
     int64_t parsed = 0;

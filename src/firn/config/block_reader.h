@@ -38,7 +38,7 @@ class BlockReader {
   void Path(std::string_view name, std::vector<std::string>& out) const;
   void TextList(std::string_view name, std::vector<std::string>& out) const;
   void TextMap(std::string_view name, std::map<std::string, std::string>& out) const;
-  // kInteger, kDuration (ms) and kSize (bytes), within the limits of the table; "auto" gives 0.
+  // kInteger, kDuration (ms) and kSize (bytes), kPercent, within the limits of the table; "auto" gives 0.
   template <typename Integer>
   void Number(std::string_view name, Integer& out) const {
     if (std::optional<int64_t> value = NumberOf(name)) out = static_cast<Integer>(*value);

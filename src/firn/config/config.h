@@ -56,6 +56,15 @@ struct StoreConfig {
   S3Config s3;
 };
 
+struct CompactionConfig {
+  bool enabled = true;
+  int64_t cpu_share_percent = 25;
+  int64_t cpu_share_max_percent = 75;
+  int64_t interval_ms = 60'000;
+  int64_t files_min = 8;
+  int64_t cold_after_ms = 30 * 60'000;
+};
+
 struct HttpConfig {
   bool enabled = true;
   std::string host = "127.0.0.1";
@@ -78,6 +87,7 @@ struct Config {
   KafkaConfig kafka;
   CatalogConfig catalog;
   StoreConfig store;
+  CompactionConfig compaction;
   HttpConfig http;
   LagConfig lag;
   LogConfig log;

@@ -78,6 +78,8 @@ void AddPipeline(const ingest::PipelineOptions& pipeline, std::map<std::string, 
   values["commit.upload_threads"] = fmt::format("{}", pipeline.upload_threads);
   values["positions.checkpoint"] = FormatDurationMs(pipeline.checkpoint_interval_ms);
   values["memory.limit"] = FormatSizeBytes(pipeline.memory_limit_bytes);
+  values["spill.dir"] = pipeline.spill_dir;
+  values["spill.limit"] = FormatSizeBytes(pipeline.spill_bytes_max);
   values["limits.tables_max"] = fmt::format("{}", pipeline.tables_max);
   values["limits.clock_skew_max"] = FormatDurationMs(pipeline.clock_skew_max_ms);
   values["limits.give_up_after"] = FormatDurationMs(pipeline.give_up_after_ms);
@@ -93,6 +95,13 @@ void AddService(const Config& config, std::map<std::string, std::string>& values
   values["store.s3.secret_access_key"] = Masked(s3.secret_access_key);
   values["store.s3.session_token"] = Masked(s3.session_token);
   values["store.s3.ca_file"] = s3.ca_file;
+  const CompactionConfig& compaction = config.compaction;
+  values["compaction.enabled"] = BooleanText(compaction.enabled);
+  values["compaction.cpu_share"] = FormatPercent(compaction.cpu_share_percent);
+  values["compaction.cpu_share_max"] = FormatPercent(compaction.cpu_share_max_percent);
+  values["compaction.interval"] = FormatDurationMs(compaction.interval_ms);
+  values["compaction.files_min"] = fmt::format("{}", compaction.files_min);
+  values["compaction.cold_after"] = FormatDurationMs(compaction.cold_after_ms);
   bool bracket = config.http.host.find(':') != std::string::npos;
   values["http.listen"] = !config.http.enabled ? "off"
                           : bracket            ? fmt::format("[{}]:{}", config.http.host, config.http.port)

@@ -267,15 +267,15 @@ constexpr Key kKeys[] = {
      .type = kInteger,
      .default_text = "10000000",
      .min = 1,
-     .doc = "A commit comes earlier at this many rows."},
+     .doc = "A commit comes earlier at this many rows of all tables together, rejects counted."},
     {.path = "commit.bytes_max",
      .type = kSize,
      .default_text = "auto",
      .min = kMiB,
      .max = kTiB,
      .auto_allowed = true,
-     .doc = "A commit comes earlier at this many decoded bytes, at most a quarter of memory.limit; auto: an eighth of "
-            "it."},
+     .doc = "A commit comes earlier at this many bytes of waiting rows, all tables together: decoded until they are "
+            "packed, then packed, in memory or spilled. auto: only when memory and spill files take no more."},
     {.path = "commit.max_age",
      .type = kDuration,
      .default_text = "6h",
@@ -302,6 +302,45 @@ constexpr Key kKeys[] = {
      .max = 64,
      .doc = "Files written at the same time."},
 
+    {.path = "compaction",
+     .type = kBlock,
+     .doc = "How firn run puts small files of its tables together (docs/compaction.md)."},
+    {.path = "compaction.enabled",
+     .type = kBoolean,
+     .default_text = "true",
+     .doc = "false: firn run leaves it alone, because firn compact --watch or another engine does it."},
+    {.path = "compaction.cpu_share",
+     .type = kPercent,
+     .default_text = "25%",
+     .min = 1,
+     .max = 100,
+     .doc = "Share of one core that it may take, held by pauses."},
+    {.path = "compaction.cpu_share_max",
+     .type = kPercent,
+     .default_text = "75%",
+     .min = 1,
+     .max = 100,
+     .doc = "The share rises up to this while what is to be done would take longer than ten minutes otherwise."},
+    {.path = "compaction.interval",
+     .type = kDuration,
+     .default_text = "1m",
+     .min = kSecond,
+     .max = kDay,
+     .doc = "Time between two looks at a table; those that do not change are looked at more rarely."},
+    {.path = "compaction.files_min",
+     .type = kInteger,
+     .default_text = "8",
+     .min = 2,
+     .max = 1000,
+     .doc = "Files of like size that a partition which still grows must have before they become one. More of them: "
+            "more files in the table, fewer bytes written anew."},
+    {.path = "compaction.cold_after",
+     .type = kDuration,
+     .default_text = "30m",
+     .min = kSecond,
+     .max = 365 * kDay,
+     .doc = "A partition without new files for so long does not grow any more: two small files are enough."},
+
     {.path = "positions", .type = kBlock, .doc = "The pipeline's low-water mark."},
     {.path = "positions.checkpoint",
      .type = kDuration,
@@ -317,7 +356,20 @@ constexpr Key kKeys[] = {
      .default_text = "512MiB",
      .min = 64 * kMiB,
      .max = kTiB,
-     .doc = "What the process may use for records, rows and pages; when it is reached, partitions are paused."},
+     .doc = "What the process may use for records, rows and pages (docs/memory.md); when there is no more room, rows "
+            "are spilled or committed early, and partitions are paused."},
+
+    {.path = "spill", .type = kBlock, .doc = "Rows that wait for their commit when memory is full."},
+    {.path = "spill.dir",
+     .type = kText,
+     .doc = "A folder on a local disk for them, made when it is missing; without it nothing is spilled and the commit "
+            "comes earlier. Its files have no names and are gone when the process ends."},
+    {.path = "spill.limit",
+     .type = kSize,
+     .default_text = "10GiB",
+     .min = kMiB,
+     .max = kTiB,
+     .doc = "Most bytes in these files."},
 
     {.path = "http", .type = kBlock, .doc = "The status server: /metrics, /healthz, /readyz, /status."},
     {.path = "http.listen",
@@ -430,6 +482,7 @@ std::string_view KeyTypeName(KeyType type) {
     case kBoolean: return "true or false";
     case kDuration: return "duration";
     case kSize: return "size";
+    case kPercent: return "percentage";
     case kChoice: return "choice";
     case kPath: return "path";
     case kTextList: return "list of texts";
@@ -451,9 +504,10 @@ std::string KeyLimits(const Key& key) {
   auto show = [&](int64_t value) {
     if (key.type == kDuration) return FormatDurationMs(value);
     if (key.type == kSize) return FormatSizeBytes(value);
+    if (key.type == kPercent) return FormatPercent(value);
     return fmt::format("{}", value);
   };
-  if (key.type != kInteger && key.type != kDuration && key.type != kSize) return "";
+  if (key.type != kInteger && key.type != kDuration && key.type != kSize && key.type != kPercent) return "";
   std::string text = key.max == std::numeric_limits<int64_t>::max()
                          ? fmt::format("at least {}", show(key.min))
                          : fmt::format("{} to {}", show(key.min), show(key.max));

@@ -21,6 +21,7 @@ enum class KeyType : uint8_t {
   kBoolean,
   kDuration,   // with unit; limits in ms
   kSize,       // with unit; limits in bytes
+  kPercent,    // with its sign
   kChoice,     // one of `choices`
   kPath,       // "a.b", or a list of keys when a key holds a dot
   kTextList,   // a list of scalars; one scalar stands for a list of one
@@ -35,7 +36,7 @@ struct Key {
   KeyType type = KeyType::kText;
   std::string_view default_text = {};  // as it would be written; empty: none
   std::string_view choices = {};       // kChoice: "a|b|c"
-  int64_t min = 0;                     // kInteger, kDuration, kSize
+  int64_t min = 0;                     // kInteger, kDuration, kSize, kPercent
   int64_t max = std::numeric_limits<int64_t>::max();
   bool required = false;
   bool secret = false;

@@ -45,9 +45,10 @@ TEST(Keys, DefaultsAreValidValues) {
       EXPECT_NE(("|" + std::string(key.choices) + "|").find("|" + std::string(key.default_text) + "|"),
                 std::string::npos)
           << key.path;
-    } else if (key.type == KeyType::kDuration || key.type == KeyType::kSize) {
-      auto value =
-          key.type == KeyType::kDuration ? ParseDurationMs(key.default_text) : ParseSizeBytes(key.default_text);
+    } else if (key.type == KeyType::kDuration || key.type == KeyType::kSize || key.type == KeyType::kPercent) {
+      auto value = key.type == KeyType::kDuration ? ParseDurationMs(key.default_text)
+                   : key.type == KeyType::kSize   ? ParseSizeBytes(key.default_text)
+                                                  : ParsePercent(key.default_text);
       ASSERT_TRUE(value.has_value()) << key.path;
       EXPECT_GE(*value, key.min) << key.path;
       EXPECT_LE(*value, key.max) << key.path;

@@ -18,7 +18,6 @@ namespace firn::config {
 namespace {
 
 constexpr size_t kPipelineIdBytesMax = 64;
-constexpr int64_t kBatchesInMemory = 4;    // one that fills, one under way, its files' pages, fetched records
 constexpr int64_t kIntervalsInMaxAge = 5;  // DESIGN 4: an interval that runs late must not age its files out
 
 // Would let the client move or forget positions behind the tables' backs.
@@ -50,6 +49,7 @@ class ConfigReader {
     ReadOwnTables();
     ReadGuards();
     ReadCommit();
+    ReadCompaction();
     ReadService();
     return std::move(config_);
   }
@@ -293,15 +293,6 @@ class ConfigReader {
       commit->Number("shutdown_deadline", pipeline().shutdown_deadline_ms);
       commit->Number("detach_after", pipeline().detach_after_ms);
       commit->Number("upload_threads", pipeline().upload_threads);
-      const int64_t bytes_max = pipeline().memory_limit_bytes / kBatchesInMemory;
-      if (pipeline().commit_bytes_max > bytes_max) {
-        commit->Report(
-            "bytes_max",
-            fmt::format("may be at most a quarter of memory.limit ({}), here {}; lower it, leave it at auto, "
-                        "or raise memory.limit: {}",
-                        FormatSizeBytes(pipeline().memory_limit_bytes), FormatSizeBytes(bytes_max),
-                        commit->Shown("bytes_max")));
-      }
       if (pipeline().commit_max_age_ms < kIntervalsInMaxAge * pipeline().commit_interval_ms) {
         commit->Report(
             commit->Has("interval") ? "interval" : "max_age",
@@ -315,9 +306,33 @@ class ConfigReader {
     }
   }
 
+  void ReadCompaction() {
+    std::optional<BlockReader> block = root_.Block("compaction");
+    if (!block) return;
+    CompactionConfig& compaction = config_.compaction;
+    block->Boolean("enabled", compaction.enabled);
+    block->Number("cpu_share", compaction.cpu_share_percent);
+    block->Number("cpu_share_max", compaction.cpu_share_max_percent);
+    block->Number("interval", compaction.interval_ms);
+    block->Number("files_min", compaction.files_min);
+    block->Number("cold_after", compaction.cold_after_ms);
+    if (compaction.cpu_share_percent <= compaction.cpu_share_max_percent) return;
+    if (block->Has("cpu_share_max")) {
+      block->Report("cpu_share_max", fmt::format("must not be below compaction.cpu_share ({}): {}",
+                                                 FormatPercent(compaction.cpu_share_percent),
+                                                 block->Shown("cpu_share_max")));
+    } else {
+      compaction.cpu_share_max_percent = compaction.cpu_share_percent;
+    }
+  }
+
   void ReadGuards() {
     if (std::optional<BlockReader> memory = root_.Block("memory")) {
       memory->Number("limit", pipeline().memory_limit_bytes);
+    }
+    if (std::optional<BlockReader> spill = root_.Block("spill")) {
+      spill->Text("dir", pipeline().spill_dir);
+      spill->Number("limit", pipeline().spill_bytes_max);
     }
     if (std::optional<BlockReader> limits = root_.Block("limits")) {
       limits->Number("tables_max", pipeline().tables_max);

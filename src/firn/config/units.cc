@@ -20,6 +20,7 @@ constexpr std::array<Unit, 5> kDurationUnits = {
     {{"d", 86'400'000}, {"h", 3'600'000}, {"m", 60'000}, {"s", 1000}, {"ms", 1}}};
 constexpr std::array<Unit, 5> kBinarySizeUnits = {
     {{"TiB", int64_t{1} << 40}, {"GiB", 1 << 30}, {"MiB", 1 << 20}, {"KiB", 1 << 10}, {"B", 1}}};
+constexpr std::array<Unit, 1> kPercentUnits = {{{"%", 1}}};
 constexpr std::array<Unit, 4> kDecimalSizeUnits = {
     {{"TB", 1'000'000'000'000}, {"GB", 1'000'000'000}, {"MB", 1'000'000}, {"kB", 1000}}};
 
@@ -156,6 +157,10 @@ Result<int64_t> ParseSizeBytes(std::string_view text) {
   return ParseWithUnit(text, kBinarySizeUnits, kDecimalSizeUnits, "expected a size such as 64KiB, 256MiB or 1GiB");
 }
 
+Result<int64_t> ParsePercent(std::string_view text) {
+  return ParseWithUnit(text, kPercentUnits, std::array<Unit, 0>{}, "expected a percentage such as 25%");
+}
+
 Result<int64_t> ParseTimestampMs(std::string_view text) {
   if (std::optional<int64_t> value = ParseRfc3339(text)) return *value;
   return Fail(ErrorCode::kInvalidInput, "expected a point in time such as 2026-11-22T00:00:00Z");
@@ -167,6 +172,10 @@ std::string FormatDurationMs(int64_t duration_ms) {
 
 std::string FormatSizeBytes(int64_t bytes) {
   return FormatWithUnit(bytes, kBinarySizeUnits, "0B");
+}
+
+std::string FormatPercent(int64_t percent) {
+  return FormatWithUnit(percent, kPercentUnits, "0%");
 }
 
 std::string FormatTimestampMs(int64_t timestamp_ms) {

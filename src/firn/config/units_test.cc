@@ -38,6 +38,16 @@ TEST(Units, SizesTellBinaryFromDecimal) {
   }
 }
 
+TEST(Units, PercentagesHaveTheirSign) {
+  EXPECT_EQ(ParsePercent("25%").value(), 25);
+  EXPECT_EQ(ParsePercent("100 %").value(), 100);
+  EXPECT_EQ(ParsePercent("0").value(), 0);
+  EXPECT_EQ(FormatPercent(25), "25%");
+  for (std::string text : {"", "25", "0.25", "2.5%", "-1%", "%", "25%%", "1e2%"}) {
+    EXPECT_EQ(ParsePercent(text).error().code(), ErrorCode::kInvalidInput) << text;
+  }
+}
+
 TEST(Units, PointsInTimeFollowRfc3339) {
   EXPECT_EQ(ParseTimestampMs("1970-01-01T00:00:00Z").value(), 0);
   EXPECT_EQ(ParseTimestampMs("2026-11-22").value(), 1'795'305'600'000);

@@ -1,6 +1,5 @@
 #include "firn/ingest/batch_commit.h"
 
-#include <arrow/record_batch.h>
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -160,15 +159,16 @@ void BatchCommitter::NoteCommitted(const std::map<std::string, int64_t>& sequenc
   for (const auto& [table, number] : sequence_numbers) committed_[table] = std::max(committed_[table], number);
 }
 
-BatchCommitter::BatchCommitter(const PipelineOptions& options, Home& home, MapCommitter& committer)
-    : options_(options), home_(home), committer_(committer) {}
+BatchCommitter::BatchCommitter(const PipelineOptions& options, Home& home, MapCommitter& committer,
+                               env::Threads& threads)
+    : options_(options), home_(home), committer_(committer), threads_(threads) {}
 
 BatchResult BatchCommitter::Commit(Batch batch, std::stop_token stop) {
   BatchResult result;
   first_upload_ = Age{0, committer_.clock().WallMs(), committer_.clock().BootMs()};
   for (TableBatch& table : batch.tables) {
     CommitTable(table, batch, result, stop);
-    table.slabs.clear();
+    table.waiting.reset();
     if (result.kind != BatchResult::Kind::kDone) return result;
   }
   if (batch.checkpoint) Checkpoint(batch, result, stop);
@@ -296,17 +296,23 @@ void BatchCommitter::CommitTable(TableBatch& table, Batch& batch, BatchResult& r
       batch.home_patience_ms == INT64_MAX ? INT64_MAX : options_.detach_after_ms + batch.home_patience_ms;
   Patience patience(committer_.clock(), fmt::format("commit of table '{}'", table.table->name()), patience_ms);
   std::optional<WrittenFiles> written;
+  if (table.waiting == nullptr) written.emplace();  // the positions alone
   const int64_t started_ms = committer_.clock().BootMs();
   for (;;) {
     Error failure(ErrorCode::kInternal, "");
     if (!written.has_value()) {
-      Result<WrittenFiles> files = WriteDataFiles(*table.plan_table, table.schema_id, table.slabs, committer_.store(),
-                                                  committer_.random(), options_.upload_threads);
+      Result<WrittenFiles> files = WriteDataFiles(*table.waiting, committer_.store(), committer_.random(), threads_,
+                                                  options_.upload_threads);
       if (files.has_value()) {
         written = std::move(files).value();
         FIRN_CHECK(written->rows == table.rows, "data files must hold exactly the decoded rows");
         NoteUpload(*written, result);
         if (result.kind != BatchResult::Kind::kDone) return;
+      } else if (table.waiting->lost()) {
+        result.kind = BatchResult::Kind::kForget;
+        result.rows_lost = true;
+        result.reason = fmt::format("rows of table '{}' were lost: {}", table.table->name(), files.error().ToString());
+        return;
       } else {
         failure = std::move(files.error()).WithContext(fmt::format("data files of table '{}'", table.table->name()));
       }

@@ -20,6 +20,7 @@
 #include "firn/ingest/map_commit.h"
 #include "firn/ingest/pipeline_options.h"
 #include "firn/ingest/positions.h"
+#include "firn/ingest/table_rows.h"
 #include "firn/ingest/table_state.h"
 
 namespace firn::ingest {
@@ -28,9 +29,7 @@ struct TableBatch {
   TableState* table = nullptr;
   bool is_rejects = false;
   HistoryPolicy history_policy = HistoryPolicy::kHold;
-  std::shared_ptr<const iceberg::LoadedTable> plan_table;
-  int32_t schema_id = 0;
-  std::vector<std::shared_ptr<arrow::RecordBatch>> slabs;
+  std::unique_ptr<TableRows> waiting;
   int64_t rows = 0;
   Claims claims;
   iceberg::Properties properties;  // sources that are not remembered yet
@@ -74,11 +73,12 @@ struct Batch {
 struct BatchResult {
   enum class Kind : uint8_t {
     kDone,
-    kForget,  // somebody else moved positions, or the batch is too old: read H again
+    kForget,  // somebody else moved positions, the batch is too old, or its rows are lost: read H again
     kStop,    // going on would be wrong: `error` says why
     kFailed,  // a lane's: what it rests on cannot be committed now
   } kind = Kind::kDone;
   std::string reason;
+  bool rows_lost = false;  // kForget: because the spill file did not give them back
   std::optional<Error> error;
   bool home_moved = false;
   int64_t rows = 0;
@@ -101,7 +101,7 @@ struct BatchResult {
 
 class BatchCommitter {
  public:
-  BatchCommitter(const PipelineOptions& options, Home& home, MapCommitter& committer);
+  BatchCommitter(const PipelineOptions& options, Home& home, MapCommitter& committer, env::Threads& threads);
   BatchResult Commit(Batch batch, std::stop_token stop);
   // What others (lanes) have committed: the next checkpoint tells the home. For any thread.
   void NoteCommitted(const std::map<std::string, int64_t>& sequence_numbers);
@@ -136,6 +136,7 @@ class BatchCommitter {
   const PipelineOptions& options_;
   Home& home_;
   MapCommitter& committer_;
+  env::Threads& threads_;
   // False: stop was requested, or the patience is over; `result` says which.
   bool Wait(Patience& patience, const Error& error, BatchResult& result, std::stop_token stop);
 

@@ -48,11 +48,12 @@ class BatchCommitTest : public testing::Test {
     Batch batch;
     TableBatch table;
     table.table = &table_;
-    table.plan_table = table_.loaded();
-    columnar::RowBuilder rows(table.plan_table->metadata.CurrentSchema());
+    std::shared_ptr<const iceberg::LoadedTable> plan_table = table_.loaded();
+    columnar::RowBuilder rows(plan_table->metadata.CurrentSchema());
     rows.column(0).AppendInt64(from);
     rows.CloseRow();
-    table.slabs = {rows.Finish()};
+    table.waiting = std::make_unique<TableRows>(plan_table, 0, memory_, spill_);
+    table.waiting->AddTail(rows.Finish());
     table.rows = 1;
     table.claims[kPartition] = Claim{from, stream::Position{to, -1, -1}, "events"};
     batch.home_claims = table.claims;
@@ -83,7 +84,9 @@ class BatchCommitTest : public testing::Test {
   MapCommitter committer_{catalog_, store_, clock_, random_, {"p", "w", ""}};
   Home home_{committer_, iceberg::TableIdentifier{{"lake"}, "p__home"}, "rules"};
   TableState table_{iceberg::TableIdentifier{{"lake"}, "events"}};
-  BatchCommitter batches_{options_, home_, committer_};
+  MemoryBudget memory_{64 << 20};
+  Spill spill_{nullptr, 0};
+  BatchCommitter batches_{options_, home_, committer_, env::SystemThreads()};
   bool failed_ = false;
 };
 
@@ -201,7 +204,7 @@ TEST_F(BatchCommitTest, ALostAnswerIsDoneHoweverOldTheBatch) {
 TEST_F(BatchCommitTest, AStoreWithAnotherTimeIsRefused) {
   for (int64_t skew_ms : {int64_t{-31'000}, int64_t{31'000}}) {
     store_clock_.JumpWall(skew_ms);
-    BatchCommitter fresh(options_, home_, committer_);
+    BatchCommitter fresh(options_, home_, committer_, env::SystemThreads());
     BatchResult result = fresh.Commit(MakeBatch(0, 5), {});
     ASSERT_EQ(result.kind, BatchResult::Kind::kStop) << skew_ms;
     EXPECT_EQ(result.error->code(), ErrorCode::kInvalidInput);

@@ -6,52 +6,24 @@
 
 #include <algorithm>
 #include <atomic>
-#include <charconv>
 #include <mutex>
-#include <nlohmann/json.hpp>
-#include <thread>
+#include <utility>
 
 #include "firn/base/encoding.h"
-#include "firn/base/log.h"
-#include "firn/columnar/partitioner.h"
+#include "firn/ingest/table_rows.h"
 #include "firn/parquet/file_layout.h"
-#include "firn/schema/schema_json.h"
+#include "firn/schema/partition.h"
 
 namespace firn::ingest {
 namespace {
 
-constexpr int64_t kTargetFileBytesDefault = 512 << 20;
-
-// What every file of the batch shares.
-struct FilePlan {
-  const schema::Schema& schema;
-  const schema::PartitionSpec& spec;
-  schema::SortOrder sort_order;
-  parquet::FileLayoutOptions layout;
-  std::string schema_json;
+// What every file of this attempt shares.
+struct Attempt {
+  const FilePlan& plan;
   iceberg::LocationProvider locations;
   std::string name_stem;
-  int64_t target_file_bytes;
+  std::atomic<int64_t> file_number{0};
 };
-
-Result<int64_t> TargetFileBytes(const iceberg::TableMetadata& metadata) {
-  std::optional<std::string> text = metadata.Property("write.target-file-size-bytes");
-  if (!text.has_value()) return kTargetFileBytesDefault;
-  int64_t value = 0;
-  auto [end, error] = std::from_chars(text->data(), text->data() + text->size(), value);
-  if (error != std::errc() || end != text->data() + text->size() || value <= 0) {
-    return Fail(ErrorCode::kInvalidInput,
-                fmt::format("table property write.target-file-size-bytes is not a positive number: '{}'", *text));
-  }
-  return value;
-}
-
-// The order that rows are to have: the table's, or none where that cannot be computed. The order serves readers' speed
-// only, and a file that does not name one is read rightly (spec: "Sorting").
-schema::SortOrder UsableSortOrder(const iceberg::TableMetadata& metadata, const schema::Schema& schema) {
-  const schema::SortOrder& order = metadata.DefaultSortOrder();
-  return schema::CheckWritable(order, schema).has_value() ? order : schema::SortOrder{};
-}
 
 iceberg::DataFile DescribeFile(std::string location, const schema::PartitionTuple& partition,
                                parquet::FileMetrics metrics, int32_t sort_order_id) {
@@ -71,114 +43,234 @@ iceberg::DataFile DescribeFile(std::string location, const schema::PartitionTupl
   return file;
 }
 
-// Writes groups one after another; one object of this class a thread.
-class GroupWriter {
- public:
-  GroupWriter(const FilePlan& plan, env::ObjectStore& store, std::atomic<int64_t>& file_number)
-      : plan_(plan), store_(store), file_number_(file_number) {}
+// What a description holds in memory, roughly: maps by column, whose nodes are allocated one by one.
+int64_t BytesOf(const iceberg::DataFile& file) {
+  constexpr int64_t kCountBytes = 64;
+  constexpr int64_t kBoundBytes = 80;
+  int64_t bytes = static_cast<int64_t>(sizeof(file) + file.file_path.capacity());
+  for (const auto* counts :
+       {&file.column_sizes, &file.value_counts, &file.null_value_counts, &file.nan_value_counts}) {
+    bytes += static_cast<int64_t>(counts->size()) * kCountBytes;
+  }
+  for (const auto* bounds : {&file.lower_bounds, &file.upper_bounds}) {
+    for (const auto& [id, value] : *bounds) bytes += kBoundBytes + static_cast<int64_t>(value.capacity());
+  }
+  return bytes;
+}
 
-  Status WriteGroup(const columnar::PartitionGroup& group, std::vector<iceberg::DataFile>& out) {
-    for (const auto& batch : group.batches) {
-      if (layout_ == nullptr) FIRN_TRY(OpenFile(group));
-      double before = ThreadCpuSeconds();
-      double upload_before = upload_cpu_s_;
-      FIRN_TRY(layout_->Write(*batch));
-      encode_cpu_s_ += ThreadCpuSeconds() - before - (upload_cpu_s_ - upload_before);
-      if (layout_->bytes_estimated() >= plan_.target_file_bytes) FIRN_TRY(CloseFile(group, out));
+// Writes partitions one after another; one object of this class a thread.
+class PartitionWriter {
+ public:
+  PartitionWriter(TableRows& rows, Attempt& attempt, env::ObjectStore& store)
+      : rows_(rows),
+        reader_(rows),
+        plan_(attempt.plan),
+        attempt_(attempt),
+        store_(store),
+        hold_(rows.memory(), MemoryUse::kCommitFiles),
+        blocks_hold_(rows.memory(), MemoryUse::kCommitFiles),
+        files_hold_(rows.memory(), MemoryUse::kCommitFiles) {}
+
+  Status Write(uint32_t number, std::vector<iceberg::DataFile>& out) {
+    TableRows::Partition& partition = rows_.partitions()[number];
+    FIRN_ASSIGN(columnar::RowSource source, reader_.Open(number));
+    // Rows that came too few at a time join the file that is under construction; once it is closed they are in it.
+    if (!partition.files.empty() && !partition.closed) {
+      KeptFile& last = *partition.files.back();
+      if (!last.closed()) {
+        FIRN_TRY(FillKept(last, source));
+        partition.closed = true;
+      }
     }
-    if (layout_ != nullptr) FIRN_TRY(CloseFile(group, out));
-    return {};
+    blocks_hold_.Set(reader_.memory_bytes());
+    for (const auto& file : partition.files) FIRN_TRY(Send(*file, partition.tuple, out));
+    return partition.closed ? Status() : Stream(source, partition.tuple, out);
   }
 
-  double encode_cpu_s() const { return encode_cpu_s_; }
-  double upload_cpu_s() const { return upload_cpu_s_; }
+  // Of what the files that are out hold.
+  MemoryHold TakeFilesHold() { return std::move(files_hold_); }
+  DataFileStageTimes times() const { return {group_cpu_s_, encode_cpu_s_, upload_cpu_s_}; }
 
  private:
-  Status OpenFile(const columnar::PartitionGroup& group) {
-    std::string path = schema::PartitionPath(plan_.spec, plan_.schema, group.partition);
-    location_ = plan_.locations.DataLocation(path, fmt::format("{}-{:05}.parquet", plan_.name_stem, ++file_number_));
-    double before = ThreadCpuSeconds();
+  Result<std::shared_ptr<arrow::RecordBatch>> Take(columnar::RowSource& source) {
+    const double before = ThreadCpuSeconds();
+    auto next = source();
+    group_cpu_s_ += ThreadCpuSeconds() - before;
+    return next;
+  }
+
+  Status FillKept(KeptFile& file, columnar::RowSource& source) {
+    for (;;) {
+      auto taken = Take(source);
+      // The file has some of the rows already, and would get them twice at the next attempt.
+      if (!taken.has_value()) rows_.MarkLost();
+      FIRN_ASSIGN(std::shared_ptr<arrow::RecordBatch> batch, std::move(taken));
+      const double before = ThreadCpuSeconds();
+      Status status = batch == nullptr ? file.Close() : file.Write(*batch);
+      encode_cpu_s_ += ThreadCpuSeconds() - before;
+      if (batch == nullptr || !status.has_value()) return status;
+    }
+  }
+
+  Status Send(KeptFile& file, const schema::PartitionTuple& tuple, std::vector<iceberg::DataFile>& out) {
+    FIRN_TRY(OpenObject(tuple));
+    bool lost = false;
+    Status sent = file.SendTo([this](std::string_view bytes) { return AppendTimed(bytes); }, lost);
+    if (lost) rows_.MarkLostBySpill();
+    FIRN_TRY(std::move(sent));
+    return CloseObject(tuple, file.metrics(), out);
+  }
+
+  Status Stream(columnar::RowSource& source, const schema::PartitionTuple& tuple, std::vector<iceberg::DataFile>& out) {
+    std::unique_ptr<parquet::FileLayout> layout;
+    for (;;) {
+      FIRN_ASSIGN(std::shared_ptr<arrow::RecordBatch> batch, Take(source));
+      if (batch == nullptr) break;
+      if (layout == nullptr) {
+        FIRN_TRY(OpenObject(tuple));
+        FIRN_ASSIGN(layout, parquet::FileLayout::Create(*plan_.schema, plan_.layout, plan_.schema_json,
+                                                        [this](std::string_view bytes) { return AppendTimed(bytes); }));
+      }
+      FIRN_TRY(Encode([&] { return layout->Write(*batch); }));
+      batch.reset();
+      hold_.Set(layout->bytes_buffered());
+      if (layout->bytes_estimated() >= plan_.target_file_bytes) FIRN_TRY(Finish(layout, tuple, out));
+    }
+    return layout == nullptr ? Status() : Finish(layout, tuple, out);
+  }
+
+  Status Finish(std::unique_ptr<parquet::FileLayout>& layout, const schema::PartitionTuple& tuple,
+                std::vector<iceberg::DataFile>& out) {
+    parquet::FileMetrics metrics;
+    FIRN_TRY(Encode([&]() -> Status {
+      FIRN_ASSIGN(metrics, layout->Close());
+      return {};
+    }));
+    layout.reset();
+    hold_.Set(0);
+    return CloseObject(tuple, std::move(metrics), out);
+  }
+
+  // What is encoded goes to the store at times, from inside.
+  template <typename Step>
+  Status Encode(Step step) {
+    const double before = ThreadCpuSeconds();
+    const double upload_before = upload_cpu_s_;
+    Status status = step();
+    encode_cpu_s_ += ThreadCpuSeconds() - before - (upload_cpu_s_ - upload_before);
+    return status;
+  }
+
+  Status OpenObject(const schema::PartitionTuple& tuple) {
+    std::string path = schema::PartitionPath(*plan_.spec, *plan_.schema, tuple);
+    location_ = attempt_.locations.DataLocation(
+        path, fmt::format("{}-{:05}.parquet", attempt_.name_stem, ++attempt_.file_number));
+    const double before = ThreadCpuSeconds();
     FIRN_ASSIGN(object_, store_.OpenWrite(location_));
     upload_cpu_s_ += ThreadCpuSeconds() - before;
-    FIRN_ASSIGN(layout_, parquet::FileLayout::Create(plan_.schema, plan_.layout, plan_.schema_json,
-                                                     [this](std::string_view bytes) { return AppendTimed(bytes); }));
     return {};
   }
 
   Status AppendTimed(std::string_view bytes) {
-    double before = ThreadCpuSeconds();
+    const double before = ThreadCpuSeconds();
     Status status = object_->Append(bytes);
     upload_cpu_s_ += ThreadCpuSeconds() - before;
     return status;
   }
 
-  Status CloseFile(const columnar::PartitionGroup& group, std::vector<iceberg::DataFile>& out) {
-    double before = ThreadCpuSeconds();
-    double upload_before = upload_cpu_s_;
-    FIRN_ASSIGN(parquet::FileMetrics metrics, layout_->Close());
-    encode_cpu_s_ += ThreadCpuSeconds() - before - (upload_cpu_s_ - upload_before);
-    before = ThreadCpuSeconds();
+  Status CloseObject(const schema::PartitionTuple& tuple, parquet::FileMetrics metrics,
+                     std::vector<iceberg::DataFile>& out) {
+    const double before = ThreadCpuSeconds();
     FIRN_TRY(object_->Close());
     upload_cpu_s_ += ThreadCpuSeconds() - before;
-    out.push_back(DescribeFile(location_, group.partition, std::move(metrics), plan_.sort_order.order_id));
-    layout_.reset();
+    out.push_back(DescribeFile(location_, tuple, std::move(metrics), plan_.sort_order.order_id));
+    files_hold_.Set(files_hold_.bytes() + BytesOf(out.back()));
     object_.reset();
     return {};
   }
 
+  TableRows& rows_;
+  PartitionRows reader_;
   const FilePlan& plan_;
+  Attempt& attempt_;
   env::ObjectStore& store_;
-  std::atomic<int64_t>& file_number_;
+  MemoryHold hold_;
+  MemoryHold blocks_hold_;
+  MemoryHold files_hold_;
   std::string location_;
   std::unique_ptr<env::ObjectWriter> object_;
-  std::unique_ptr<parquet::FileLayout> layout_;
+  double group_cpu_s_ = 0;
   double encode_cpu_s_ = 0;
   double upload_cpu_s_ = 0;
 };
 
-// Names and docs come from others, and need not be UTF-8.
-std::string SchemaText(const schema::Schema& schema) {
-  return schema::ToJson(schema).dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
-}
+// Partitions that follow one another share blocks: a thread takes a stretch of them, so that few blocks are unpacked by
+// two threads; but not so many that the others would have to wait for it at the end.
+constexpr int64_t kStretchMax = 64;
+constexpr int64_t kStretchesOfThread = 8;
 
-Result<FilePlan> MakePlan(const iceberg::LoadedTable& table, int32_t schema_id, env::Random& random) {
-  const iceberg::TableMetadata& metadata = table.metadata;
-  const schema::Schema* schema = metadata.FindSchema(schema_id);
-  if (schema == nullptr) {
-    return Fail(ErrorCode::kConflict,
-                fmt::format("schema {} was removed from table '{}'", schema_id, table.identifier.ToString()));
+// All partitions, by as many threads as there is room for.
+class TableWriter {
+ public:
+  TableWriter(TableRows& rows, Attempt& attempt, env::ObjectStore& store)
+      : rows_(rows), attempt_(attempt), store_(store) {}
+
+  Result<WrittenFiles> Write(env::Threads& threads, int32_t upload_threads) {
+    const auto partitions = static_cast<int64_t>(rows_.partitions().size());
+    const int64_t count = std::min(partitions, rows_.memory().commit_threads(upload_threads));
+    const int64_t stretch = partitions / (std::max<int64_t>(1, count) * kStretchesOfThread);
+    stretch_ = static_cast<size_t>(std::clamp<int64_t>(stretch, 1, kStretchMax));
+    {
+      std::vector<std::unique_ptr<env::Thread>> others;
+      for (int64_t i = 1; i < count; ++i) {
+        others.push_back(threads.Start("firn-upload", [this](std::stop_token) { Work(); }));
+      }
+      Work();
+    }
+    FIRN_TRY(std::move(failure_));
+    return std::move(written_);
   }
-  schema::SortOrder sort_order = UsableSortOrder(metadata, *schema);
-  FIRN_ASSIGN(parquet::FileLayoutOptions layout,
-              parquet::FileLayoutOptionsFromProperties(metadata.properties, *schema, sort_order));
-  FIRN_ASSIGN(int64_t target, TargetFileBytes(metadata));
-  std::string stem = fmt::format("firn-{}", FormatUuid(MakeUuidV4(random.Next64(), random.Next64())));
-  return FilePlan{*schema,
-                  metadata.DefaultSpec(),
-                  std::move(sort_order),
-                  std::move(layout),
-                  SchemaText(*schema),
-                  iceberg::LocationProvider::For(metadata),
-                  std::move(stem),
-                  target};
-}
+
+ private:
+  void Work() {
+    PartitionWriter writer(rows_, attempt_, store_);
+    std::vector<iceberg::DataFile> files;
+    Status status;
+    while (status.has_value()) {
+      const size_t begin = next_partition_.fetch_add(stretch_);
+      const size_t end = std::min(begin + stretch_, rows_.partitions().size());
+      if (begin >= end) break;
+      for (size_t number = begin; number < end && status.has_value(); ++number) {
+        status = writer.Write(static_cast<uint32_t>(number), files);
+      }
+    }
+    std::lock_guard lock(mutex_);
+    const DataFileStageTimes times = writer.times();
+    written_.times.group_cpu_s += times.group_cpu_s;
+    written_.times.encode_cpu_s += times.encode_cpu_s;
+    written_.times.upload_cpu_s += times.upload_cpu_s;
+    written_.holds.push_back(writer.TakeFilesHold());
+    for (iceberg::DataFile& file : files) {
+      written_.rows += file.record_count;
+      written_.bytes += file.file_size_in_bytes;
+      written_.files.push_back(iceberg::NewDataFile{attempt_.plan.spec->spec_id, std::move(file)});
+    }
+    if (status.has_value()) return;
+    failure_ = std::move(status);
+    next_partition_ = rows_.partitions().size();
+  }
+
+  TableRows& rows_;
+  Attempt& attempt_;
+  env::ObjectStore& store_;
+  size_t stretch_ = 1;  // partitions that a thread takes at once
+  std::atomic<size_t> next_partition_{0};
+  std::mutex mutex_;  // guards what follows
+  WrittenFiles written_;
+  Status failure_;
+};
 
 }  // namespace
-
-Status CheckWriteProperties(const iceberg::TableMetadata& metadata) {
-  const schema::Schema& schema = metadata.CurrentSchema();
-  const schema::SortOrder sort_order = UsableSortOrder(metadata, schema);
-  FIRN_ASSIGN(const parquet::FileLayoutOptions options,
-              parquet::FileLayoutOptionsFromProperties(metadata.properties, schema, sort_order));
-  FIRN_TRY(TargetFileBytes(metadata));
-  // What this build's Parquet says to it: a file that is never finished.
-  FIRN_TRY(parquet::FileLayout::Create(schema, options, "", [](std::string_view) { return Status(); }));
-  if (Status usable = schema::CheckWritable(metadata.DefaultSortOrder(), schema); !usable.has_value()) {
-    LogWarning("rows are written without the table's sort order",
-               {{"table", metadata.location}, {"error", usable.error()}});
-  }
-  return {};
-}
 
 double ThreadCpuSeconds() {
   timespec now{};
@@ -186,50 +278,15 @@ double ThreadCpuSeconds() {
   return static_cast<double>(now.tv_sec) + static_cast<double>(now.tv_nsec) * 1e-9;
 }
 
-Result<WrittenFiles> WriteDataFiles(const iceberg::LoadedTable& table, int32_t schema_id,
-                                    const std::vector<std::shared_ptr<arrow::RecordBatch>>& batches,
-                                    env::ObjectStore& store, env::Random& random, int32_t upload_threads) {
-  WrittenFiles written;
-  FIRN_ASSIGN(FilePlan plan, MakePlan(table, schema_id, random));
-  double before = ThreadCpuSeconds();
-  FIRN_ASSIGN(std::vector<columnar::PartitionGroup> groups,
-              columnar::GroupRows(batches, plan.schema, plan.spec, plan.sort_order));
-  written.times.group_cpu_s = ThreadCpuSeconds() - before;
-
-  std::atomic<size_t> next_group{0};
-  std::atomic<int64_t> file_number{0};
-  std::mutex mutex;  // guards `written` and `failure`
-  Status failure;
-  auto work = [&] {
-    GroupWriter writer(plan, store, file_number);
-    std::vector<iceberg::DataFile> files;
-    Status status;
-    while (status.has_value()) {
-      size_t index = next_group++;
-      if (index >= groups.size()) break;
-      status = writer.WriteGroup(groups[index], files);
-      groups[index].batches.clear();
-    }
-    std::lock_guard lock(mutex);
-    written.times.encode_cpu_s += writer.encode_cpu_s();
-    written.times.upload_cpu_s += writer.upload_cpu_s();
-    for (iceberg::DataFile& file : files) {
-      written.rows += file.record_count;
-      written.bytes += file.file_size_in_bytes;
-      written.files.push_back(iceberg::NewDataFile{plan.spec.spec_id, std::move(file)});
-    }
-    if (!status.has_value()) {
-      failure = std::move(status);
-      next_group = groups.size();
-    }
-  };
-  size_t helpers = std::min<size_t>(groups.size(), static_cast<size_t>(std::max(1, upload_threads)));
-  {
-    std::vector<std::jthread> threads;
-    for (size_t i = 1; i < helpers; ++i) threads.emplace_back(work);
-    work();
-  }
-  FIRN_TRY(std::move(failure));
+Result<WrittenFiles> WriteDataFiles(TableRows& rows, env::ObjectStore& store, env::Random& random,
+                                    env::Threads& threads, int32_t upload_threads) {
+  FIRN_TRY(rows.PrepareToWrite());
+  const std::string stem = fmt::format("firn-{}", FormatUuid(MakeUuidV4(random.Next64(), random.Next64())));
+  Attempt attempt{rows.plan(), iceberg::LocationProvider::For(rows.plan().table->metadata), stem};
+  FIRN_ASSIGN(WrittenFiles written, TableWriter(rows, attempt, store).Write(threads, upload_threads));
+  const PackTimes packing = rows.TakeTimes();
+  written.times.group_cpu_s += packing.group_cpu_s;
+  written.times.encode_cpu_s += packing.encode_cpu_s;
   if (!written.files.empty()) {
     FIRN_ASSIGN(env::ObjectInfo info, store.Stat(written.files.front().file.file_path));
     written.store_time_ms = info.modified_ms;

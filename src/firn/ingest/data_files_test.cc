@@ -8,6 +8,7 @@
 #include "firn/columnar/column_builder.h"
 #include "firn/env/testing/manual_clock.h"
 #include "firn/env/testing/memory_store.h"
+#include "firn/ingest/table_rows.h"
 #include "firn/schema/value.h"
 
 namespace firn::ingest {
@@ -61,14 +62,15 @@ std::shared_ptr<arrow::RecordBatch> Rows(const schema::Schema& schema, const std
 class DataFilesTest : public testing::Test {
  protected:
   Result<WrittenFiles> Write(const iceberg::LoadedTable& table, const std::vector<int64_t>& sort_values) {
-    return WriteDataFiles(table, table.metadata.current_schema_id, {Rows(table.metadata.CurrentSchema(), sort_values)},
-                          store_, random_, 1);
+    TableRows rows(std::make_shared<iceberg::LoadedTable>(table), table.metadata.current_schema_id, memory_, spill_);
+    rows.AddTail(Rows(table.metadata.CurrentSchema(), sort_values));
+    return WriteDataFiles(rows, store_, random_, env::SystemThreads(), 1);
   }
 
   std::vector<int64_t> SortColumnOf(const iceberg::DataFile& file) {
     auto input =
         std::make_shared<arrow::io::BufferReader>(arrow::Buffer::FromString(store_.Read(file.file_path).value()));
-    auto reader = parquet::arrow::OpenFile(input, arrow::default_memory_pool()).ValueOrDie();
+    auto reader = ::parquet::arrow::OpenFile(input, arrow::default_memory_pool()).ValueOrDie();
     std::shared_ptr<arrow::Table> read = reader->ReadTable().ValueOrDie();
     std::vector<int64_t> values;
     for (const auto& chunk : read->column(kSortColumn - 1)->chunks()) {
@@ -80,6 +82,8 @@ class DataFilesTest : public testing::Test {
 
   env::MemoryStore store_;
   env::SeededRandom random_{3};
+  MemoryBudget memory_{int64_t{512} << 20};
+  Spill spill_{nullptr, 0};
 };
 
 TEST_F(DataFilesTest, SortedRowsSayTheirOrderAndKeepBoundsOfItsColumns) {

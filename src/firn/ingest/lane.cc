@@ -18,7 +18,6 @@ constexpr int64_t kQueryTimeoutMs = 10'000;
 constexpr int64_t kLastStretchMs = 1'000;
 // Without a record for so long, though there are some, the lane makes room for another one.
 constexpr int64_t kStalledMs = 60'000;
-constexpr int64_t kLaneShareOfMemory = 32;
 constexpr int64_t kLaneQueueShareOfMemory = 128;
 
 Error Stopped() {
@@ -36,8 +35,10 @@ Lane::Lane(const PipelineOptions& options, const WorkerDependencies& dependencie
       metrics_(metrics),
       request_(std::move(request)),
       on_end_(std::move(on_end)),
-      sinks_(options, home, committer, metrics),
-      batch_committer_(options, home, committer),
+      memory_(options.memory_limit_bytes / kLaneShareOfMemory),
+      spill_(nullptr, 0),
+      sinks_(options, home, committer, metrics, memory_, spill_),
+      batch_committer_(options, home, committer, dependencies.threads),
       monitor_(dependencies.threads.MakeMonitor()) {
   for (const LanePartition& partition : request_.partitions) goals_.push_back(partition.goal);
 }
@@ -258,6 +259,7 @@ Status Lane::OnTrouble(const stream::PartitionTrouble& trouble, std::stop_token 
 Status Lane::HandleChunk(const stream::RecordChunk& chunk) {
   moved_ms_ = deps_.clock.BootMs();
   uint64_t records = 0;
+  uint64_t bytes_since_look = 0;
   At* at = nullptr;
   for (const stream::Record& record : chunk.records()) {
     if (at == nullptr || at->partition.index != record.partition) at = Find(record.partition);
@@ -274,10 +276,12 @@ Status Lane::HandleChunk(const stream::RecordChunk& chunk) {
     at->read = stream::Position{record.offset + 1, record.leader_epoch, record.timestamp_ms};
     at->epoch_seen = std::max(at->epoch_seen, record.leader_epoch);
     ++records;
-    for (Sink* sink : {target_, rejects_}) {
-      if (sink != nullptr && SlabIsFull(*sink)) sink->CutSlab();
-    }
+    bytes_since_look += record.value.has_value() ? record.value->size() : 0;
+    if (bytes_since_look < kBytesBetweenLooks) continue;
+    bytes_since_look = 0;
+    sinks_.PackFullSlabs();
   }
+  sinks_.PackFullSlabs();
   for (const stream::PartitionPosition& moved : chunk.positions()) {
     At* of = Find(moved.partition);
     if (stopped_by_reject_.has_value() || of == nullptr || moved.position.offset <= of->read.offset) continue;
@@ -365,7 +369,7 @@ int64_t Lane::buffered_rows() const {
 bool Lane::CommitDue() const {
   if (stopped_by_reject_.has_value()) return true;
   const int64_t bytes = target_->buffered_bytes() + (rejects_ == nullptr ? 0 : rejects_->buffered_bytes());
-  if (bytes >= std::min(options_.commit_bytes_max, options_.memory_limit_bytes / kLaneShareOfMemory)) return true;
+  if (bytes >= options_.commit_bytes_max || sinks_.full()) return true;
   if (buffered_rows() >= options_.commit_rows_max) return true;
   const int64_t waited_ms = deps_.clock.BootMs() - batch_started_ms_;
   if (buffered_rows() > 0) return waited_ms >= options_.commit_interval_ms;

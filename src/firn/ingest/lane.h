@@ -23,6 +23,9 @@
 
 namespace firn::ingest {
 
+// Of memory.limit, for one lane.
+inline constexpr int64_t kLaneShareOfMemory = 16;
+
 struct LanePartition {
   stream::PartitionIndex index = 0;
   stream::SourcePartition name;
@@ -134,6 +137,8 @@ class Lane {
 
   // The lane's thread alone.
   std::unique_ptr<Router> router_;
+  MemoryBudget memory_;  // the lane's own; nothing is spilled
+  Spill spill_;
   Sinks sinks_;
   BatchCommitter batch_committer_;
   Sink* target_ = nullptr;

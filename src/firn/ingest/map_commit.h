@@ -8,6 +8,7 @@
 #include <functional>
 #include <map>
 #include <optional>
+#include <span>
 #include <stop_token>
 #include <string>
 #include <vector>
@@ -39,7 +40,7 @@ struct MapDecision {
 };
 
 struct MapCommitRequest {
-  std::vector<iceberg::NewDataFile> files;
+  std::span<const iceberg::NewDataFile> files;  // the caller's, as long as the commit takes
   int64_t rows = 0;
   std::map<std::string, std::string> summary;  // beyond the pipeline's marks
   iceberg::Properties properties;              // beyond the map

@@ -195,7 +195,8 @@ TEST_F(MapCommitTest, WhatAnAttemptHasReadTheNextOneDoesNotReadAgain) {
     file.file_path = "memory:///lake/" + std::to_string(number) + ".parquet";
     file.record_count = 1;
     file.file_size_in_bytes = 10;
-    request.files = {{0, file}};
+    const std::vector<iceberg::NewDataFile> files = {{0, file}};
+    request.files = files;
     request.rows = 1;
     request.decide = [](const iceberg::LoadedTable&, const std::optional<PositionsMap>&) -> Result<MapDecision> {
       return MapDecision{};

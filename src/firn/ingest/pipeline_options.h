@@ -89,7 +89,7 @@ struct PipelineOptions {
 
   int64_t commit_interval_ms = 60'000;
   int64_t commit_rows_max = 10'000'000;
-  int64_t commit_bytes_max = 0;  // decoded bytes; 0: derived from memory_limit_bytes
+  int64_t commit_bytes_max = 0;  // of waiting rows, packed; 0: as much as there is room for
   int64_t commit_max_age_ms = 6 * 3'600'000;
   int64_t checkpoint_interval_ms = 60'000;
   int64_t shutdown_deadline_ms = 30'000;
@@ -98,6 +98,9 @@ struct PipelineOptions {
   int64_t clock_skew_max_ms = 30'000;
   int64_t give_up_after_ms = 60'000;  // until caught up: without a server that is needed, or without an assignment
   int64_t memory_limit_bytes = 512 << 20;
+  int64_t client_queue_bytes = 0;  // what the Kafka client may fetch ahead, for the budget's sum
+  std::string spill_dir;           // empty: nothing is spilled
+  int64_t spill_bytes_max = int64_t{10} << 30;
   int32_t upload_threads = 2;
 };
 

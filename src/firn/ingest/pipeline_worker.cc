@@ -1,7 +1,6 @@
 // PipelineWorker, the loop: events in, batches frozen and handed over, results taken back.
 #include "firn/ingest/pipeline_worker.h"
 
-#include <arrow/record_batch.h>
 #include <fmt/format.h>
 #include <malloc.h>
 
@@ -17,17 +16,28 @@ namespace {
 
 constexpr int64_t kLoopMs = 50;
 constexpr int64_t kStatusMs = 100;
+constexpr int64_t kShareMs = 5'000;
 constexpr int64_t kHandOverWaitMs = 200;
 constexpr int64_t kTrimFileBytesMin = 1 << 20;
 constexpr int64_t kOthersAskedMs = 2'000;
 constexpr int64_t kMismatchWindowMs = 600'000;
 constexpr size_t kMismatchesMax = 3;
 constexpr int64_t kMismatchBackoffMs = 30'000;
-// Two batches are in memory, one filled and one written, each with its encoder's or builders' slack.
-constexpr int64_t kBatchShareOfMemory = 8;
-constexpr int64_t kQueueShareOfMemory = 16;
 constexpr int64_t kIntervalsInMaxAge = 5;  // DESIGN 4: an interval that runs late must not age its files out
 constexpr int64_t kPaceToldFraction = 5;   // a change of the interval by less than a fifth is not told
+
+// Roughly what a table's metadata holds in memory: long are its snapshots and, with many source partitions, positions.
+int64_t MetadataBytes(const iceberg::TableMetadata& metadata) {
+  constexpr int64_t kSnapshotBytes = 2 << 10;
+  constexpr int64_t kEntryBytes = 128;
+  int64_t bytes = static_cast<int64_t>(metadata.snapshots.size()) * kSnapshotBytes;
+  bytes += static_cast<int64_t>(metadata.snapshot_log.size() + metadata.metadata_log.size()) * kEntryBytes;
+  for (const schema::Schema& schema : metadata.schemas)
+    bytes += static_cast<int64_t>(schema.fields.size()) * kEntryBytes;
+  for (const auto& [key, value] : metadata.properties)
+    bytes += static_cast<int64_t>(key.size() + value.size()) + kEntryBytes;
+  return bytes;
+}
 
 template <typename... Handlers>
 struct Overloaded : Handlers... {
@@ -45,7 +55,7 @@ Result<std::unique_ptr<Worker>> Worker::Create(PipelineOptions options, WorkerDe
   if (options.tables.empty()) return Fail(ErrorCode::kInvalidInput, "no table is configured; add one under 'tables'");
   FIRN_ASSIGN(std::unique_ptr<Router> router, Router::Create(options.tables));
   FIRN_TRY(iceberg::TableIdentifier::Parse(options.home_table));
-  if (options.commit_bytes_max <= 0) options.commit_bytes_max = options.memory_limit_bytes / kBatchShareOfMemory;
+  if (options.commit_bytes_max <= 0) options.commit_bytes_max = INT64_MAX;  // as much as there is room for
   return std::make_unique<PipelineWorker>(std::move(options), dependencies, std::move(router));
 }
 
@@ -58,9 +68,11 @@ PipelineWorker::PipelineWorker(PipelineOptions options, WorkerDependencies depen
                  CommitterIdentity{options_.pipeline, options_.worker, options_.group_id}),
       home_(committer_, iceberg::TableIdentifier::Parse(options_.home_table).value(), rules_hash_,
             dependencies.threads),
-      sinks_(options_, home_, committer_, metrics_),
-      batch_committer_(options_, home_, committer_),
-      poller_(deps_.source, static_cast<size_t>(options_.memory_limit_bytes / kQueueShareOfMemory), deps_.clock,
+      memory_(options_.memory_limit_bytes),
+      spill_(deps_.spill, options_.spill_bytes_max),
+      sinks_(options_, home_, committer_, metrics_, memory_, spill_),
+      batch_committer_(options_, home_, committer_, deps_.threads),
+      poller_(deps_.source, static_cast<size_t>(memory_.fetched_bytes_max(MemoryUse::kQueue)), deps_.clock,
               deps_.threads),
       lag_(deps_.source, deps_.clock, deps_.threads),
       metrics_(deps_.metrics, options_.pipeline),
@@ -77,6 +89,11 @@ PipelineWorker::~PipelineWorker() {
 WorkerStatus PipelineWorker::status() const {
   std::lock_guard lock(status_mutex_);
   return status_;
+}
+
+PipelineShare PipelineWorker::share() const {
+  std::lock_guard lock(status_mutex_);
+  return share_;
 }
 
 Result<RunResult> PipelineWorker::Run(std::stop_token stop, bool until_caught_up) {
@@ -111,8 +128,8 @@ Result<RunResult> PipelineWorker::Run(std::stop_token stop, bool until_caught_up
 Status PipelineWorker::Loop() {
   const int64_t loop_started_ms = deps_.clock.BootMs();
   for (;;) {
-    bool room = sinks_.buffered_bytes() < options_.commit_bytes_max && !stopping_ && !reset_wanted_ &&
-                !fatal_.has_value() && !(commit_in_flight_ && FlushWanted());
+    bool room = DueBySize().empty() && !stopping_ && !reset_wanted_ && !fatal_.has_value() &&
+                !(commit_in_flight_ && FlushWanted());
     FIRN_ASSIGN(std::optional<Poller::Polled> polled, poller_.Next(kLoopMs, room));
     if (polled.has_value()) FIRN_TRY(HandleEvent(std::move(*polled)));
     if (stop_.stop_requested() && !stopping_) {
@@ -217,6 +234,7 @@ Status PipelineWorker::OnAssigned(const stream::PartitionsAssigned& event) {
     partition.releasing = false;
   }
   LogInfo("partitions assigned", {{"count", event.partitions.size()}, {"owned", Owned().size()}});
+  last_share_ms_ = -1;
   FIRN_TRY(StartPartitions(event.partitions, false));
   ResetIfMovedByOthers(event.partitions);
   std::vector<std::pair<stream::PartitionIndex, stream::SourcePartition>> watched;
@@ -261,6 +279,7 @@ void PipelineWorker::LetGo(stream::PartitionIndex index) {
   partition.releasing = false;
   partition.started = false;
   partition.home_seen = partition.home_believed;
+  last_share_ms_ = -1;
 }
 
 bool PipelineWorker::CaughtUp() const {
@@ -321,6 +340,12 @@ bool PipelineWorker::NothingToFlush() const {
   });
 }
 
+std::string_view PipelineWorker::DueBySize() const {
+  if (sinks_.buffered_rows() >= options_.commit_rows_max) return "rows";
+  if (sinks_.buffered_bytes() >= options_.commit_bytes_max) return "bytes";
+  return sinks_.full() ? "memory" : "";
+}
+
 void PipelineWorker::MaybeFreeze() {
   if (commit_in_flight_ || reset_wanted_) return;
   bool take_in = ReadyToTakeIn();
@@ -332,9 +357,15 @@ void PipelineWorker::MaybeFreeze() {
   bool flush = FlushWanted() && (!flushed_everything_ || !NothingToFlush());
   if (!releasing_.empty() && !release_flush_started_) flush = true;
   bool by_time = now_ms - batch_started_ms_ >= commit_interval_ms_;
-  bool by_size =
-      sinks_.buffered_bytes() >= options_.commit_bytes_max || sinks_.buffered_rows() >= options_.commit_rows_max;
-  if (!flush && !by_time && !by_size && !take_in) return;
+  const std::string_view by_size = DueBySize();
+  if (!flush && !by_time && by_size.empty() && !take_in) return;
+  if (!flush && !by_time && !by_size.empty()) {
+    metrics_.CountEarlyCommit(by_size);
+    if (deps_.spill == nullptr && by_size == "memory" && !std::exchange(told_of_memory_, true)) {
+      LogInfo("memory takes no more rows, commits come before their interval; set spill.dir or raise memory.limit",
+              {{"memory_limit", options_.memory_limit_bytes}, {"interval_ms", commit_interval_ms_}});
+    }
+  }
   bool checkpoint = flush || now_ms - last_checkpoint_ms_ >= checkpoint_interval_ms_;
   if (!flush && sinks_.buffered_rows() == 0 && (!checkpoint || NothingToFlush())) {
     batch_started_ms_ = now_ms;
@@ -414,8 +445,7 @@ Batch PipelineWorker::Freeze(bool checkpoint) {
         batch.caught_up.push_back({sink->state.name(), partition.key, at.since_ms});
       }
     }
-    sink->CutSlab();
-    if (sink->slab_rows == 0) continue;
+    if (sink->buffered_rows() == 0) continue;
     FIRN_CHECK(!claims.empty() || sink->is_rejects(), "rows without a claim on the positions they came from");
     TableBatch table = FreezeRows(*sink, std::move(claims));
     table.history_policy = HistoryPolicyOf(options_, sink->rule);
@@ -428,6 +458,7 @@ Batch PipelineWorker::Freeze(bool checkpoint) {
     in_flight_.insert(in_flight_.end(), claimed.begin(), claimed.end());
     batch.tables.push_back(std::move(table));
   }
+  spill_.EndBatch();
   RefreshPlans();  // now that no row is buffered that was decoded by an older one
   return batch;
 }
@@ -506,10 +537,12 @@ Status PipelineWorker::AfterCommit(BatchResult result) {
   CloseDetached(result);
   if (result.kind == BatchResult::Kind::kStop) return std::unexpected<Error>(std::move(*result.error));
   if (result.kind == BatchResult::Kind::kForget) {
-    metrics_.CountMismatch();
     reset_wanted_ = !stopping_;
     reset_reason_ = result.reason;
+    if (result.rows_lost) metrics_.CountLostBatch();
     if (stopping_) return Fail(ErrorCode::kCancelled, result.reason);
+    if (result.rows_lost) return {};
+    metrics_.CountMismatch();
     const int64_t now_ms = deps_.clock.BootMs();
     mismatch_times_ms_.push_back(now_ms);
     std::erase_if(mismatch_times_ms_, [&](int64_t at) { return now_ms - at > kMismatchWindowMs; });
@@ -617,6 +650,17 @@ void PipelineWorker::PublishGroupOffsets() {
   }
 }
 
+void PipelineWorker::PublishShare(const PositionsMap& home_map) {
+  const int64_t now_ms = deps_.clock.BootMs();
+  if (last_share_ms_ >= 0 && now_ms - last_share_ms_ < kShareMs) return;
+  last_share_ms_ = now_ms;
+  std::set<PartitionKey> owned;
+  for (stream::PartitionIndex index : Owned()) owned.insert(partitions_[index].key);
+  PipelineShare share = ShareOf(home_map, owned);
+  std::lock_guard lock(status_mutex_);
+  share_ = std::move(share);
+}
+
 void PipelineWorker::PublishStatus() {
   WorkerStatus status = counters_;
   const std::shared_ptr<const PositionsMap> home_seen = home_.shared_map();
@@ -649,6 +693,16 @@ void PipelineWorker::PublishStatus() {
   }
   status.lag_records = known ? lag : -1;
   status.buffered_bytes = sinks_.buffered_bytes();
+  memory_.Set(MemoryUse::kClientQueue, options_.client_queue_bytes * kFetchedOverhead);
+  memory_.Set(MemoryUse::kQueue, static_cast<int64_t>(poller_.queued_bytes()) * kFetchedOverhead);
+  int64_t metadata_bytes = 0;
+  for (const auto& sink : sinks_.all()) {
+    if (auto loaded = sink->state.loaded(); loaded != nullptr) metadata_bytes += MetadataBytes(loaded->metadata);
+  }
+  memory_.Set(MemoryUse::kMetadata, metadata_bytes);
+  memory_.Set(MemoryUse::kLanes,
+              static_cast<int64_t>(lanes_.running()) * (options_.memory_limit_bytes / kLaneShareOfMemory));
+  metrics_.SetMemory(memory_, spill_);
   status.lanes = static_cast<int32_t>(lanes_.running());
   DescribeDetached(home_map, status);
   const std::string commit_trouble = batch_committer_.trouble();
@@ -662,6 +716,7 @@ void PipelineWorker::PublishStatus() {
   }
   metrics_.SetGauges(status, known ? static_cast<double>(now_ms - oldest_ms) / 1000.0 : -1,
                      complete_known ? static_cast<double>(now_ms - complete_ms) / 1000.0 : -1, poller_.queued_bytes());
+  PublishShare(home_map);
   std::lock_guard lock(status_mutex_);
   status_ = std::move(status);
 }

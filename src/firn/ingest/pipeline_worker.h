@@ -16,9 +16,11 @@
 #include "firn/ingest/batch_commit.h"
 #include "firn/ingest/lag_watch.h"
 #include "firn/ingest/lanes.h"
+#include "firn/ingest/memory_budget.h"
 #include "firn/ingest/poller.h"
 #include "firn/ingest/rules.h"
 #include "firn/ingest/sinks.h"
+#include "firn/ingest/spill.h"
 #include "firn/ingest/worker.h"
 #include "firn/ingest/worker_metrics.h"
 
@@ -30,6 +32,7 @@ class PipelineWorker : public Worker {
   ~PipelineWorker() override;
   Result<RunResult> Run(std::stop_token stop, bool until_caught_up) override;
   WorkerStatus status() const override;
+  PipelineShare share() const override;
 
  private:
   struct Partition {
@@ -80,6 +83,8 @@ class PipelineWorker : public Worker {
   void CountCommitted(const BatchResult& result);
   bool FlushWanted() const;
   bool NothingToFlush() const;
+  // The batch is large enough to be committed: "rows", "bytes" or "memory"; empty: it is not.
+  std::string_view DueBySize() const;
   void MaybeFreeze();
   Batch Freeze(bool checkpoint);
   Status ReleaseWhenFlushed();
@@ -90,6 +95,7 @@ class PipelineWorker : public Worker {
   void LetGo(stream::PartitionIndex index);
   Status CheckDeadlines();
   void PublishStatus();
+  void PublishShare(const PositionsMap& home_map);
   void PublishGroupOffsets();
 
   // Detached tables and their lanes (pipeline_worker_lanes.cc)
@@ -113,6 +119,7 @@ class PipelineWorker : public Worker {
 
   // Records (pipeline_worker_records.cc)
   void HandleChunk(const stream::RecordChunk& chunk, uint64_t orders_done);
+  double PackFullSlabs();
   bool Takes(const Partition& partition, uint64_t orders_done) const;
   static bool EpochWentBack(const stream::Record& record, Partition& partition);
   void HandleRecord(const stream::Record& record, Partition& partition);
@@ -135,6 +142,8 @@ class PipelineWorker : public Worker {
   const std::string rules_hash_;
   MapCommitter committer_;
   Home home_;
+  MemoryBudget memory_;
+  Spill spill_;
   Sinks sinks_;
   BatchCommitter batch_committer_;
   Poller poller_;
@@ -161,6 +170,8 @@ class PipelineWorker : public Worker {
   int64_t batch_started_ms_ = 0;
   int64_t last_checkpoint_ms_ = 0;
   int64_t last_status_ms_ = 0;
+  bool told_of_memory_ = false;  // that commits come early
+  int64_t last_share_ms_ = -1;  // negative: now
   int64_t others_asked_ms_ = 0;
   int64_t others_moved_ms_ = 0;
   bool rules_adopted_ = false;
@@ -183,7 +194,7 @@ class PipelineWorker : public Worker {
   std::map<std::pair<std::string, std::string>, int64_t> retention_warned_ms_;
   std::vector<int64_t> mismatch_times_ms_;
   bool flushed_everything_ = false;  // the last finished batch held all there was, home included
-  uint64_t rows_decoded_since_check_ = 0;
+  uint64_t bytes_decoded_since_look_ = 0;
   StageTimes stages_;
 
   // Hand-over to the commit thread: one batch at a time.
@@ -196,6 +207,7 @@ class PipelineWorker : public Worker {
 
   mutable std::mutex status_mutex_;
   WorkerStatus status_;    // guarded by status_mutex_
+  PipelineShare share_;    // likewise
   WorkerStatus counters_;  // the ingest thread's own
 
   Lanes lanes_;  // last: its threads use what is above

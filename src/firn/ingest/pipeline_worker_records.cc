@@ -6,11 +6,6 @@
 #include "firn/ingest/table_intake.h"
 
 namespace firn::ingest {
-namespace {
-
-constexpr uint64_t kSlabCheckRows = 512;
-
-}  // namespace
 
 // Records of a partition that was lost and given again may still be queued: those are of the earlier assignment.
 bool PipelineWorker::Takes(const Partition& partition, uint64_t orders_done) const {
@@ -34,6 +29,7 @@ bool PipelineWorker::EpochWentBack(const stream::Record& record, Partition& part
 
 void PipelineWorker::HandleChunk(const stream::RecordChunk& chunk, uint64_t orders_done) {
   double cpu_before = ThreadCpuSeconds();
+  double pack_cpu_s = 0;
   uint64_t bytes = 0;
   uint64_t count = 0;
   for (const stream::Record& record : chunk.records()) {
@@ -47,8 +43,11 @@ void PipelineWorker::HandleChunk(const stream::RecordChunk& chunk, uint64_t orde
     if (partition.awaits_rejects) continue;  // likewise
     partition.read = stream::Position{record.offset + 1, record.leader_epoch, record.timestamp_ms};
     partition.epoch_seen = std::max(partition.epoch_seen, record.leader_epoch);
-    bytes += record.value.has_value() ? record.value->size() : 0;
+    const uint64_t size = record.value.has_value() ? record.value->size() : 0;
+    bytes += size;
     ++count;
+    bytes_decoded_since_look_ += size;
+    if (bytes_decoded_since_look_ >= kBytesBetweenLooks) pack_cpu_s += PackFullSlabs();
   }
   if (!fatal_.has_value()) {
     for (const stream::PartitionPosition& moved : chunk.positions()) {
@@ -66,13 +65,20 @@ void PipelineWorker::HandleChunk(const stream::RecordChunk& chunk, uint64_t orde
   counters_.bytes += bytes;
   metrics_.CountRecords(count, bytes);
   for (auto& sink : sinks_.all()) {
-    if (sink->rows == nullptr) continue;
-    if (SlabIsFull(*sink)) sink->CutSlab();
     if (sink->decoder != nullptr) {
       metrics_.CountUnknownFields(sink->state.name(), sink->decoder->TakeUnknownFieldCounts());
     }
   }
-  stages_.parse += ThreadCpuSeconds() - cpu_before;
+  pack_cpu_s += PackFullSlabs();
+  stages_.parse += ThreadCpuSeconds() - cpu_before - pack_cpu_s;
+}
+
+// Gives the CPU seconds that it took; they are counted where the rows are committed.
+double PipelineWorker::PackFullSlabs() {
+  const double before = ThreadCpuSeconds();
+  bytes_decoded_since_look_ = 0;
+  sinks_.PackFullSlabs();
+  return ThreadCpuSeconds() - before;
 }
 
 void PipelineWorker::HandleRecord(const stream::Record& record, Partition& partition) {
@@ -108,10 +114,7 @@ void PipelineWorker::HandleRecord(const stream::Record& record, Partition& parti
     }
     return;
   }
-  if (DecodeRow(record, partition.name, *sink, *sink->rows, reject)) {
-    if (++rows_decoded_since_check_ % kSlabCheckRows == 0 && SlabIsFull(*sink)) sink->CutSlab();
-    return;
-  }
+  if (DecodeRow(record, partition.name, *sink, *sink->rows, reject)) return;
   const Sink::AtPartition& at = sink->at[record.partition];
   const bool catching_up = record.offset < at.owed_below;
   if (catching_up && record.offset < at.rejected_below) {
@@ -237,7 +240,6 @@ void PipelineWorker::RejectRecord(const stream::Record& record, Partition& parti
   }
   sink->rejects->Append(*sink->rows, record, partition.name, reject, intended_table, deps_.clock.WallMs());
   metrics_.CountReject(reject.code, false);
-  if (SlabIsFull(*sink)) sink->CutSlab();
 }
 
 }  // namespace firn::ingest

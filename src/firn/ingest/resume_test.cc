@@ -162,7 +162,7 @@ TEST_F(ResumeTest, AnEntryIsMadeAnew) {
   EXPECT_EQ(entry->rejected_below, 3);
   Home home(committer_, TableIdentifier::Parse("lake.p__home").value(), RulesHash(options_.tables));
   ASSERT_TRUE(home.Open({}).has_value());
-  BatchCommitter batches(options_, home, committer_);
+  BatchCommitter batches(options_, home, committer_, env::SystemThreads());
   Batch batch;
   batch.checkpoint = true;
   batch.caught_up.push_back({"lake.events", Key(0), 7});

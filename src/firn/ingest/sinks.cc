@@ -48,11 +48,26 @@ void LogAndCountResume(const ResumePlan& plan, const std::string& table, History
 
 }  // namespace
 
+void Sink::MeasureSlab() {
+  const int64_t count = rows == nullptr ? 0 : rows->row_count();
+  if (count == measured_rows) return;
+  measured_rows = count;
+  slab_hold.Set(count == 0 ? 0 : rows->bytes());
+}
+
 void Sink::CutSlab() {
   if (rows == nullptr || rows->row_count() == 0) return;
-  slab_rows += rows->row_count();
-  slab_bytes += rows->bytes();
-  slabs.push_back(rows->Finish());
+  if (waiting == nullptr) waiting = std::make_unique<TableRows>(plan_table, schema_id, memory, spill, row_limits);
+  waiting->Add(rows->Finish());
+  MeasureSlab();
+}
+
+std::unique_ptr<TableRows> Sink::Freeze() {
+  if (buffered_rows() == 0) return nullptr;
+  if (waiting == nullptr) waiting = std::make_unique<TableRows>(plan_table, schema_id, memory, spill, row_limits);
+  waiting->AddTail(rows->row_count() == 0 ? nullptr : rows->Finish());
+  MeasureSlab();
+  return std::move(waiting);
 }
 
 void Sink::Close(std::string reason, bool hold_it) {
@@ -63,10 +78,9 @@ void Sink::Close(std::string reason, bool hold_it) {
 }
 
 void Sink::Discard() {
-  slabs.clear();
-  slab_rows = 0;
-  slab_bytes = 0;
+  waiting.reset();
   if (rows != nullptr && rows->row_count() > 0) rows->Finish();
+  MeasureSlab();
 }
 
 columnar::RowBuilder& Sink::ScratchRows() {
@@ -91,8 +105,16 @@ HistoryPolicy HistoryPolicyOf(const PipelineOptions& options, const TableRule* r
   return rule == nullptr ? options.history_policy : rule->history_policy.value_or(options.history_policy);
 }
 
-Sinks::Sinks(const PipelineOptions& options, Home& home, MapCommitter& committer, WorkerMetrics& metrics)
-    : options_(options), home_(home), committer_(committer), metrics_(metrics) {}
+Sinks::Sinks(const PipelineOptions& options, Home& home, MapCommitter& committer, WorkerMetrics& metrics,
+             MemoryBudget& memory, Spill& spill)
+    : options_(options),
+      home_(home),
+      committer_(committer),
+      metrics_(metrics),
+      memory_(memory),
+      spill_(spill),
+      row_limits_{.row_group_bytes_max = memory.row_group_bytes_max(options.upload_threads),
+                  .run_block_bytes = memory.run_block_bytes()} {}
 
 Result<Sink*> Sinks::FindOrMake(const std::string& table, const TableRule* rule) {
   if (Sink* found = Find(table)) return found;
@@ -103,7 +125,7 @@ Result<Sink*> Sinks::FindOrMake(const std::string& table, const TableRule* rule)
                     sinks_.size(), table));
   }
   FIRN_ASSIGN(iceberg::TableIdentifier identifier, iceberg::TableIdentifier::Parse(table));
-  auto sink = std::make_unique<Sink>(std::move(identifier));
+  auto sink = std::make_unique<Sink>(std::move(identifier), memory_, spill_, row_limits_);
   sink->rule = rule;
   Sink* made = sink.get();
   by_name_[table] = made;
@@ -240,8 +262,30 @@ int64_t Sinks::buffered_rows() const {
   return rows;
 }
 
+void Sinks::PackFullSlabs() {
+  const int64_t bytes_max = memory_.slab_bytes_max();
+  int64_t bytes = 0;
+  for (auto& sink : sinks_) {
+    sink->MeasureSlab();
+    if (sink->measured_rows >= kSlabRowsMax) sink->CutSlab();
+    bytes += sink->slab_hold.bytes();
+  }
+  while (bytes > bytes_max) {
+    auto largest = std::ranges::max_element(sinks_, {}, [](const auto& sink) { return sink->slab_hold.bytes(); });
+    bytes -= (*largest)->slab_hold.bytes();
+    (*largest)->CutSlab();
+  }
+}
+
+bool Sinks::full() const {
+  if (memory_.rows_full(spill_.usable())) return true;
+  return std::ranges::any_of(
+      sinks_, [](const auto& sink) { return sink->waiting != nullptr && sink->waiting->run_count() >= kRunsMax; });
+}
+
 void Sinks::DiscardAll() {
   for (auto& sink : sinks_) sink->Discard();
+  spill_.EndBatch();
 }
 
 }  // namespace firn::ingest

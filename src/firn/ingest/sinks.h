@@ -1,4 +1,4 @@
-// Sinks: the tables of a pipeline as the ingest thread sees them: route → table → decoder → columns in memory.
+// Sinks: the tables of a pipeline as the ingest thread sees them: route → table → decoder → columns → packed rows.
 //
 // Owned by the ingest thread; only TableState inside is shared with the commit thread.
 #pragma once
@@ -14,21 +14,27 @@
 #include "firn/columnar/column_builder.h"
 #include "firn/decode/json/json_decoder.h"
 #include "firn/ingest/attach.h"
+#include "firn/ingest/memory_budget.h"
 #include "firn/ingest/pipeline_options.h"
 #include "firn/ingest/rejects.h"
 #include "firn/ingest/resume.h"
+#include "firn/ingest/spill.h"
+#include "firn/ingest/table_rows.h"
 #include "firn/ingest/table_state.h"
 
 namespace firn::ingest {
 
 class WorkerMetrics;
 
-// Rows of a slab: what is decoded before it becomes an immutable record batch.
+// Rows of a slab: what is decoded before it is packed. Its bytes: MemoryBudget::slab_bytes_max, over all tables.
 inline constexpr int64_t kSlabRowsMax = 131'072;
-inline constexpr int64_t kSlabBytesMax = 64 << 20;
+// Of values that are decoded between two looks at the slabs.
+inline constexpr uint64_t kBytesBetweenLooks = 1 << 20;
 
 struct Sink {
-  explicit Sink(iceberg::TableIdentifier identifier) : state(std::move(identifier)) {}
+  Sink(iceberg::TableIdentifier identifier, MemoryBudget& memory_budget, Spill& spill_files,
+       const TableRows::Limits& limits)
+      : state(std::move(identifier)), memory(memory_budget), spill(spill_files), row_limits(limits) {}
 
   TableState state;
   const TableRule* rule = nullptr;  // null: the rejects table
@@ -44,9 +50,14 @@ struct Sink {
   std::unique_ptr<columnar::RowBuilder> rows;
   std::unique_ptr<columnar::RowBuilder> scratch;  // rows that are decoded only to see whether they are rejects
   iceberg::Properties unremembered_sources;       // to be set along with the next rows
-  std::vector<std::shared_ptr<arrow::RecordBatch>> slabs;
-  int64_t slab_rows = 0;
-  int64_t slab_bytes = 0;
+
+  // Rows that were packed out of `rows`, since the last commit.
+  MemoryBudget& memory;
+  Spill& spill;
+  const TableRows::Limits& row_limits;
+  std::unique_ptr<TableRows> waiting;
+  MemoryHold slab_hold{memory, MemoryUse::kSlabs};
+  int64_t measured_rows = 0;  // of `rows`, when `slab_hold` was set
 
   // What this sink knows of a source partition, from the assignment on.
   struct AtPartition {
@@ -62,8 +73,9 @@ struct Sink {
   std::vector<AtPartition> at;  // by PartitionIndex
 
   bool is_rejects() const { return rule == nullptr; }
-  int64_t buffered_rows() const { return slab_rows + (rows ? rows->row_count() : 0); }
-  int64_t buffered_bytes() const { return slab_bytes + (rows ? rows->bytes() : 0); }
+  int64_t buffered_rows() const { return (waiting ? waiting->rows() : 0) + (rows ? rows->row_count() : 0); }
+  // Decoded, as measured last, and packed.
+  int64_t buffered_bytes() const { return slab_hold.bytes() + (waiting ? waiting->waiting_bytes() : 0); }
   int64_t skip_below(stream::PartitionIndex index) const {
     if (!open) return INT64_MAX;
     return index < at.size() ? at[index].skip_below : 0;
@@ -73,8 +85,12 @@ struct Sink {
   bool taken_in(stream::PartitionIndex index) const { return detached_for(index) && skip_below(index) != INT64_MAX; }
   // Forgets its rows and takes nothing any more. `hold`: until a person decides.
   void Close(std::string reason, bool hold_it);
-  // Moves the decoded rows into `slabs`.
+  // Tells the budget what the slab holds, when it has other rows than the last time.
+  void MeasureSlab();
+  // Packs the decoded rows.
   void CutSlab();
+  // All rows, for the commit; null when there are none. The sink is empty afterwards.
+  std::unique_ptr<TableRows> Freeze();
   void Discard();
   columnar::RowBuilder& ScratchRows();
 };
@@ -82,7 +98,8 @@ struct Sink {
 class Sinks {
  public:
   // `metrics` may be constructed later than this, but before Open.
-  Sinks(const PipelineOptions& options, Home& home, MapCommitter& committer, WorkerMetrics& metrics);
+  Sinks(const PipelineOptions& options, Home& home, MapCommitter& committer, WorkerMetrics& metrics,
+        MemoryBudget& memory, Spill& spill);
 
   // Opens or attaches; on success the sink is open, or closed and held. A table whose history was changed is treated by
   // its policy. Errors as AttachTable; then it is as it was, and the caller closes it.
@@ -97,6 +114,10 @@ class Sinks {
 
   std::vector<std::unique_ptr<Sink>>& all() { return sinks_; }  // rejects last
   const std::vector<std::unique_ptr<Sink>>& all() const { return sinks_; }
+  // Packs what is a slab already and, while all slabs together are too large, the largest.
+  void PackFullSlabs();
+  // The rows have to be committed, because memory and spill files take no more of them.
+  bool full() const;
   int64_t buffered_bytes() const;
   int64_t buffered_rows() const;
   void DiscardAll();
@@ -111,6 +132,9 @@ class Sinks {
   Home& home_;
   MapCommitter& committer_;
   WorkerMetrics& metrics_;
+  MemoryBudget& memory_;
+  Spill& spill_;
+  const TableRows::Limits row_limits_;
   std::vector<std::unique_ptr<Sink>> sinks_;
   std::map<std::string, Sink*> by_name_;
 };

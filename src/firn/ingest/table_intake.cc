@@ -1,6 +1,5 @@
 #include "firn/ingest/table_intake.h"
 
-#include <arrow/record_batch.h>
 #include <fmt/format.h>
 
 #include <utility>
@@ -31,22 +30,14 @@ bool DecodeRow(const stream::Record& record, const stream::SourcePartition& part
   return sink.decoder->Decode(record, partition, rows, reject);
 }
 
-bool SlabIsFull(const Sink& sink) {
-  return sink.rows != nullptr && (sink.rows->row_count() >= kSlabRowsMax || sink.rows->bytes() >= kSlabBytesMax);
-}
-
 TableBatch FreezeRows(Sink& sink, Claims claims) {
-  sink.CutSlab();
   TableBatch table;
   table.table = &sink.state;
   table.is_rejects = sink.is_rejects();
-  table.plan_table = sink.plan_table;
-  table.schema_id = sink.schema_id;
-  table.rows = sink.slab_rows;
-  table.slabs = std::move(sink.slabs);
+  table.waiting = sink.Freeze();
+  table.rows = table.waiting == nullptr ? 0 : table.waiting->rows();
   table.claims = std::move(claims);
   table.properties = sink.unremembered_sources;
-  sink.Discard();
   return table;
 }
 

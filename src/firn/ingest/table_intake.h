@@ -25,9 +25,6 @@ bool RouteToTable(Router& router, const std::vector<TableRule>& rules, const str
 bool DecodeRow(const stream::Record& record, const stream::SourcePartition& partition, Sink& sink,
                columnar::RowBuilder& rows, decode::Reject& reject);
 
-// The rows that it gathers reach a slab's size.
-bool SlabIsFull(const Sink& sink);
-
 // Moves the sink's rows into a batch of its table; the sink is empty then.
 TableBatch FreezeRows(Sink& sink, Claims claims);
 

@@ -1,7 +1,7 @@
 // Worker: one process's part of a pipeline, from the record source to committed snapshots (DESIGN 2 and 4).
 //
 // Run blocks the calling thread until it is stopped, caught up, or failed; inside it, one thread polls the source, one
-// routes and decodes, one commits. status() may be called from any thread.
+// routes and decodes, one commits. status() and share() may be called from any thread.
 #pragma once
 
 #include <cstdint>
@@ -13,9 +13,11 @@
 #include "firn/base/error.h"
 #include "firn/env/clock.h"
 #include "firn/env/object_store.h"
+#include "firn/env/spill_file.h"
 #include "firn/env/threads.h"
 #include "firn/iceberg/catalog/catalog.h"
 #include "firn/ingest/pipeline_options.h"
+#include "firn/ingest/pipeline_share.h"
 #include "firn/metrics/metrics.h"
 #include "firn/stream/record_source.h"
 
@@ -29,6 +31,7 @@ struct WorkerDependencies {
   env::Random& random;
   metrics::Registry& metrics;
   env::Threads& threads = env::SystemThreads();
+  env::SpillFolder* spill = nullptr;  // null: rows that wait stay in memory
 };
 
 struct DetachedTable {
@@ -57,7 +60,7 @@ struct WorkerStatus {
   uint64_t data_files = 0;
   uint64_t data_file_bytes = 0;
   int64_t lag_records = -1;  // over the assigned partitions, against what is readable now; -1: not known yet
-  int64_t buffered_bytes = 0;
+  int64_t buffered_bytes = 0;  // of rows that wait for the next commit: decoded, packed, spilled
   int32_t assigned_partitions = 0;
   int64_t commit_interval_effective_ms = 0;  // commit.interval, longer where several workers' commits would collide
   int64_t workers = 1;                       // of this pipeline, as their commits show them
@@ -86,6 +89,9 @@ class Worker {
   // commits what there is within shutdown_deadline_ms, or leaves the rest to the next start, and returns success.
   virtual Result<RunResult> Run(std::stop_token stop, bool until_caught_up) = 0;
   virtual WorkerStatus status() const = 0;
+  // What falls to this worker of the work on the pipeline's tables, as seen some seconds ago; nothing when none of the
+  // partitions is its own.
+  virtual PipelineShare share() const = 0;
 };
 
 }  // namespace firn::ingest

@@ -107,7 +107,7 @@ class WorkerTest : public testing::Test {
       std::string bytes = store_.Read(entry.data_file.file_path).value();
       EXPECT_EQ(static_cast<int64_t>(bytes.size()), entry.data_file.file_size_in_bytes);
       auto input = std::make_shared<arrow::io::BufferReader>(arrow::Buffer::FromString(std::move(bytes)));
-      auto reader = parquet::arrow::OpenFile(input, arrow::default_memory_pool()).ValueOrDie();
+      auto reader = ::parquet::arrow::OpenFile(input, arrow::default_memory_pool()).ValueOrDie();
       std::shared_ptr<arrow::Table> read = reader->ReadTable().ValueOrDie();
       EXPECT_EQ(read->num_rows(), entry.data_file.record_count);
       for (const auto& chunk : read->GetColumnByName(column)->chunks()) {

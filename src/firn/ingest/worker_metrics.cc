@@ -1,10 +1,14 @@
 #include "firn/ingest/worker_metrics.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <cstdint>
 #include <limits>
 
 #include "firn/ingest/batch_commit.h"
+#include "firn/ingest/memory_budget.h"
+#include "firn/ingest/spill.h"
 #include "firn/ingest/worker.h"
 
 namespace firn::ingest {
@@ -35,7 +39,8 @@ WorkerMetrics::WorkerMetrics(metrics::Registry& registry, const std::string& pip
       file_bytes_(registry.counter("firn_data_file_bytes_total", "Bytes of these files", labels_)),
       commit_seconds_(registry.histogram("firn_commit_duration_seconds",
                                          "From the first data file to the last snapshot of a batch", kCommitBuckets,
-                                         labels_)) {}
+                                         labels_)),
+      spilled_bytes_(registry.counter("firn_spilled_bytes_total", "Bytes written to spill files", labels_)) {}
 
 void WorkerMetrics::CountRecords(uint64_t records, uint64_t bytes) {
   records_.Add(static_cast<double>(records));
@@ -72,6 +77,35 @@ void WorkerMetrics::CountBatch(const BatchResult& result) {
 
 void WorkerMetrics::CountMismatch() {
   mismatches_.Add();
+}
+
+void WorkerMetrics::CountLostBatch() {
+  registry_
+      .counter("firn_lost_batches_total", "Batches read again because a spill file did not give their rows back",
+               labels_)
+      .Add();
+}
+
+void WorkerMetrics::CountEarlyCommit(std::string_view reason) {
+  registry_
+      .counter("firn_early_commits_total", "Commits that were due before their interval was over",
+               With(labels_, "reason", std::string(reason)))
+      .Add();
+}
+
+void WorkerMetrics::SetMemory(const MemoryBudget& memory, const Spill& spill) {
+  auto set = [&](const std::string& name, const std::string& help, int64_t value) {
+    registry_.gauge(name, help, labels_).Set(static_cast<double>(value));
+  };
+  for (size_t i = 0; i < kMemoryUses; ++i) {
+    const auto use = static_cast<MemoryUse>(i);
+    set(fmt::format("firn_memory_{}_bytes", MemoryUseName(use)), "What this use of memory holds (docs/memory.md)",
+        memory.used(use));
+  }
+  set("firn_memory_counted_bytes", "The sum of these uses", memory.used());
+  set("firn_memory_limit_bytes", "memory.limit", memory.limit());
+  set("firn_spill_bytes", "Rows in spill files", spill.bytes());
+  spilled_bytes_.Add(static_cast<double>(spill.bytes_written()) - spilled_bytes_.value());
 }
 
 void WorkerMetrics::CountHistoryChange(const std::string& table, HistoryPolicy policy, int64_t read_again,
@@ -149,7 +183,7 @@ void WorkerMetrics::SetGauges(const WorkerStatus& status, double lag_seconds, do
   if (freshness_seconds >= 0) {
     set("firn_freshness_seconds", "Now minus the completeness watermark of the assigned partitions", freshness_seconds);
   }
-  set("firn_buffered_bytes", "Decoded columns that wait for the next commit",
+  set("firn_buffered_bytes", "Rows that wait for the next commit: decoded, packed, spilled",
       static_cast<double>(status.buffered_bytes));
   set("firn_queued_bytes", "Fetched records that wait to be decoded", static_cast<double>(queued_bytes));
   set("firn_assigned_partitions", "Source partitions of this worker", status.assigned_partitions);

@@ -15,6 +15,8 @@
 namespace firn::ingest {
 
 struct BatchResult;
+class MemoryBudget;
+class Spill;
 struct WorkerStatus;
 
 class WorkerMetrics {
@@ -26,6 +28,10 @@ class WorkerMetrics {
   void CountUnknownFields(const std::string& table, const decode::json::UnknownFieldCounts& counts);
   void CountBatch(const BatchResult& result);
   void CountMismatch();
+  void CountLostBatch();
+  // `reason`: rows, bytes, memory.
+  void CountEarlyCommit(std::string_view reason);
+  void SetMemory(const MemoryBudget& memory, const Spill& spill);
   // Offsets that are read again, and those whose rows are gone for good, as far as they are known.
   void CountHistoryChange(const std::string& table, HistoryPolicy policy, int64_t read_again, int64_t given_up);
   void CountLaneRecords(uint64_t records);
@@ -47,6 +53,7 @@ class WorkerMetrics {
   metrics::Counter& files_;
   metrics::Counter& file_bytes_;
   metrics::Histogram& commit_seconds_;
+  metrics::Counter& spilled_bytes_;
   std::set<std::string> detached_tables_;  // that have had gauges; for SetGauges, which one thread calls
   std::map<std::string_view, metrics::Gauge*> gauges_;  // of SetGauges, by name
 };

@@ -29,6 +29,17 @@ TEST_F(WorkerTest, BadRecordsGoToTheRejectsWithTheirPosition) {
   EXPECT_EQ(rejects, 4);
 }
 
+TEST_F(WorkerTest, ItsShareOfTheWorkIsThatOfItsPartitions) {
+  Produce(0, 100);
+  stream::MemorySource source(log_);
+  source.GiveAll();
+  auto worker = MakeWorker(source, MakeOptions());
+  EXPECT_TRUE(worker->share().mine.empty());
+  ExpectCaughtUp(worker->Run({}, true));
+  EXPECT_EQ(worker->share().shares, 4);
+  EXPECT_EQ(worker->share().mine, (std::set<int64_t>{0, 1, 2, 3}));
+}
+
 TEST_F(WorkerTest, GroupOffsetsAreACopyOfTheHome) {
   Produce(0, 100);
   stream::MemorySource source(log_);

@@ -215,14 +215,16 @@ class LagReaderTest : public ::testing::Test {
 
   void Commit(const std::string& region, int count, int64_t bytes) {
     iceberg::AppendRequest request;
+    std::vector<iceberg::NewDataFile> files;
     for (int i = 0; i < count; ++i) {
       iceberg::DataFile file;
       file.file_path = fmt::format("file:///lake/events/data/{}.parquet", ++files_);
       file.record_count = 1;
       file.file_size_in_bytes = bytes;
       file.partition = {schema::Value(region)};
-      request.files.push_back({0, file});
+      files.push_back({0, file});
     }
+    request.files = files;
     iceberg::ManifestListCache cache;
     auto prepared =
         iceberg::PrepareAppend(catalog_.LoadTable(kTable)->metadata, request, store_, clock_, random_, cache);

@@ -65,7 +65,9 @@ class MaintenanceTest : public ::testing::Test {
   void Commit(const std::vector<iceberg::DataFile>& files, std::map<std::string, std::string> summary = {},
               const iceberg::Properties& properties = {}, const std::string& pipeline = "") {
     iceberg::AppendRequest request;
-    for (const iceberg::DataFile& file : files) request.files.push_back({0, file});
+    std::vector<iceberg::NewDataFile> added;
+    for (const iceberg::DataFile& file : files) added.push_back({0, file});
+    request.files = added;
     request.summary = std::move(summary);
     request.set_properties = properties;
     request.expire_on_commit = false;

@@ -385,6 +385,36 @@ TEST(FileMerge, DictionariesOfUniqueValuesBecomePages) {
   EXPECT_EQ(merged.counts.pages_encoded, 0);
 }
 
+// DuckDB 1.5.5 takes texts of such a page from memory that is freed, where pages with a dictionary stand around it.
+TEST(FileMerge, DeltaTextsBesideDictionariesBecomePlain) {
+  const schema::Schema schema = OneColumn(Of(TypeKind::kString));
+  auto delta = [&](int64_t rows) {
+    arrow::StringBuilder builder;
+    for (int64_t i = 0; i < rows; ++i) {
+      EXPECT_TRUE((i % 3 == 0 ? builder.AppendNull() : builder.Append("text " + std::to_string(i))).ok());
+    }
+    auto batch = arrow::RecordBatch::Make(columnar::ToArrowSchema(schema), rows, {builder.Finish().ValueOrDie()});
+    pq::WriterProperties::Builder properties;
+    properties.compression(pq::Compression::ZSTD)->disable_dictionary();
+    properties.encoding(pq::Encoding::DELTA_LENGTH_BYTE_ARRAY);
+    return WriteByArrow(schema, {batch}, properties, 1 << 20);
+  };
+  auto encodings = [](const Merged& merged) {
+    auto footer = ReadFooter(merged.file.bytes).value();
+    std::vector<int32_t> found;
+    const auto pages = ReadPages(merged.file.bytes, footer.row_groups[0].chunks[0]);
+    for (const PageView& page : pages->data) found.push_back(page.encoding);
+    return found;
+  };
+  const std::string dictionary = WriteTexts(5000, 100, 0, true);
+  using Encodings = std::vector<int32_t>;
+  // One that is large enough to be carried, and one that is put together with others.
+  EXPECT_EQ(encodings(MergeTexts({dictionary, delta(5000), dictionary})), (Encodings{8, 0, 8}));
+  EXPECT_EQ(encodings(MergeTexts({dictionary, delta(50), dictionary})), (Encodings{8, 0, 8}));
+  EXPECT_EQ(encodings(MergeTexts({delta(50), dictionary, dictionary})), (Encodings{0, 8, 8}));
+  EXPECT_EQ(encodings(MergeTexts({delta(5000), delta(5000)})), (Encodings{6, 6}));
+}
+
 TEST(FileMerge, SmallPagesArePutTogether) {
   std::vector<std::string> inputs;
   for (int64_t i = 0; i < 30; ++i) inputs.push_back(WriteTexts(100, 100, i * 100, i % 2 == 0));

@@ -86,6 +86,7 @@ Result<FinishedChunk> ChunkMerger::Merge(std::vector<SourceChunk>& sources, Code
   if (leaf_.definition_level > 0) sizes_.definition_levels.resize(static_cast<size_t>(leaf_.definition_level) + 1);
   if (leaf_.physical_type == ::parquet::Type::BYTE_ARRAY) sizes_.unencoded_byte_array_bytes = 0;
   FIRN_TRY(DecideDictionary(sources));
+  mixes_ = MixesDeltaTexts(sources);
   for (SourceChunk& source : sources) {
     at_hand_ = &source;
     FIRN_TRY(Add(source));
@@ -255,6 +256,21 @@ bool ChunkMerger::IsFull(const PageFacts& facts, const PageView& page) const {
   return facts.rows >= rows_min || static_cast<int64_t>(page.body.size()) >= kCarriedPageBytesMin;
 }
 
+// DuckDB (1.5.5) reads texts of a DELTA_LENGTH_BYTE_ARRAY page wrongly, now and then, where pages with a dictionary
+// stand around it in one column chunk: no single writer makes such chunks. Where both meet, the texts become PLAIN.
+bool ChunkMerger::MixesDeltaTexts(const std::vector<SourceChunk>& sources) const {
+  bool indices = false;
+  bool delta = false;
+  for (const SourceChunk& source : sources) {
+    if (!IsCarried(source)) continue;
+    for (const PageView& page : source.pages.data) {
+      indices = indices || IsDictionaryEncoding(page.encoding);
+      delta = delta || IsDeltaTextEncoding(page.encoding);
+    }
+  }
+  return unite_ && indices && delta;
+}
+
 Status ChunkMerger::AddPage(const SourceChunk& source, size_t index, bool unite) {
   const PageView& page = source.pages.data[index];
   const PageFacts& facts = source.facts[index];
@@ -262,8 +278,9 @@ Status ChunkMerger::AddPage(const SourceChunk& source, size_t index, bool unite)
   const bool glued_to_next = index + 1 < source.starts_row.size() && source.starts_row[index + 1] == 0;
   const bool is_indices = IsDictionaryEncoding(page.encoding);
   const bool whole = !glued_to_before && !glued_to_next;
-  const bool values_hold =
-      source.chunk->codec == static_cast<int32_t>(codec_) && (!is_indices || (unite && dictionary_.is_identity));
+  const bool becomes_plain = mixes_ && IsDeltaTextEncoding(page.encoding);
+  const bool values_hold = !becomes_plain && source.chunk->codec == static_cast<int32_t>(codec_) &&
+                           (!is_indices || (unite && dictionary_.is_identity));
   const bool may_carry = whole && values_hold && !source.plan->changes_levels;
   if (may_carry && IsFull(facts, page)) {
     FIRN_TRY(Flush());
@@ -279,7 +296,7 @@ Status ChunkMerger::AddPage(const SourceChunk& source, size_t index, bool unite)
   Piece piece{.facts = facts};
   if (may_carry) piece.carried = &page;
   piece.target = is_indices && unite ? Target::kIndices : Target::kValues;
-  piece.encoding = is_indices ? ValueEncoding() : page.encoding;
+  piece.encoding = is_indices ? ValueEncoding() : becomes_plain ? kEncodingPlain : page.encoding;
   FIRN_TRY(MakeRoom(piece, page.uncompressed_bytes, glued_to_before));
   if (is_indices) return AddIndexPage(source, page, std::move(piece), glued_to_next);
   piece.source = &source;
@@ -519,7 +536,7 @@ Status ChunkMerger::FlushValues(const PageFacts& facts) {
     const int32_t own = piece.target == Target::kIndices ? kEncodingPlain : piece.encoding;
     encoding = encoding.value_or(own) == own ? own : kEncodingPlain;
   }
-  if (pending_.size() == 1 && pending_[0].page != nullptr) {
+  if (pending_.size() == 1 && pending_[0].page != nullptr && pending_[0].encoding == pending_[0].page->encoding) {
     const Piece& piece = pending_[0];
     const SourceChunk* const before = std::exchange(at_hand_, piece.source);
     FIRN_ASSIGN(const OpenedPage opened, opener_.Open(*piece.source, *piece.page, true));

@@ -115,6 +115,7 @@ class ChunkMerger {
   Status GatherPiece(const Piece& piece, Levels& levels, ByteBuffer& plain);
   Status ReadIndices(std::string_view values, int64_t count, std::vector<uint32_t>& out) const;
   int64_t CountNulls(const Levels& levels, Range entries) const;
+  bool MixesDeltaTexts(const std::vector<SourceChunk>& sources) const;
   bool IsFull(const PageFacts& facts, const PageView& page) const;
   int32_t ValueEncoding() const;
   ValueType output_type() const { return {leaf_.physical_type, leaf_.value_bytes}; }
@@ -131,6 +132,7 @@ class ChunkMerger {
   CodecId codec_ = CodecId::kZstd;
   UnionDictionary union_;
   bool unite_ = true;
+  bool mixes_ = false;  // see MixesDeltaTexts
   CurrentDictionary dictionary_;
   std::vector<Piece> pending_;
   int64_t pending_rows_ = 0;

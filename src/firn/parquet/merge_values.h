@@ -19,6 +19,8 @@ inline constexpr int32_t kEncodingPlain = 0;
 inline constexpr int32_t kEncodingPlainDictionary = 2;  // the old number of kEncodingRleDictionary
 inline constexpr int32_t kEncodingRle = 3;
 inline constexpr int32_t kEncodingDeltaBinaryPacked = 5;
+inline constexpr int32_t kEncodingDeltaLengthByteArray = 6;
+inline constexpr int32_t kEncodingDeltaByteArray = 7;
 inline constexpr int32_t kEncodingRleDictionary = 8;
 
 // A type as the file has it.
@@ -29,6 +31,9 @@ struct ValueType {
 
 inline bool IsDictionaryEncoding(int32_t encoding) {
   return encoding == kEncodingRleDictionary || encoding == kEncodingPlainDictionary;
+}
+inline bool IsDeltaTextEncoding(int32_t encoding) {
+  return encoding == kEncodingDeltaLengthByteArray || encoding == kEncodingDeltaByteArray;
 }
 // Can AppendPlain and AppendEncoded take it?
 bool IsKnownEncoding(ValueType type, int32_t encoding);

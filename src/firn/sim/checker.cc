@@ -18,8 +18,9 @@ constexpr std::string_view kCodeNames[] = {
     "wrong_value",      "unexpected_reject", "vanished_row",        "not_caught_up",     "position_went_back",
     "position_beyond_log", "missing_file",   "wrong_file_size",     "wrong_record_count", "wrong_bounds",
     "file_listed_twice", "unreadable",       "table_missing",       "wrong_uuid",        "foreign_delete_files",
+    "resurrected_row",
 };
-static_assert(std::size(kCodeNames) == static_cast<size_t>(ViolationCode::kForeignDeleteFiles) + 1);
+static_assert(std::size(kCodeNames) == static_cast<size_t>(ViolationCode::kResurrectedRow) + 1);
 
 constexpr const char* kDroppedSummary = "firn.dropped-records";
 
@@ -355,6 +356,9 @@ void Checker::Impl::JudgeRow(const ProducedRecord& record) {
     if (found != view->second.counts.end()) count = found->second;
   }
   JudgeCount(table, record, count, Names(expectation->may_be_doubled, table, record.id));
+  if (count > 0 && Names(expectation->must_be_absent, table, record.id)) {
+    ComplainOf(ViolationCode::kResurrectedRow, table, record, "");
+  }
   int elsewhere = AllowedRejects(record);
   if (expectation->rules_changed) {
     int rows = count;

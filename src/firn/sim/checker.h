@@ -48,7 +48,8 @@ enum class ViolationCode : uint8_t {
   kUnreadable,        // a table, a manifest, a file, a map
   kTableMissing,
   kWrongUuid,
-  kForeignDeleteFiles,  // row deletes, which this checker does not apply
+  kForeignDeleteFiles,  // row deletes that nobody is known to have made
+  kResurrectedRow,    // somebody had deleted it
 };
 std::string_view ViolationCodeName(ViolationCode code);
 
@@ -66,6 +67,8 @@ struct Violation {
 struct Expectation {
   // table → ids that foreign hands have removed: absent or once.
   std::map<std::string, std::set<int64_t>> may_be_absent;
+  // Of those: deleted, and nothing has happened since that may bring them back.
+  std::map<std::string, std::set<int64_t>> must_be_absent;
   // table → ids that foreign hands may have put there once more (cherry-pick, append of copies).
   std::map<std::string, std::set<int64_t>> may_be_doubled;
   // Offsets that somebody decided to leave out (continue, positions set): not demanded. An empty table: of all.

@@ -103,7 +103,8 @@ class CheckerTest : public ingest::WorkerTest {
   void AppendFile(const std::string& table, iceberg::DataFile file) {
     iceberg::LoadedTable loaded = Load(table);
     iceberg::AppendRequest request;
-    request.files.push_back({loaded.metadata.default_spec_id, std::move(file)});
+    const iceberg::NewDataFile added{loaded.metadata.default_spec_id, std::move(file)};
+    request.files = {&added, 1};
     iceberg::ManifestListCache cache;
     auto prepared = iceberg::PrepareAppend(loaded.metadata, request, store_, env::SystemClock(), env::SystemRandom(),
                                            cache);
@@ -203,6 +204,18 @@ TEST_F(CheckerTest, ADoubledRowIsFound) {
   Expectation expectation;
   expectation.may_be_doubled["lake.a"] = IdsOf("lake.a");
   EXPECT_TRUE(Check(expectation).ok());
+}
+
+TEST_F(CheckerTest, ARowThatWasDeletedAndIsThereAgainIsFound) {
+  ProduceSome();
+  Run();
+  Expectation expectation;
+  expectation.may_be_absent["lake.a"] = IdsOf("lake.a");
+  EXPECT_TRUE(Check(expectation).ok());
+  expectation.must_be_absent["lake.a"] = {*IdsOf("lake.a").begin()};
+  CheckReport report = Check(expectation);
+  ExpectCodes(report, {ViolationCode::kResurrectedRow});
+  EXPECT_EQ(report.violation_count, 1);
 }
 
 TEST_F(CheckerTest, AFileThatIsListedTwiceIsFound) {

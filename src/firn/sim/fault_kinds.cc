@@ -13,16 +13,20 @@ constexpr std::string_view kNames[] = {
     // Store.
     "store_down", "store_slow", "store_read_fails", "store_write_fails", "store_write_partial", "store_answer_lost",
     "store_unauthorized",
+    // Spill disk.
+    "spill_full", "spill_torn", "spill_lies", "spill_read_fails",
     // Catalog.
     "catalog_down", "catalog_slow", "catalog_read_fails", "catalog_conflict", "catalog_conflict_after_success",
     "catalog_precondition_failed", "catalog_server_error_before", "catalog_server_error_after",
     "catalog_request_lost", "catalog_answer_lost", "catalog_unauthorized", "catalog_forgets_history",
     // Process.
     "process_crashed", "process_suspended", "process_stopped", "wall_clock_jumped", "rules_changed",
+    // Compaction.
+    "compaction_runs", "compaction_committed", "compaction_group_dropped", "compactor_crashed", "compactor_suspended",
     // Foreign hands.
-    "foreign_append", "foreign_rewrite", "foreign_delete", "foreign_rollback", "foreign_create_or_replace",
-    "foreign_clone", "foreign_cherry_pick", "foreign_expiry", "foreign_property_changed", "table_dropped",
-    "permission_lost", "positions_by_hand",
+    "foreign_append", "foreign_rewrite", "foreign_delete", "foreign_row_delete", "foreign_rollback",
+    "foreign_create_or_replace", "foreign_clone", "foreign_cherry_pick", "foreign_expiry", "foreign_property_changed",
+    "table_dropped", "permission_lost", "positions_by_hand",
 };
 static_assert(std::size(kNames) == kFaultKindCount);
 

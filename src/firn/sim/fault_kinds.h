@@ -47,6 +47,11 @@ enum class FaultKind : uint8_t {
   kStoreWritePartial,        // the process saw a part go out, no object is there
   kStoreAnswerLost,          // the object is there, the writer is told an error
   kStoreUnauthorized,
+  // Spill disk, of one process.
+  kSpillFull,
+  kSpillTorn,                // the second half of what was written reads back as zeros
+  kSpillLies,                // one bit of it reads back wrong
+  kSpillReadFails,
   // Catalog.
   kCatalogDown,
   kCatalogSlow,
@@ -66,10 +71,17 @@ enum class FaultKind : uint8_t {
   kProcessStopped,           // cleanly
   kWallClockJumped,
   kRulesChanged,
+  // Compaction.
+  kCompactionRuns,           // without it nobody compacts
+  kCompactionCommitted,
+  kCompactionGroupDropped,   // merged in vain: somebody else changed its files
+  kCompactorCrashed,
+  kCompactorSuspended,
   // Foreign hands.
   kForeignAppend,
   kForeignRewrite,
   kForeignDelete,
+  kForeignRowDelete,         // by position
   kForeignRollback,
   kForeignCreateOrReplace,
   kForeignClone,

@@ -4,6 +4,7 @@
 #include <arrow/io/memory.h>
 #include <fmt/format.h>
 #include <parquet/arrow/reader.h>
+#include <parquet/arrow/writer.h>
 
 #include <algorithm>
 #include <iterator>
@@ -21,8 +22,8 @@ using iceberg::ManifestEntry;
 using iceberg::Snapshot;
 using iceberg::TableMetadata;
 
-std::set<int64_t> ReadIds(env::ObjectStore& store, const std::string& path) {
-  std::set<int64_t> ids;
+std::vector<int64_t> ReadIds(env::ObjectStore& store, const std::string& path) {
+  std::vector<int64_t> ids;
   Result<std::string> bytes = store.Read(path);
   if (!bytes.has_value()) return ids;
   auto input = std::make_shared<arrow::io::BufferReader>(arrow::Buffer::FromString(std::move(*bytes)));
@@ -35,7 +36,7 @@ std::set<int64_t> ReadIds(env::ObjectStore& store, const std::string& path) {
   for (const auto& chunk : column->chunks()) {
     const auto& values = static_cast<const arrow::Int64Array&>(*chunk);
     for (int64_t i = 0; i < values.length(); ++i) {
-      if (!values.IsNull(i)) ids.insert(values.Value(i));
+      ids.push_back(values.IsNull(i) ? 0 : values.Value(i));
     }
   }
   return ids;
@@ -43,7 +44,10 @@ std::set<int64_t> ReadIds(env::ObjectStore& store, const std::string& path) {
 
 const std::set<int64_t>& ForeignHands::IdsOfFile(const std::string& path) {
   auto [at, fresh] = ids_by_path_.try_emplace(path);
-  if (fresh) at->second = ReadIds(store_, path);
+  if (fresh) {
+    for (int64_t id : ReadIds(store_, path)) at->second.insert(id);
+    at->second.erase(0);
+  }
   return at->second;
 }
 
@@ -70,8 +74,24 @@ std::string ForeignHands::NewName(const Live& live, const std::string& suffix) {
   return fmt::format("{}/foreign/{}{}", live.metadata->location, server_.MakeUuid(), suffix);
 }
 
+iceberg::ManifestFile ForeignHands::WriteEntries(const Live& live, iceberg::ManifestContent content,
+                                                 std::vector<ManifestEntry> entries, const Snapshot& snapshot) {
+  // All files of the simulation are of one spec a table.
+  const iceberg::ManifestHeader header{live.metadata->CurrentSchema(), live.metadata->DefaultSpec(), content};
+  for (ManifestEntry& entry : entries) {
+    if (entry.status != EntryStatus::kExisting) entry.snapshot_id = snapshot.snapshot_id;
+  }
+  const std::string bytes = iceberg::WriteManifest(header, entries).value();
+  const std::string path = NewName(live, "-m.avro");
+  FIRN_CHECK(store_.Put(path, bytes).has_value(), "the store's truth refused a manifest");
+  return iceberg::SummarizeManifest(header, entries, path, static_cast<int64_t>(bytes.size()),
+                                    snapshot.sequence_number, snapshot.snapshot_id)
+      .value();
+}
+
 bool ForeignHands::Commit(const Live& live, std::vector<ManifestEntry> entries, const std::string& operation,
-                          bool without_parent, const std::map<std::string, std::string>& summary) {
+                          bool without_parent, const std::vector<ManifestEntry>& new_deletes,
+                          const std::map<std::string, std::string>& summary) {
   const TableMetadata& base = *live.metadata;
   Snapshot snapshot;
   snapshot.snapshot_id = SnapshotId{static_cast<int64_t>(random_.Next64() >> 1)};
@@ -83,18 +103,14 @@ bool ForeignHands::Commit(const Live& live, std::vector<ManifestEntry> entries, 
   snapshot.summary["operation"] = operation;
   snapshot.summary["engine-name"] = "foreign";
   std::vector<iceberg::ManifestFile> manifests;
-  // All files of the simulation are of one spec a table.
-  if (!entries.empty()) {
-    iceberg::ManifestHeader header{base.CurrentSchema(), base.DefaultSpec()};
-    for (ManifestEntry& entry : entries) {
-      if (entry.status != EntryStatus::kExisting) entry.snapshot_id = snapshot.snapshot_id;
-    }
-    std::string bytes = iceberg::WriteManifest(header, entries).value();
-    const std::string path = NewName(live, "-m0.avro");
-    manifests.push_back(iceberg::SummarizeManifest(header, entries, path, static_cast<int64_t>(bytes.size()),
-                                                   snapshot.sequence_number, snapshot.snapshot_id)
-                            .value());
-    FIRN_CHECK(store_.Put(path, bytes).has_value(), "the store's truth refused a manifest");
+  using iceberg::ManifestContent;
+  if (!entries.empty()) manifests.push_back(WriteEntries(live, ManifestContent::kData, std::move(entries), snapshot));
+  if (!new_deletes.empty()) {
+    manifests.push_back(WriteEntries(live, ManifestContent::kDeletes, new_deletes, snapshot));
+  }
+  auto lines = iceberg::ReadSnapshotManifests(*base.CurrentSnapshot(), store_).value();
+  for (iceberg::ManifestFile& manifest : lines) {
+    if (manifest.content == ManifestContent::kDeletes && !without_parent) manifests.push_back(std::move(manifest));
   }
   iceberg::ManifestListHeader list_header;
   list_header.snapshot_id = snapshot.snapshot_id;
@@ -136,7 +152,8 @@ bool ForeignHands::Rewrite(const std::string& table) {
   const bool keeps_sequence = Below(random_, 2) == 0;
   std::vector<ManifestEntry> next;
   for (ManifestEntry& entry : AsExisting(live.entries)) {
-    if (Below(random_, 2) == 0) {
+    // A position delete names its file: whoever does not apply it leaves that file alone.
+    if (paths_with_deletes_.contains(entry.data_file.file_path) || Below(random_, 2) == 0) {
       next.push_back(entry);
       continue;
     }
@@ -161,10 +178,71 @@ bool ForeignHands::Delete(const std::string& table) {
   std::vector<ManifestEntry> next = AsExisting(live.entries);
   ManifestEntry& gone = next[static_cast<size_t>(Below(random_, static_cast<int64_t>(next.size())))];
   gone.status = EntryStatus::kDeleted;
-  const std::set<int64_t> ids = IdsIn({gone});
-  expectation_.may_be_absent[table].insert(ids.begin(), ids.end());
-  forget_seen_(table);
+  std::vector<ManifestEntry> left = next;
+  std::erase_if(left, [](const ManifestEntry& entry) { return entry.status == EntryStatus::kDeleted; });
+  NoteDeleted(table, IdsIn({gone}), IdsIn(left));
   return Commit(live, std::move(next), "delete");
+}
+
+void ForeignHands::NoteDeleted(const std::string& table, const std::set<int64_t>& ids,
+                               const std::set<int64_t>& still_there) {
+  expectation_.may_be_absent[table].insert(ids.begin(), ids.end());
+  for (int64_t id : ids) {
+    if (!still_there.contains(id)) expectation_.must_be_absent[table].insert(id);
+  }
+  forget_seen_(table);
+}
+
+namespace {
+
+// A position delete file of the spec's two columns.
+std::string PositionDeletes(const std::string& path, const std::vector<int64_t>& positions) {
+  arrow::StringBuilder paths;
+  arrow::Int64Builder rows;
+  for (int64_t position : positions) {
+    FIRN_CHECK(paths.Append(path).ok() && rows.Append(position).ok(), "no memory for deletes");
+  }
+  auto id = [](const char* number) { return arrow::key_value_metadata({"PARQUET:field_id"}, {number}); };
+  auto schema = arrow::schema({arrow::field("file_path", arrow::utf8(), false, id("2147483546")),
+                               arrow::field("pos", arrow::int64(), false, id("2147483545"))});
+  auto table = arrow::Table::Make(schema, {paths.Finish().ValueOrDie(), rows.Finish().ValueOrDie()});
+  auto sink = arrow::io::BufferOutputStream::Create().ValueOrDie();
+  FIRN_CHECK(parquet::arrow::WriteTable(*table, arrow::default_memory_pool(), sink, 1024).ok(), "deletes not written");
+  return sink->Finish().ValueOrDie()->ToString();
+}
+
+}  // namespace
+
+bool ForeignHands::DeleteRows(const std::string& table) {
+  Live live;
+  if (!Open(table, live) || live.entries.empty()) return false;
+  const auto chosen = static_cast<size_t>(Below(random_, static_cast<int64_t>(live.entries.size())));
+  const ManifestEntry& entry = live.entries[chosen];
+  const std::vector<int64_t> ids = ReadIds(store_, entry.data_file.file_path);
+  std::vector<int64_t> positions;
+  std::set<int64_t> gone;
+  for (size_t i = 0; i < ids.size(); ++i) {
+    if (ids[i] == 0 || Below(random_, 3) != 0) continue;
+    positions.push_back(static_cast<int64_t>(i));
+    gone.insert(ids[i]);
+  }
+  if (positions.empty()) return false;
+  faults_.Note(FaultKind::kForeignRowDelete, table);
+  ManifestEntry deletes;
+  deletes.status = EntryStatus::kAdded;
+  deletes.data_file.content = iceberg::FileContent::kPositionDeletes;
+  deletes.data_file.file_path = NewName(live, "-deletes.parquet");
+  deletes.data_file.partition = entry.data_file.partition;
+  deletes.data_file.record_count = static_cast<int64_t>(positions.size());
+  if (Below(random_, 2) == 0) deletes.data_file.referenced_data_file = entry.data_file.file_path;
+  const std::string bytes = PositionDeletes(entry.data_file.file_path, positions);
+  deletes.data_file.file_size_in_bytes = static_cast<int64_t>(bytes.size());
+  FIRN_CHECK(store_.Put(deletes.data_file.file_path, bytes).has_value(), "the store's truth refused a file");
+  paths_with_deletes_.insert(entry.data_file.file_path);
+  std::vector<ManifestEntry> others = live.entries;
+  others.erase(others.begin() + static_cast<std::ptrdiff_t>(chosen));
+  NoteDeleted(table, gone, IdsIn(others));
+  return Commit(live, AsExisting(live.entries), "delete", false, {deletes});
 }
 
 bool ForeignHands::Expire(const std::string& table) {
@@ -240,6 +318,7 @@ bool ForeignHands::Clone(const std::string& table) {
   // What is remembered belongs to a history that goes on elsewhere now.
   remembered.clear();
   expectation_.positions_may_go_back.insert(table);
+  expectation_.must_be_absent.erase(table);
   forget_seen_(table);
   NoteAbsent(table, before);
   NoteUndetectable(table);
@@ -275,8 +354,9 @@ bool ForeignHands::CherryPick(const std::string& table) {
     entry.file_sequence_number.reset();
     next.push_back(std::move(entry));
   }
-  Commit(live, std::move(next), "append", false, summary);
+  Commit(live, std::move(next), "append", false, {}, summary);
   expectation_.positions_may_go_back.insert(table);
+  expectation_.must_be_absent.erase(table);
   forget_seen_(table);
   NoteAbsent(table, before);
   NoteUndetectable(table);
@@ -295,6 +375,7 @@ bool ForeignHands::Rollback(const std::string& table) {
   SetCurrent(live, target->snapshot_id);
   forget_seen_(table);
   expectation_.positions_may_go_back.insert(table);
+  expectation_.must_be_absent.erase(table);
   expectation_.may_be_absent[table].insert(before.begin(), before.end());
   NoteUndetectable(table);
   return true;
@@ -304,6 +385,7 @@ bool ForeignHands::RemovePositions(const std::string& table, const std::string& 
   Live live;
   if (!Open(table, live) || !live.metadata->properties.contains(property)) return false;
   faults_.Note(FaultKind::kForeignPropertyChanged, table);
+  expectation_.must_be_absent.erase(table);
   old_properties_[table].push_back(live.metadata->properties.at(property));
   auto done = server_.CommitTable(live.identifier, {}, {iceberg::RemoveProperties{{property}}});
   FIRN_CHECK(done.has_value(), fmt::format("the catalog's truth refused a property: {}", done.error().ToString()));
@@ -320,6 +402,7 @@ bool ForeignHands::RestorePositions(const std::string& table, const std::string&
     return false;
   }
   faults_.Note(FaultKind::kForeignPropertyChanged, table);
+  expectation_.must_be_absent.erase(table);
   const std::string value = old[static_cast<size_t>(Below(random_, static_cast<int64_t>(old.size())))];
   auto done = server_.CommitTable(live.identifier, {}, {iceberg::SetProperties{{{property, value}}}});
   FIRN_CHECK(done.has_value(), fmt::format("the catalog's truth refused a property: {}", done.error().ToString()));
@@ -342,6 +425,7 @@ void ForeignHands::NoteUndetectable(const std::string& table) {
   if (!Open(table, live)) return;
   bool chain_complete = false;
   if (ingest::NewestSnapshotOf(*live.metadata, pipeline_, chain_complete) != nullptr) return;
+  expectation_.must_be_absent.erase(table);
   Result<std::optional<ingest::PositionsMap>> map = ingest::MapOf(*live.metadata, pipeline_);
   if (!map.has_value() || !map->has_value()) return;
   for (int64_t id : IdsIn(live.entries)) {
@@ -365,6 +449,7 @@ bool ForeignHands::Replace(const std::string& table) {
   const std::set<int64_t> ids = IdsIn(live.entries);
   expectation_.may_be_absent[table].insert(ids.begin(), ids.end());
   expectation_.positions_may_go_back.insert(table);
+  expectation_.must_be_absent.erase(table);
   forget_seen_(table);
   return Commit(live, {}, "overwrite", true);
 }

@@ -39,6 +39,7 @@ class ForeignHands {
   bool Append(const std::string& table);   // an empty snapshot of somebody else's
   bool Rewrite(const std::string& table);  // compaction: other files, the same rows
   bool Delete(const std::string& table);   // a data file goes
+  bool DeleteRows(const std::string& table);  // by position: some rows of a data file
   bool Expire(const std::string& table);   // all snapshots but the newest few
   bool Rollback(const std::string& table);
   bool RemovePositions(const std::string& table, const std::string& property);
@@ -60,8 +61,14 @@ class ForeignHands {
     std::vector<iceberg::ManifestEntry> entries;
   };
   bool Open(const std::string& table, Live& live);
+  // `entries` are all data files there are from now on. Row deletes stay, but for a history that begins anew.
   bool Commit(const Live& live, std::vector<iceberg::ManifestEntry> entries, const std::string& operation,
-              bool without_parent = false, const std::map<std::string, std::string>& summary = {});
+              bool without_parent = false, const std::vector<iceberg::ManifestEntry>& new_deletes = {},
+              const std::map<std::string, std::string>& summary = {});
+  iceberg::ManifestFile WriteEntries(const Live& live, iceberg::ManifestContent content,
+                                     std::vector<iceberg::ManifestEntry> entries, const iceberg::Snapshot& snapshot);
+  // Those ids leave the table, and must not come back.
+  void NoteDeleted(const std::string& table, const std::set<int64_t>& ids, const std::set<int64_t>& still_there);
   std::vector<const iceberg::Snapshot*> Ancestors(const Live& live);  // of the current snapshot, newest first
   void SetCurrent(const Live& live, SnapshotId id);
   // Rows that the table had before an act and has no more.
@@ -84,10 +91,11 @@ class ForeignHands {
   std::function<void(const std::string&)> forget_seen_;
   std::map<std::string, std::set<int64_t>> ids_by_path_;
   std::map<std::string, std::vector<std::string>> old_properties_;
+  std::set<std::string> paths_with_deletes_;
   std::map<std::string, std::vector<iceberg::TableMetadata>> remembered_;
 };
 
-// The values of the column "id" of a Parquet file, nulls left out; empty when it cannot be read.
-std::set<int64_t> ReadIds(env::ObjectStore& store, const std::string& path);
+// The values of the column "id" of a Parquet file in their order, 0 for null; empty when it cannot be read.
+std::vector<int64_t> ReadIds(env::ObjectStore& store, const std::string& path);
 
 }  // namespace firn::sim

@@ -60,6 +60,7 @@ void PrintFailure(const SeedOutcome& outcome) {
 
 std::string Reproduce(const WorldOptions& options) {
   std::string command = fmt::format("firn-sim --seed {} --commits {}", options.seed, options.commits_max);
+  if (options.compaction) command += " --compaction";
   if (!options.without.empty()) command += " --without ";
   bool first = true;
   for (FaultKind kind : options.without) {
@@ -201,6 +202,7 @@ int main(int argc, char** argv) {
       ->capture_default_str();
   app.add_option("--commits", arguments.options.commits_max, "commits of rows until the trouble ends")
       ->capture_default_str();
+  app.add_flag("--compaction", arguments.options.compaction, "compaction runs too, and rows are deleted by position");
   app.add_option("--without", arguments.without, "kinds of trouble that do not happen")->delimiter(',');
   app.add_option("--scale", arguments.scale, "WORKERS,TABLES,PARTITIONS: how the pipeline does without trouble")
       ->delimiter(',')

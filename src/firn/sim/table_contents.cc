@@ -105,7 +105,7 @@ Result<const TableContents::Manifest*> TableContents::ReadManifest(const iceberg
   FIRN_ASSIGN(iceberg::ManifestFileContents contents, iceberg::ReadManifestFile(line, store_));
   Manifest manifest;
   for (iceberg::ManifestEntry& entry : contents.entries) {
-    if (entry.is_live()) manifest.files.push_back(std::move(entry.data_file));
+    if (entry.is_live()) manifest.entries.push_back(std::move(entry));
   }
   return &manifests_.emplace(line.manifest_path, std::move(manifest)).first->second;
 }
@@ -120,6 +120,39 @@ Result<const FileContents*> TableContents::ReadFile(const std::string& path, boo
   contents.row_count = table->num_rows();
   if (contents.row_count > 0) FIRN_TRY(is_rejects ? TakeRejects(*table, contents) : TakeRows(*table, contents));
   return &files_.emplace(path, std::move(contents)).first->second;
+}
+
+Status TableContents::ReadDeletes(const iceberg::ManifestEntry& entry, Deletes& deletes) {
+  if (entry.data_file.content != iceberg::FileContent::kPositionDeletes) {
+    return Fail(ErrorCode::kUnsupported, "equality deletes, which nobody makes here");
+  }
+  FIRN_ASSIGN(std::string bytes, store_.Read(entry.data_file.file_path));
+  FIRN_ASSIGN(std::shared_ptr<arrow::Table> table, ReadParquet(std::move(bytes)));
+  auto paths = Column<arrow::StringArray>(*table, "file_path");
+  auto positions = Column<arrow::Int64Array>(*table, "pos");
+  if (!paths || !positions) return Fail(ErrorCode::kCorruption, "not a position delete file");
+  for (int64_t i = 0; i < table->num_rows(); ++i) {
+    deletes[std::string(paths->GetView(i))].emplace_back(positions->Value(i), entry.sequence_number.value_or(0));
+  }
+  return {};
+}
+
+// Spec, "Scan Planning": a position delete holds for its file as it was then and before.
+const FileContents* TableContents::WithoutDeleted(const FileContents& whole, const iceberg::ManifestEntry& entry,
+                                                  const Deletes& deletes) {
+  auto found = deletes.find(entry.data_file.file_path);
+  if (found == deletes.end()) return &whole;
+  std::set<int64_t> gone;
+  for (const auto& [position, sequence] : found->second) {
+    if (entry.sequence_number.value_or(0) <= sequence) gone.insert(position);
+  }
+  auto left = std::make_unique<FileContents>(whole);
+  left->rows.clear();
+  for (size_t i = 0; i < whole.rows.size(); ++i) {
+    if (!gone.contains(static_cast<int64_t>(i))) left->rows.push_back(whole.rows[i]);
+  }
+  filtered_.push_back(std::move(left));
+  return filtered_.back().get();
 }
 
 const FileContents* TableContents::Hold(const iceberg::DataFile& file, bool is_rejects,
@@ -175,6 +208,9 @@ std::vector<const FileContents*> TableContents::Read(const iceberg::TableMetadat
   }
   const std::optional<int32_t> id_field = IdField(metadata);
   std::set<std::string> paths;
+  Deletes deletes;
+  std::vector<std::pair<const FileContents*, const iceberg::ManifestEntry*>> held;
+  filtered_.clear();
   for (const iceberg::ManifestFile& line : *lines) {
     auto manifest = ReadManifest(line);
     if (!manifest.has_value()) {
@@ -182,17 +218,25 @@ std::vector<const FileContents*> TableContents::Read(const iceberg::TableMetadat
       continue;
     }
     if (line.content != iceberg::ManifestContent::kData) {
-      if (delete_files_allowed || (*manifest)->files.empty()) continue;
-      complain(ViolationCode::kForeignDeleteFiles, fmt::format("'{}'", line.manifest_path));
+      if (!delete_files_allowed && !(*manifest)->entries.empty()) {
+        complain(ViolationCode::kForeignDeleteFiles, fmt::format("'{}'", line.manifest_path));
+        continue;
+      }
+      for (const iceberg::ManifestEntry& entry : (*manifest)->entries) {
+        Status read = ReadDeletes(entry, deletes);
+        if (!read.has_value()) complain(ViolationCode::kUnreadable, read.error().ToString());
+      }
       continue;
     }
-    for (const iceberg::DataFile& file : (*manifest)->files) {
+    for (const iceberg::ManifestEntry& entry : (*manifest)->entries) {
+      const iceberg::DataFile& file = entry.data_file;
       if (!paths.insert(file.file_path).second) {
         complain(ViolationCode::kFileListedTwice, fmt::format("'{}'", file.file_path));
       }
-      if (const FileContents* contents = Hold(file, is_rejects, id_field, complain)) live.push_back(contents);
+      if (const FileContents* contents = Hold(file, is_rejects, id_field, complain)) held.push_back({contents, &entry});
     }
   }
+  for (const auto& [contents, entry] : held) live.push_back(WithoutDeleted(*contents, *entry, deletes));
   return live;
 }
 

@@ -55,16 +55,22 @@ class TableContents {
 
  private:
   struct Manifest {
-    std::vector<iceberg::DataFile> files;  // live data files
+    std::vector<iceberg::ManifestEntry> entries;  // live ones
   };
+  // Path → deleted positions with the sequence number of their delete.
+  using Deletes = std::map<std::string, std::vector<std::pair<int64_t, int64_t>>>;
   Result<const Manifest*> ReadManifest(const iceberg::ManifestFile& line);
   Result<const FileContents*> ReadFile(const std::string& path, bool is_rejects);
+  Status ReadDeletes(const iceberg::ManifestEntry& entry, Deletes& deletes);
+  const FileContents* WithoutDeleted(const FileContents& whole, const iceberg::ManifestEntry& entry,
+                                     const Deletes& deletes);
   const FileContents* Hold(const iceberg::DataFile& file, bool is_rejects, std::optional<int32_t> id_field,
                            const ComplainFn& complain);
 
   env::ObjectStore& store_;
   std::map<std::string, Manifest> manifests_;
   std::map<std::string, FileContents> files_;
+  std::vector<std::unique_ptr<FileContents>> filtered_;  // of the last Read
 };
 
 }  // namespace firn::sim

@@ -43,7 +43,9 @@ World::World(const WorldOptions& options)
       producer_random_(Stream(options.seed, 7)),
       worker_random_(Stream(options.seed, 8)),
       clone_random_(Stream(options.seed, 9)),
+      compaction_random_(Stream(options.seed, 10)),
       plan_(DrawPlan(plan_random_)),
+      compaction_plan_(DrawCompactionPlan(compaction_random_, plan_)),
       scheduler_(schedule_random_),
       world_process_(scheduler_, "world", kWallEpochMs),
       faults_(fault_random_),
@@ -94,6 +96,7 @@ WorldResult World::Run() {
   RedirectLog({});
   result_.faults = faults_.counter();
   result_.plan = plan_.ToString();
+  if (compacts()) result_.plan += compaction_plan_.ToString();
   result_.commits = CommitsOfRows();
   result_.records = history_.record_count();
   result_.simulated_ms = scheduler_.now_ms();
@@ -112,7 +115,7 @@ int64_t World::CommitsOfRows() const {
 void World::Main() {
   broker_.CreateTopic(kTopic, plan_.partitions);
   if (plan_.without_history) faults_.Note(FaultKind::kCatalogForgetsHistory, "");
-  Trace(plan_.ToString());
+  Trace(plan_.ToString() + (compacts() ? compaction_plan_.ToString() : ""));
   for (int32_t i = 0; i < plan_.workers; ++i) {
     slots_.push_back(std::make_unique<Slot>());
     slots_.back()->number = i;
@@ -121,6 +124,7 @@ void World::Main() {
   for (auto& slot : slots_) {
     slots.push_back(scheduler_.Start(nullptr, fmt::format("slot{}", slot->number), [this, &slot] { RunSlot(*slot); }));
   }
+  StartCompactors(slots);
   Fiber* producer = scheduler_.Start(nullptr, "producer", [this] { Produce(); });
   Fiber* trouble = scheduler_.Start(nullptr, "trouble", [this] { MakeTrouble(); });
   int64_t next_check = options_.commits_max / (kChecksOnTheWay + 1);
@@ -154,6 +158,9 @@ void World::EndTrouble() {
   weather_.fault_per_mille = 0;
   forbidden_until_ms_.clear();
   for (auto& slot : slots_) {
+    if (slot->process != nullptr) slot->process->KillAtAwait(-1, nullptr);
+  }
+  for (auto& slot : compactors_) {
     if (slot->process != nullptr) slot->process->KillAtAwait(-1, nullptr);
   }
   for (TransactionId open : broker_.open_transactions()) {

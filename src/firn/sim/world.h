@@ -21,6 +21,7 @@ struct WorldOptions {
   int64_t commits_max = 50;          // of rows, after which the trouble ends
   int64_t trouble_ms_max = 600'000;  // or after so much simulated time
   std::set<FaultKind> without;       // kinds that do not happen
+  bool compaction = false;           // somebody puts small files together, and rows are deleted by position
   std::function<void(const std::string& line)> trace;  // told as it happens, so that a run that dies has told all
 };
 

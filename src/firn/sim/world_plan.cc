@@ -78,7 +78,37 @@ WorldPlan DrawPlan(env::Random& random) {
   pipeline.max_poll_interval_ms = 15'000 + Below(random, 60'000);
   pipeline.memory_limit_bytes = 16 << 20;
   pipeline.upload_threads = 1;
+  // In half of the worlds a few dozen rows are packed, and then spilled or committed early.
+  if (Below(random, 2) == 0) pipeline.memory_limit_bytes = int64_t{8 << 10} << Below(random, 5);
+  plan.spill = Below(random, 2) == 0;
   return plan;
+}
+
+CompactionPlan DrawCompactionPlan(env::Random& random, const WorldPlan& plan) {
+  CompactionPlan drawn;
+  switch (Below(random, 4)) {
+    case 0: drawn.processes = 1; break;
+    case 1: drawn.processes = 2; break;
+    case 2: drawn.in_workers = true; break;
+    default:
+      drawn.in_workers = true;
+      drawn.processes = 1;
+      break;
+  }
+  compaction::LoopOptions& loop = drawn.loop;
+  loop.interval_ms = 500 + Below(random, 10'000);
+  loop.cold_after_ms = 1000 + Below(random, 60'000);
+  loop.files_min = static_cast<size_t>(2 + Below(random, 5));
+  loop.cpu_share = {.low = 0.05, .high = 0.5};
+  loop.output_age_ms_max = plan.pipeline.commit_max_age_ms;
+  return drawn;
+}
+
+std::string CompactionPlan::ToString() const {
+  return fmt::format(", compaction {}{}{}, of {} files, every {} ms, cold after {} ms",
+                     in_workers ? "in the workers" : "", in_workers && processes > 0 ? " and " : "",
+                     processes > 0 ? fmt::format("in {} processes", processes) : "", loop.files_min, loop.interval_ms,
+                     loop.cold_after_ms);
 }
 
 ingest::PipelineOptions ScalePipeline(int32_t tables, int64_t commit_interval_ms) {
@@ -99,13 +129,13 @@ ingest::PipelineOptions ScalePipeline(int32_t tables, int64_t commit_interval_ms
 std::string WorldPlan::ToString() const {
   return fmt::format(
       "{} workers, {} partitions, {} tables{}{}{}, a record every {} ms, {} ‰ broken, {} ‰ transactional, rejects {}, "
-      "commit every {} ms, checkpoint {} ms, max_age {} ms, detach_after {} ms, session {} ms, max.poll {} ms, trouble "
-      "about every {} ms",
+      "commit every {} ms, checkpoint {} ms, max_age {} ms, detach_after {} ms, session {} ms, max.poll {} ms, memory "
+      "{} KiB{}, trouble about every {} ms",
       workers, partitions, fixed_tables, template_rule ? " and a template" : "", quiet_table ? ", the last quiet" : "",
       without_history ? ", catalog without history" : "", record_gap_ms, broken_per_mille, transactional_per_mille,
       pipeline.reject_policy == ingest::RejectPolicy::kDrop ? "dropped" : "kept", pipeline.commit_interval_ms,
       pipeline.checkpoint_interval_ms, pipeline.commit_max_age_ms, pipeline.detach_after_ms, session_timeout_ms,
-      pipeline.max_poll_interval_ms, chaos_gap_ms);
+      pipeline.max_poll_interval_ms, pipeline.memory_limit_bytes >> 10, spill ? " and spill" : "", chaos_gap_ms);
 }
 
 }  // namespace firn::sim

@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "firn/compaction/loop.h"
 #include "firn/env/clock.h"
 #include "firn/ingest/pipeline_options.h"
 
@@ -22,7 +23,17 @@ struct WorldPlan {
   int32_t transactional_per_mille = 0;
   int64_t chaos_gap_ms = 4000;
   int64_t session_timeout_ms = 10'000;
+  bool spill = false;  // workers have a spill folder
   ingest::PipelineOptions pipeline;
+
+  std::string ToString() const;
+};
+
+// Who puts small files together in a world.
+struct CompactionPlan {
+  int32_t processes = 0;  // of their own, each for all of the work
+  bool in_workers = false;
+  compaction::LoopOptions loop;
 
   std::string ToString() const;
 };
@@ -30,6 +41,7 @@ struct WorldPlan {
 inline constexpr const char* kTopic = "events";
 
 WorldPlan DrawPlan(env::Random& random);
+CompactionPlan DrawCompactionPlan(env::Random& random, const WorldPlan& plan);
 // A pipeline of so many fixed tables with the defaults of production, for runs without trouble.
 ingest::PipelineOptions ScalePipeline(int32_t tables, int64_t commit_interval_ms);
 std::string FixedTable(int32_t number);                  // "lake.t0"

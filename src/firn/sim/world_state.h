@@ -1,5 +1,5 @@
-// The World's state and its actors: worker slots (world_workers.cc), producers and trouble (world_trouble.cc), and the
-// run as a whole (world.cc). world.h is what others see.
+// The World's state and its actors: worker slots (world_workers.cc), producers and trouble (world_trouble.cc),
+// compaction (world_compaction.cc), and the run as a whole (world.cc). world.h is what others see.
 #pragma once
 
 #include <functional>
@@ -10,6 +10,7 @@
 #include <string>
 #include <vector>
 
+#include "firn/compaction/loop.h"
 #include "firn/env/testing/manual_clock.h"
 #include "firn/env/testing/memory_store.h"
 #include "firn/ingest/positions_admin.h"
@@ -42,6 +43,12 @@ class World {
     ingest::WorkerStatus status;       // as last seen
   };
 
+  struct CompactorSlot {
+    int32_t number = 0;
+    int32_t incarnation = 0;
+    std::shared_ptr<Process> process;  // null between two lives
+  };
+
   // world.cc
   void Main();
   void EndTrouble();
@@ -51,6 +58,7 @@ class World {
   void Trace(const std::string& line);
   void Violation(std::string text);
   bool Off(FaultKind kind) const { return options_.without.contains(kind); }
+  bool compacts() const { return options_.compaction && !Off(FaultKind::kCompactionRuns); }
   int64_t CommitsOfRows() const;
   const ingest::PositionsMap* HomeMap();
 
@@ -63,6 +71,16 @@ class World {
   void NoteRowsAbove(const std::string& table, const ingest::Marks& marks);
   void NoteDetached();
   bool GiveUpWhatRetentionTook(ingest::PositionsAdmin& admin, const ingest::DetachedEntry& entry);
+
+  // world_compaction.cc
+  std::unique_ptr<compaction::CompactionLoop> MakeLoop(iceberg::Catalog& catalog, env::ObjectStore& store,
+                                                       Process& process, env::Random& random,
+                                                       std::function<Result<ingest::PipelineShare>()> share,
+                                                       metrics::Registry& registry);
+  void RunCompactorSlot(CompactorSlot& slot);
+  void RunCompactor(std::shared_ptr<Process> process);
+  void StartCompactors(std::vector<Fiber*>& fibers);
+  void TroubleForCompactors();
 
   // world_trouble.cc
   void Produce();
@@ -79,8 +97,9 @@ class World {
   const WorldOptions options_;
   // Sequences of their own, so that a kind that is switched off moves the others as little as can be.
   env::SeededRandom plan_random_, schedule_random_, fault_random_, lake_random_, broker_random_, trouble_random_,
-      producer_random_, worker_random_, clone_random_;
+      producer_random_, worker_random_, clone_random_, compaction_random_;
   WorldPlan plan_;
+  const CompactionPlan compaction_plan_;
   Scheduler scheduler_;
   Process world_process_;  // the world's own clock
   SeededFaults faults_;
@@ -94,6 +113,7 @@ class World {
   Checker checker_;
   ForeignHands hands_;
   std::vector<std::unique_ptr<Slot>> slots_;
+  std::vector<std::unique_ptr<CompactorSlot>> compactors_;
   std::string home_map_text_;
   std::optional<ingest::PositionsMap> home_map_;  // parsed from that
   WorldResult result_;

@@ -2,6 +2,7 @@
 #include <fmt/format.h>
 
 #include "firn/ingest/positions_admin.h"
+#include "firn/sim/sim_spill.h"
 #include "firn/sim/world_state.h"
 
 namespace firn::sim {
@@ -41,18 +42,28 @@ void World::RunWorker(Slot& slot) {
   source_options.name = process->name();
   source_options.topics = {kTopic};
   SimSource source(broker_, process->clock(), random, faults_, slot.life, source_options);
+  SimSpill spill(faults_, weather_);
   metrics::Registry registry;
   ingest::PipelineOptions options = plan_.pipeline;
   options.worker = process->name();
-  auto worker = ingest::Worker::Create(
-      options, {catalog, store, source, process->clock(), random, registry, process->threads()});
+  ingest::WorkerDependencies dependencies{
+      catalog, store, source, process->clock(), random, registry, process->threads()};
+  if (plan_.spill) dependencies.spill = &spill;
+  auto worker = ingest::Worker::Create(options, dependencies);
   if (!worker.has_value()) {
     Violation(fmt::format("worker_refused: {}", worker.error().ToString()));
     ending_ = true;
     return;
   }
+  std::unique_ptr<compaction::CompactionLoop> loop;
+  if (compaction_plan_.in_workers && compacts()) {
+    loop = MakeLoop(catalog, store, *process, random,
+                    [&worker]() -> Result<ingest::PipelineShare> { return (*worker)->share(); }, registry);
+    loop->Start(process->threads());
+  }
   Result<ingest::RunResult> ended = (*worker)->Run(process->stop_token(), false);
   slot.status = (*worker)->status();
+  if (spill.bytes_appended() > 0) Trace(fmt::format("spilled {} bytes", spill.bytes_appended()));
   if (ended.has_value()) {
     Trace(process->dead() ? "process is dead" : "process has ended");
   } else {
@@ -72,6 +83,9 @@ void World::TakeRulesBack(const Error& refused) {
 
 void World::StopWorkers() {
   for (auto& slot : slots_) {
+    if (slot->process != nullptr) slot->process->RequestStop();
+  }
+  for (auto& slot : compactors_) {
     if (slot->process != nullptr) slot->process->RequestStop();
   }
 }
@@ -114,6 +128,7 @@ void World::ResumeHeldTables() {
     if (!resumed.has_value()) continue;
     faults_.Note(FaultKind::kPositionsByHand, table);
     expectation_.positions_may_go_back.insert(table);
+    expectation_.must_be_absent.erase(table);
     // What the table goes on without is known now, and is not asked for.
     const iceberg::TableMetadata* metadata = catalog_.Find(iceberg::TableIdentifier::Parse(table).value());
     auto map = ingest::MapOf(*metadata, plan_.pipeline.pipeline);
@@ -155,6 +170,7 @@ bool World::GiveUpWhatRetentionTook(ingest::PositionsAdmin& admin, const ingest:
   if (!set.has_value()) return set.error().code() != ErrorCode::kConflict;
   faults_.Note(FaultKind::kPositionsByHand, entry.table);
   expectation_.positions_may_go_back.insert(entry.table);
+  expectation_.must_be_absent.erase(entry.table);
   expectation_.given_up.push_back({entry.table, entry.partition, 0, start});
   return true;
 }

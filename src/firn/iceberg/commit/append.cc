@@ -75,39 +75,63 @@ class Append {
     return locations_.MetadataLocation(fmt::format("{}-m{}.avro", uuid_, manifest_number_++));
   }
 
+  using Files = std::span<const DataFile* const>;  // of one spec
+
+  std::vector<ManifestEntry> EntriesOf(Files files) const {
+    std::vector<ManifestEntry> entries;
+    entries.reserve(files.size());
+    for (const DataFile* file : files) {
+      ManifestEntry& entry = entries.emplace_back();
+      entry.status = EntryStatus::kAdded;
+      entry.snapshot_id = commit_.snapshot_id;
+      entry.data_file = *file;
+    }
+    return entries;
+  }
+
   // Manifests of one spec, in memory: one, or more where it would pass the target size.
-  Status AddFresh(const schema::PartitionSpec& spec, std::vector<ManifestEntry> entries,
-                  std::vector<MergeCandidate>& candidates) {
-    NewManifest fresh{{SchemaForSpec(base_, spec), spec}, std::move(entries), {}};
-    FIRN_ASSIGN(fresh.bytes, WriteManifest(fresh.header, fresh.entries));
+  Status AddFresh(const schema::PartitionSpec& spec, Files files, std::vector<MergeCandidate>& candidates) {
+    const ManifestHeader header{SchemaForSpec(base_, spec), spec};
+    std::vector<ManifestEntry> entries = EntriesOf(files);
+    NewManifest fresh;
+    FIRN_ASSIGN(fresh.bytes, WriteManifest(header, entries));
     const auto length = static_cast<int64_t>(fresh.bytes.size());
-    if (length > merge_.target_size_bytes && fresh.entries.size() > kManifestEntriesMin) {
-      const auto half = fresh.entries.begin() + static_cast<ptrdiff_t>(fresh.entries.size() / 2);
-      std::vector<ManifestEntry> rest(std::make_move_iterator(half), std::make_move_iterator(fresh.entries.end()));
-      fresh.entries.erase(half, fresh.entries.end());
-      FIRN_TRY(AddFresh(spec, std::move(fresh.entries), candidates));
-      return AddFresh(spec, std::move(rest), candidates);
+    if (length > merge_.target_size_bytes && files.size() > kManifestEntriesMin) {
+      entries = {};
+      fresh.bytes = {};
+      FIRN_TRY(AddFresh(spec, files.first(files.size() / 2), candidates));
+      return AddFresh(spec, files.subspan(files.size() / 2), candidates);
     }
     MergeCandidate candidate;
-    FIRN_ASSIGN(candidate.file, SummarizeManifest(fresh.header, fresh.entries, NextManifestLocation(), length,
+    FIRN_ASSIGN(candidate.file, SummarizeManifest(header, entries, NextManifestLocation(), length,
                                                   commit_.sequence_number, commit_.snapshot_id));
     candidate.fresh = std::move(fresh);
     candidates.push_back(std::move(candidate));
     return {};
   }
 
+  // How many of them go into a manifest, by what the first ones take. So no more than that are copied at a time.
+  Result<size_t> FilesThatFit(const schema::PartitionSpec& spec, Files files) const {
+    if (files.size() <= kManifestEntriesMin) return files.size();
+    FIRN_ASSIGN(const std::string bytes,
+                WriteManifest({SchemaForSpec(base_, spec), spec}, EntriesOf(files.first(kManifestEntriesMin))));
+    const size_t target = static_cast<size_t>(merge_.target_size_bytes);
+    return std::max(kManifestEntriesMin, target / (bytes.size() / kManifestEntriesMin + 1));
+  }
+
   Result<std::vector<MergeCandidate>> FreshManifests() {
-    std::map<int32_t, std::vector<ManifestEntry>> by_spec;
-    for (const NewDataFile& file : request_.files) {
-      ManifestEntry entry;
-      entry.status = EntryStatus::kAdded;
-      entry.snapshot_id = commit_.snapshot_id;
-      entry.data_file = file.file;
-      by_spec[file.spec_id].push_back(std::move(entry));
-    }
+    std::map<int32_t, std::vector<const DataFile*>> by_spec;
+    for (const NewDataFile& file : request_.files) by_spec[file.spec_id].push_back(&file.file);
     std::vector<MergeCandidate> candidates;
-    for (auto& [spec_id, entries] : by_spec) {
-      FIRN_TRY(AddFresh(*base_.FindSpec(spec_id), std::move(entries), candidates));
+    for (const auto& [spec_id, files] : by_spec) {
+      const schema::PartitionSpec& spec = *base_.FindSpec(spec_id);
+      FIRN_ASSIGN(const size_t fit, FilesThatFit(spec, files));
+      const size_t manifests = (files.size() + fit - 1) / fit;
+      for (size_t i = 0; i < manifests; ++i) {  // as many in each
+        const size_t begin = files.size() * i / manifests;
+        const size_t end = files.size() * (i + 1) / manifests;
+        FIRN_TRY(AddFresh(spec, Files(files).subspan(begin, end - begin), candidates));
+      }
     }
     return candidates;
   }

@@ -11,6 +11,7 @@
 #include <memory>
 #include <mutex>
 #include <optional>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -46,7 +47,9 @@ struct NewDataFile {
 };
 
 struct AppendRequest {
-  std::vector<NewDataFile> files;                       // may be empty: an empty snapshot
+  // May be empty: an empty snapshot. The caller's, as long as the call takes: thousands of files with metrics of each
+  // column are too much to be copied.
+  std::span<const NewDataFile> files;
   std::map<std::string, std::string> summary;           // further summary members (pipeline, worker, counts, ...)
   Properties set_properties;                            // in the same commit
   std::map<std::string, std::string> manifest_list_header;  // further members of the manifest list's Avro header

@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <deque>
 
 #include "firn/env/testing/faulty_store.h"
 #include "firn/env/testing/manual_clock.h"
@@ -70,7 +71,7 @@ class AppendTest : public ::testing::Test {
 
   AppendRequest Files(std::vector<NewDataFile> files) {
     AppendRequest request;
-    request.files = std::move(files);
+    request.files = files_.emplace_back(std::move(files));
     return request;
   }
 
@@ -91,6 +92,7 @@ class AppendTest : public ::testing::Test {
   env::MemoryStore memory_{clock_};
   env::FaultyStore store_{memory_, clock_};
   std::unique_ptr<ManifestListCache> cache_ = std::make_unique<ManifestListCache>();
+  std::deque<std::vector<NewDataFile>> files_;  // what requests point to
   TableMetadata table_ = EventsTable();
 };
 

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <charconv>
+#include <iterator>
 #include <map>
 
 #include "firn/base/log.h"
@@ -127,8 +128,8 @@ class Merger {
 
   Status AppendEntries(const ManifestHeader& header, MergeCandidate& candidate, std::vector<ManifestEntry>& entries) {
     if (candidate.fresh.has_value()) {
-      // Copied, not moved: if the bin cannot be merged, this manifest is still written by itself.
-      entries.insert(entries.end(), candidate.fresh->entries.begin(), candidate.fresh->entries.end());
+      FIRN_ASSIGN(ManifestFileContents contents, ReadManifest(candidate.fresh->bytes));
+      std::ranges::move(contents.entries, std::back_inserter(entries));
       return {};
     }
     if (candidate.file.key_metadata.has_value()) {

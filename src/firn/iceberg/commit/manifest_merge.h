@@ -33,9 +33,7 @@ struct MergeOptions {
 
 // A new manifest of this commit, not yet in the store.
 struct NewManifest {
-  ManifestHeader header;
-  std::vector<ManifestEntry> entries;
-  std::string bytes;
+  std::string bytes;  // its entries are read from there again if it is merged: parsed they are several times as large
 };
 
 struct MergeCandidate {

@@ -14,6 +14,9 @@ Result<RewriteOutcome> CommitRewrite(Catalog& catalog, const TableIdentifier& ta
   const std::string context = fmt::format("replacing files of table '{}'", table.ToString());
   const int64_t started_ms = clock.BootMs();
   for (;; ++outcome.attempts) {
+    if (clock.BootMs() > request.latest_boot_ms) {
+      return Fail(ErrorCode::kTimeout, fmt::format("{}: the new files are too old to be committed", context));
+    }
     FIRN_ASSIGN(const LoadedTable base, WithContext(catalog.LoadTable(table), context));
     FIRN_ASSIGN(PreparedRewrite prepared,
                 WithContext(PrepareRewrite(base.metadata, request, store, clock, random), context));

@@ -9,6 +9,7 @@
 #include "firn/iceberg/commit/commit_base.h"
 #include "firn/iceberg/commit/live_entries.h"
 #include "firn/iceberg/commit/manifest_merge.h"
+#include "firn/iceberg/commit/position_deletes.h"
 #include "firn/iceberg/commit/snapshot_summary.h"
 #include "firn/iceberg/manifest/manifest_avro.h"
 
@@ -171,8 +172,9 @@ class Rewrite {
     const DataFile& file = deletes.data_file;
     const bool same = spec_id == input.spec_id && SamePartition(file.partition, input.entry.data_file.partition);
     if (file.content == FileContent::kPositionDeletes) {
-      if (file.referenced_data_file.has_value()) return *file.referenced_data_file == input.entry.data_file.file_path;
-      return same && data_sequence <= delete_sequence;
+      const bool names_it = file.referenced_data_file.has_value();
+      return MayDeleteFrom(file, input.entry.data_file.file_path) &&
+             (names_it || (same && data_sequence <= delete_sequence));
     }
     const schema::PartitionSpec* spec = base_.FindSpec(spec_id);
     const bool is_global = spec == nullptr || spec->is_unpartitioned();
@@ -199,11 +201,15 @@ class Rewrite {
     std::map<int32_t, std::vector<ManifestEntry>> by_spec;
     for (size_t i = 0; i < groups_.size(); ++i) {
       if (groups_[i].fate != GroupFate::kReplaced) continue;
+      int64_t data_sequence = 0;
+      for (const auto& [path, input] : groups_[i].live) {
+        data_sequence = std::max(data_sequence, input.entry.sequence_number.value_or(0));
+      }
       for (const DataFile& file : request_.groups[i].outputs) {
         ManifestEntry entry;
         entry.status = EntryStatus::kAdded;
         entry.snapshot_id = commit_.snapshot_id;
-        entry.sequence_number = request_.starting_sequence_number;
+        entry.sequence_number = data_sequence;
         entry.data_file = file;
         by_spec[request_.groups[i].spec_id].push_back(std::move(entry));
         added_.push_back({request_.groups[i].spec_id, file});

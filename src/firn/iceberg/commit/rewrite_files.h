@@ -7,6 +7,7 @@
 #pragma once
 
 #include <cstdint>
+#include <limits>
 #include <map>
 #include <optional>
 #include <stop_token>
@@ -39,9 +40,12 @@ enum class GroupFate : uint8_t {
 std::string_view GroupFateName(GroupFate fate);
 
 struct RewriteRequest {
-  // The last sequence number of the table when the inputs were read: outputs carry it as their data sequence number, so
-  // that equality deletes committed since then still apply to them.
+  // The last sequence number of the table when the inputs were read. An output carries the highest data sequence number
+  // of its inputs, which is no higher: equality deletes committed since then still apply to it, and the files of a
+  // pipeline's last rows are still known by theirs (docs/formats/positions.md, "History").
   int64_t starting_sequence_number = 0;
+  // By Clock::BootMs: no attempt begins later, since whoever removes orphans may take the outputs for some.
+  int64_t latest_boot_ms = std::numeric_limits<int64_t>::max();
   std::vector<RewriteGroup> groups;
   std::map<std::string, std::string> summary;  // further members
 };
@@ -68,7 +72,7 @@ struct RewriteOutcome {
 
 // Loads, prepares and commits until the catalog takes it or no group is left: after a conflict or a lost answer with
 // the table as it is then. Errors: the catalog's and the store's; kConflict after commit.retry.num-retries losses;
-// kCommitStateUnknown when the last answer was lost.
+// kCommitStateUnknown when the last answer was lost; kTimeout when latest_boot_ms is over.
 Result<RewriteOutcome> CommitRewrite(Catalog& catalog, const TableIdentifier& table, const RewriteRequest& request,
                                      env::ObjectStore& store, env::Clock& clock, env::Random& random,
                                      std::stop_token stop);

@@ -10,6 +10,7 @@
 #include "firn/env/testing/memory_store.h"
 #include "firn/iceberg/catalog/testing/memory_catalog.h"
 #include "firn/iceberg/commit/live_entries.h"
+#include "firn/iceberg/commit/position_deletes.h"
 #include "firn/iceberg/manifest/manifest_avro.h"
 
 namespace firn::iceberg {
@@ -52,7 +53,9 @@ class RewriteTest : public ::testing::Test {
 
   void Append(const std::vector<DataFile>& files) {
     AppendRequest request;
-    for (const DataFile& file : files) request.files.push_back({0, file});
+    std::vector<NewDataFile> added;
+    for (const DataFile& file : files) added.push_back({0, file});
+    request.files = added;
     ManifestListCache cache;
     auto prepared = PrepareAppend(Metadata(), request, store_, clock_, random_, cache);
     ASSERT_TRUE(prepared.has_value()) << prepared.error().ToString();
@@ -166,6 +169,29 @@ TEST_F(RewriteTest, InputsBecomeOutputs) {
                                                                   {"total-equality-deletes", "0"}}));
 }
 
+TEST(PositionDeletes, AreAboutWhatTheyNameOrWhatTheirBoundsAllow) {
+  DataFile deletes;
+  EXPECT_TRUE(MayDeleteFrom(deletes, "b"));
+  deletes.lower_bounds[kDeleteFilePathFieldId] = "b";
+  EXPECT_FALSE(MayDeleteFrom(deletes, "a"));
+  EXPECT_TRUE(MayDeleteFrom(deletes, "c"));
+  deletes.upper_bounds[kDeleteFilePathFieldId] = "b";
+  EXPECT_TRUE(MayDeleteFrom(deletes, "b"));
+  EXPECT_FALSE(MayDeleteFrom(deletes, "ba"));
+  deletes.referenced_data_file = "x";
+  EXPECT_TRUE(MayDeleteFrom(deletes, "x"));
+  EXPECT_FALSE(MayDeleteFrom(deletes, "b"));
+}
+
+// Whoever looks for the files of his last rows by their sequence number still finds them (positions.md, "History").
+TEST_F(RewriteTest, OutputsHaveTheHighestSequenceNumberOfTheirInputs) {
+  Append({File("a")});
+  Append({File("b")});
+  Append({File("c")});
+  ASSERT_TRUE(Commit(Replace({"a", "b"}, {File("big", 20)})).has_value());
+  EXPECT_EQ(Live(), (LiveFiles{{"big", 2}, {"c", 3}}));
+}
+
 TEST_F(RewriteTest, EntriesKeepWhatTheSpecAsksFor) {
   Append({File("a"), File("b")});
   Append({File("c")});
@@ -185,7 +211,7 @@ TEST_F(RewriteTest, EntriesKeepWhatTheSpecAsksFor) {
   ASSERT_EQ(entries.size(), 4u);
   EXPECT_EQ(entries["big"].status, EntryStatus::kAdded);
   EXPECT_EQ(entries["big"].snapshot_id, id);
-  EXPECT_EQ(entries["big"].sequence_number, 2);       // of the starting snapshot
+  EXPECT_EQ(entries["big"].sequence_number, 2);       // the highest of its inputs
   EXPECT_EQ(entries["big"].file_sequence_number, 3);  // of its own
   for (const ManifestEntry& original : originals) {
     const std::string name = original.data_file.file_path.substr(kFolder.size());

@@ -69,7 +69,7 @@ struct FileTotals {
   int64_t bytes = 0;
 };
 
-FileTotals Total(const std::vector<NewDataFile>& files, std::set<std::string>& partitions) {
+FileTotals Total(std::span<const NewDataFile> files, std::set<std::string>& partitions) {
   FileTotals totals;
   for (const NewDataFile& file : files) {
     ++totals.files;
@@ -82,8 +82,8 @@ FileTotals Total(const std::vector<NewDataFile>& files, std::set<std::string>& p
 
 std::map<std::string, std::string> Summarize(const char* operation, const Snapshot* parent,
                                              const std::vector<ManifestFile>& parent_manifests,
-                                             const std::vector<NewDataFile>& added_files,
-                                             const std::vector<NewDataFile>& removed_files,
+                                             std::span<const NewDataFile> added_files,
+                                             std::span<const NewDataFile> removed_files,
                                              const std::map<std::string, std::string>& extra) {
   std::set<std::string> partitions;
   const FileTotals added = Total(added_files, partitions);
@@ -127,7 +127,7 @@ std::map<std::string, std::string> Summarize(const char* operation, const Snapsh
 
 std::map<std::string, std::string> AppendSummary(const Snapshot* parent,
                                                  const std::vector<ManifestFile>& parent_manifests,
-                                                 const std::vector<NewDataFile>& files,
+                                                 std::span<const NewDataFile> files,
                                                  const std::map<std::string, std::string>& extra) {
   return Summarize("append", parent, parent_manifests, files, {}, extra);
 }

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <map>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -17,7 +18,7 @@ namespace firn::iceberg {
 // where they have it (files, records), else left out. `extra` cannot replace a member of the spec's own.
 std::map<std::string, std::string> AppendSummary(const Snapshot* parent,
                                                  const std::vector<ManifestFile>& parent_manifests,
-                                                 const std::vector<NewDataFile>& files,
+                                                 std::span<const NewDataFile> files,
                                                  const std::map<std::string, std::string>& extra);
 
 // The same of files that take the place of others.

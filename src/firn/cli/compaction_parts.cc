@@ -1,0 +1,37 @@
+#include "firn/cli/compaction_parts.h"
+
+#include <utility>
+
+namespace firn::cli {
+
+compaction::LoopOptions LoopOptionsOf(const config::Config& config) {
+  compaction::LoopOptions options;
+  options.interval_ms = config.compaction.interval_ms;
+  options.cold_after_ms = config.compaction.cold_after_ms;
+  options.files_min = static_cast<size_t>(config.compaction.files_min);
+  options.cpu_share.low = static_cast<double>(config.compaction.cpu_share_percent) / 100;
+  options.cpu_share.high = static_cast<double>(config.compaction.cpu_share_max_percent) / 100;
+  options.memory_bytes = config.pipeline.memory_limit_bytes / kCompactionShareOfMemory;
+  options.output_age_ms_max = config.pipeline.commit_max_age_ms;
+  return options;
+}
+
+compaction::LoopScope ScopeOf(const ingest::PipelineShare& share) {
+  compaction::LoopScope scope;
+  for (const std::string& table : share.tables) {
+    Result<iceberg::TableIdentifier> identifier = iceberg::TableIdentifier::Parse(table);
+    if (identifier.has_value()) scope.tables.push_back(*std::move(identifier));
+  }
+  scope.shares = share.shares;
+  scope.mine = share.mine;
+  return scope;
+}
+
+std::optional<double> CompactionCapacityOf(const config::Config& config, const compaction::LoopStatus& status,
+                                           const compaction::LoopScope& scope) {
+  if (status.bytes_per_cpu_second <= 0 || scope.mine.empty()) return std::nullopt;
+  const double workers = static_cast<double>(scope.shares) / static_cast<double>(scope.mine.size());
+  return status.bytes_per_cpu_second * static_cast<double>(config.compaction.cpu_share_max_percent) / 100 * workers;
+}
+
+}  // namespace firn::cli

@@ -1,0 +1,27 @@
+// From the configuration and a pipeline's share of the work to a compaction loop; what `run` and `compact --watch`
+// have in common.
+//
+// Pure.
+#pragma once
+
+#include <optional>
+
+#include "firn/base/error.h"
+#include "firn/compaction/loop.h"
+#include "firn/config/config.h"
+#include "firn/ingest/pipeline_share.h"
+
+namespace firn::cli {
+
+// Inputs of one row group and the files they come from are held whole: of `memory.limit`, so much is for them.
+inline constexpr int64_t kCompactionShareOfMemory = 8;
+
+compaction::LoopOptions LoopOptionsOf(const config::Config& config);
+compaction::LoopScope ScopeOf(const ingest::PipelineShare& share);
+
+// What the loops of all workers together could take in, bytes a second: each has its part of the shares, and is taken
+// to be as fast as this one. nullopt: not measured yet, or this worker has no part.
+std::optional<double> CompactionCapacityOf(const config::Config& config, const compaction::LoopStatus& status,
+                                           const compaction::LoopScope& scope);
+
+}  // namespace firn::cli

@@ -1,0 +1,221 @@
+#include "firn/compaction/loop.h"
+
+#include <gtest/gtest.h>
+
+#include "firn/compaction/table_fixture_for_test.h"
+
+namespace firn::compaction {
+namespace {
+
+constexpr int64_t kInterval = 60'000;
+constexpr int64_t kCold = 1'800'000;
+
+class LoopTest : public CompactionFixture {
+ protected:
+  LoopOptions Options() { return {.interval_ms = kInterval, .cold_after_ms = kCold, .files_min = 4}; }
+
+  // Runs for so much simulated time; sleeping is all that takes any.
+  LoopStatus RunFor(int64_t duration_ms, LoopScope scope = {{kTable}}, const LoopOptions* options = nullptr) {
+    const int64_t end_ms = clock_.BootMs() + duration_ms;
+    CompactionLoop loop(options != nullptr ? *options : Options(),
+                        {catalog_, store_, clock_, random_, [] { return 0; }}, [&, scope]() -> Result<LoopScope> {
+                          ++looks_;
+                          if (clock_.BootMs() >= end_ms) stop_.request_stop();
+                          return scope;
+                        },
+                        registry_, {{"pipeline", "p"}}, [&](const std::string& table, const CompactionReport& report) {
+                          EXPECT_EQ(table, "db.events");
+                          ++reports_;
+                          if (report.groups_done > 0 && stop_after_report_) stop_.request_stop();
+                        });
+    stop_ = std::stop_source();
+    loop.Run(stop_.get_token());
+    return loop.status();
+  }
+
+  std::vector<int64_t> SortedIds() {
+    std::vector<int64_t> ids = Ids();
+    std::sort(ids.begin(), ids.end());
+    return ids;
+  }
+
+  metrics::Registry registry_;
+  std::stop_source stop_;
+  int looks_ = 0;
+  int reports_ = 0;
+  bool stop_after_report_ = false;
+};
+
+TEST_F(LoopTest, FilesWaitForOthersOfLikeSizeOrUntilTheirPartitionIsCold) {
+  for (int64_t i = 0; i < 3; ++i) Append("eu", i * 10, 10);
+  EXPECT_EQ(RunFor(5 * kInterval).commits, 0);
+  EXPECT_NE(registry_.ExposeText().find(
+                R"(firn_compaction_left_alone_files{pipeline="p",reason="waiting",table="db.events"} 3)"),
+            std::string::npos);
+  Append("eu", 30, 10);
+  EXPECT_EQ(RunFor(5 * kInterval).files_before, 4);
+  EXPECT_EQ(LiveFiles(), 1u);
+  Append("eu", 40, 10);
+  EXPECT_EQ(RunFor(5 * kInterval).commits, 0);
+  // One and the same run: nothing in the table changes, time alone does.
+  EXPECT_EQ(RunFor(kCold + 2 * kQuietIntervals * kInterval).commits, 1);
+  EXPECT_EQ(LiveFiles(), 1u);
+  EXPECT_EQ(Ids(), UpTo(50));
+}
+
+TEST_F(LoopTest, EachPartitionIsOneProcesss) {
+  const std::vector<std::string> regions = {"eu", "us", "ap", "sa", "af", "me"};
+  int64_t id = 0;
+  for (const std::string& region : regions) {
+    for (int i = 0; i < 4; ++i, id += 10) Append(region, id, 10);
+  }
+  const LoopStatus first = RunFor(3 * kInterval, {{kTable}, 3, {0, 2}});
+  EXPECT_GT(first.files_after, 0);
+  EXPECT_LT(first.files_after, 6);
+  const LoopStatus second = RunFor(3 * kInterval, {{kTable}, 3, {1}});
+  EXPECT_EQ(first.files_after + second.files_after, 6);
+  EXPECT_EQ(LiveFiles(), 6u);
+  EXPECT_EQ(SortedIds(), UpTo(240));
+}
+
+TEST_F(LoopTest, APartitionThatComesOverIsSeenThoughTheTableDoesNotChange) {
+  for (int64_t i = 0; i < 4; ++i) Append("eu", i * 10, 10);
+  LoopScope scope{{kTable}, 2, {}};
+  const int64_t mine = ShareOf("db.events", Metadata().default_spec_id, "region=eu", 2);
+  const int64_t end_ms = clock_.BootMs() + 20 * kInterval;
+  CompactionLoop loop(Options(), {catalog_, store_, clock_, random_, [] { return 0; }},
+                      [&]() -> Result<LoopScope> {
+                        if (++looks_ == 5) scope.mine.insert(mine);
+                        if (clock_.BootMs() >= end_ms) stop_.request_stop();
+                        return scope;
+                      },
+                      registry_, {});
+  loop.Run(stop_.get_token());
+  EXPECT_EQ(loop.status().commits, 1);
+}
+
+TEST_F(LoopTest, FailuresAreCountedAndComeMoreAndMoreRarely) {
+  for (int64_t i = 0; i < 4; ++i) Append("eu", i * 10, 10);
+  bool down = true;
+  int loads = 0;
+  catalog_.SetFaults([&](iceberg::CatalogCall call, const iceberg::TableIdentifier&) {
+    loads += call == iceberg::CatalogCall::kLoad ? 1 : 0;
+    return down ? iceberg::CatalogFault::kUnavailable : iceberg::CatalogFault::kNone;
+  });
+  const LoopStatus failing = RunFor(100 * kInterval);
+  EXPECT_EQ(failing.commits, 0);
+  EXPECT_EQ(failing.errors, loads);
+  EXPECT_GE(loads, 4);
+  EXPECT_LE(loads, 10);
+  EXPECT_NE(failing.last_error.find("db.events"), std::string::npos);
+  EXPECT_NE(registry_.ExposeText().find(R"(firn_compaction_errors_total{code="unavailable")"), std::string::npos);
+  down = false;
+  EXPECT_EQ(RunFor(3 * kInterval).commits, 1);
+}
+
+TEST_F(LoopTest, WhatIsMergedOutlivesLostCommits) {
+  for (int64_t i = 0; i < 4; ++i) Append("eu", i * 10, 10);
+  const int64_t opened = store_.calls(env::StoreCall::kOpenWrite);
+  int commits = 0;
+  int64_t next = 40;
+  catalog_.SetFaults([&](iceberg::CatalogCall call, const iceberg::TableIdentifier&) {
+    // More losses than one commit has attempts for, each to a row of somebody else.
+    if (call == iceberg::CatalogCall::kCommit && ++commits <= 8) {
+      Append("us", next, 10);
+      next += 10;
+    }
+    return iceberg::CatalogFault::kNone;
+  });
+  stop_after_report_ = true;
+  const LoopStatus status = RunFor(10 * kInterval);
+  EXPECT_EQ(status.commits, 1);
+  EXPECT_EQ(status.files_before, 4);
+  EXPECT_EQ(store_.calls(env::StoreCall::kOpenWrite) - opened, 1);
+  EXPECT_EQ(SortedIds(), UpTo(next));
+}
+
+TEST_F(LoopTest, RefusedFilesAreReadOnce) {
+  for (int64_t i = 0; i < 4; ++i) {
+    const std::string path = Append("eu", i * 10, 10);
+    ASSERT_TRUE(store_.Delete(path).has_value() && store_.Put(path, "PAR1 not at all PAR1").has_value());
+  }
+  const int64_t id = 40;
+  auto options = Options();
+  options.interval_ms = 1000;
+  int64_t reads = 0;
+  bool touched = false;
+  const int64_t end_ms = clock_.BootMs() + 100'000;
+  CompactionLoop loop(options, {catalog_, store_, clock_, random_, [] { return 0; }},
+                      [&]() -> Result<LoopScope> {
+                        // Another partition changes, so that the table is looked at again.
+                        if (!touched && clock_.BootMs() > 20'000) {
+                          touched = true;
+                          reads = store_.calls(env::StoreCall::kRead);
+                          Append("us", id, 10);
+                        }
+                        if (clock_.BootMs() >= end_ms) stop_.request_stop();
+                        return LoopScope{{kTable}};
+                      },
+                      registry_, {});
+  loop.Run(stop_.get_token());
+  EXPECT_TRUE(touched);
+  // Manifests, and none of the four.
+  EXPECT_LT(store_.calls(env::StoreCall::kRead) - reads, 12);
+  EXPECT_NE(registry_.ExposeText().find(R"(firn_compaction_left_alone_files{reason="damaged",table="db.events"} 4)"),
+            std::string::npos);
+}
+
+TEST_F(LoopTest, AStopAbandonsTheMergeAndCommitsWhatIsMerged) {
+  for (int64_t i = 0; i < 4; ++i) Append("eu", i * 10, 10);
+  for (int64_t i = 4; i < 8; ++i) Append("us", i * 10, 10);
+  int inputs = 0;
+  auto cpu_seconds = [&] {
+    // Asked before each input: in the second group somebody says stop.
+    if (store_.calls(env::StoreCall::kOpenWrite) > 0 && ++inputs > 4) stop_.request_stop();
+    return 0.0;
+  };
+  CompactionLoop loop(Options(), {catalog_, store_, clock_, random_, cpu_seconds},
+                      [&]() -> Result<LoopScope> { return LoopScope{{kTable}}; }, registry_, {});
+  loop.Run(stop_.get_token());
+  const LoopStatus status = loop.status();
+  EXPECT_EQ(status.commits, 1);
+  EXPECT_EQ(status.files_before, 4);
+  EXPECT_EQ(status.errors, 0);
+  EXPECT_EQ(LiveFiles(), 5u);
+  EXPECT_EQ(SortedIds(), UpTo(80));
+}
+
+TEST_F(LoopTest, TheShareRisesWithTheBacklog) {
+  for (int64_t i = 0; i < 4; ++i) Append("eu", i * 10, 10);
+  auto options = Options();
+  options.cpu_share = {.low = 0.001, .high = 0.5};
+  double cpu_s = 0;
+  auto cpu_seconds = [&] { return cpu_s += 5; };
+  double most = 0;
+  CompactionLoop* running = nullptr;
+  CompactionLoop loop(options, {catalog_, store_, clock_, random_, cpu_seconds},
+                      [&]() -> Result<LoopScope> {
+                        const int64_t first = Metadata().last_sequence_number * 100;
+                        for (int64_t i = 0; i < 4; ++i) Append("eu", first + i * 10, 10);
+                        if (++looks_ > 20) stop_.request_stop();
+                        return LoopScope{{kTable}};
+                      },
+                      registry_, {}, [&](const std::string&, const CompactionReport&) {
+                        most = std::max(most, running->status().cpu_share);
+                      });
+  running = &loop;
+  EXPECT_DOUBLE_EQ(loop.status().cpu_share, options.cpu_share.low);
+  loop.Run(stop_.get_token());
+  EXPECT_GT(most, options.cpu_share.low);
+  EXPECT_LE(most, options.cpu_share.high);
+  EXPECT_GT(loop.status().bytes_per_cpu_second, 0);
+}
+
+TEST_F(LoopTest, ATableThatIsNotThereYetIsNoError) {
+  const LoopStatus status = RunFor(40 * kInterval, {{iceberg::TableIdentifier{{"db"}, "later"}}});
+  EXPECT_EQ(status.errors, 0);
+  EXPECT_EQ(status.tables, 1);
+}
+
+}  // namespace
+}  // namespace firn::compaction
