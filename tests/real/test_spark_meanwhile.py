@@ -100,7 +100,8 @@ def test_rows_are_right_though_spark_deletes_merges_and_compacts(spark_lakes, sp
     proxy = proxies(lake.uri)
     topics.create(name, 3)
     pipeline = pipelines(lake, [{"name": table, "columns": SMALL_COLUMNS}], changes={
-        **QUICK_SESSION, "catalog": {"uri": proxy.url, "timeout": "20s"}, "commit": {"interval": INTERVAL}})
+        **QUICK_SESSION, "catalog": {"uri": proxy.url, "timeout": "20s"}, "commit": {"interval": INTERVAL},
+        "compaction": {"enabled": False}})  # or Spark finds nothing to put together
     feed = Feed(topics, name, 3, 300)
     feed.start()
     run = pipeline.start()
@@ -128,6 +129,8 @@ def test_rows_are_right_though_spark_deletes_merges_and_compacts(spark_lakes, sp
             run = pipeline.start()
     assert not run.status().get("detached")
     sent = feed.finish()
+    # Told when the batch is done that was held.
+    wait_until(lambda: run.metrics()[f'firn_commit_conflicts_total{{pipeline="{name}"}}'] > 0, 60, "a commit met Spark's")
     assert run.stop() == 0
     pipeline.change({"catalog": {"uri": lake.uri}})
     assert not pipeline.catch_up()["detached"]
