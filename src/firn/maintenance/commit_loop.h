@@ -45,6 +45,30 @@ using PrepareFn = std::function<Result<std::optional<PlannedCommit>>(const icebe
 Result<LoopOutcome> CommitUntilTaken(const MaintenanceParts& parts, const iceberg::TableIdentifier& table,
                                      const PrepareFn& prepare, std::stop_token stop);
 
+// Plans on the table as it is, or with `apply` commits until it is taken. `plan` (of the base's metadata) fills
+// `report` anew at each attempt; what stays in it is the attempt that was taken, or else the last one. True: something
+// was committed. Errors as CommitUntilTaken.
+template <typename Report, typename PlanFn>
+Result<bool> PlanOrCommit(const MaintenanceParts& parts, const iceberg::TableIdentifier& table, bool apply,
+                          Report& report, const PlanFn& plan, std::stop_token stop) {
+  if (!apply) {
+    FIRN_ASSIGN(const iceberg::LoadedTable loaded, parts.catalog.LoadTable(table));
+    FIRN_TRY(plan(loaded.metadata));
+    return false;
+  }
+  Report attempted;  // as of the attempt that may have been applied
+  auto prepare = [&](const iceberg::LoadedTable& base) {
+    auto planned = plan(base.metadata);
+    if (planned.has_value() && planned->has_value()) attempted = report;
+    return planned;
+  };
+  FIRN_ASSIGN(const LoopOutcome outcome, CommitUntilTaken(parts, table, prepare, stop));
+  if (outcome.committed) report = attempted;
+  report.snapshot_id = outcome.snapshot_id;
+  report.conflicts = outcome.conflicts;
+  return outcome.committed;
+}
+
 // An append without files: a writer that prepared its commit before has to look again, and finds its batch too old.
 Result<LoopOutcome> CommitFence(const MaintenanceParts& parts, const iceberg::TableIdentifier& table,
                                 std::stop_token stop);

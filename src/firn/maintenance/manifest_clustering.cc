@@ -185,23 +185,11 @@ Result<ClusteringReport> ClusterManifests(const MaintenanceParts& parts, const i
                                           const ClusteringOptions& options, std::stop_token stop) {
   const std::string context = fmt::format("clustering manifests of table '{}'", table.ToString());
   ClusteringReport report;
-  ClusteringReport attempted;  // as of the attempt that may have been applied
   Clustering clustering(parts, options, report);
-  auto prepare = [&](const iceberg::LoadedTable& base) {
-    auto planned = clustering.Prepare(base.metadata);
-    if (planned.has_value() && planned->has_value()) attempted = report;
-    return planned;
-  };
-  if (!options.apply) {
-    FIRN_ASSIGN(const iceberg::LoadedTable loaded, WithContext(parts.catalog.LoadTable(table), context));
-    FIRN_TRY(WithContext(prepare(loaded), context));
-    return report;
-  }
-  FIRN_ASSIGN(const LoopOutcome outcome, WithContext(CommitUntilTaken(parts, table, prepare, stop), context));
-  if (outcome.committed) report = attempted;
-  report.snapshot_id = outcome.snapshot_id;
-  report.conflicts = outcome.conflicts;
-  if (outcome.committed) {
+  auto plan = [&](const iceberg::TableMetadata& base) { return clustering.Prepare(base); };
+  FIRN_ASSIGN(const bool committed,
+              WithContext(PlanOrCommit(parts, table, options.apply, report, plan, stop), context));
+  if (committed) {
     LogInfo("manifests are clustered",
             {{"table", table.ToString()}, {"before", report.manifests_before}, {"after", report.manifests_after}});
   }

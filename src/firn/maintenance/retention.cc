@@ -281,22 +281,10 @@ Result<RetentionReport> RetainData(const MaintenanceParts& parts, const iceberg:
   }
   RetentionReport report;
   Retention retention(parts, options, report);
-  RetentionReport attempted;  // as of the attempt that may have been applied
-  auto prepare = [&](const iceberg::LoadedTable& base) {
-    auto planned = retention.Prepare(base.metadata);
-    if (planned.has_value() && planned->has_value()) attempted = report;
-    return planned;
-  };
-  if (!options.apply) {
-    FIRN_ASSIGN(const iceberg::LoadedTable loaded, WithContext(parts.catalog.LoadTable(table), context));
-    FIRN_TRY(WithContext(prepare(loaded), context));
-    return report;
-  }
-  FIRN_ASSIGN(const LoopOutcome outcome, WithContext(CommitUntilTaken(parts, table, prepare, stop), context));
-  if (outcome.committed) report = attempted;
-  report.snapshot_id = outcome.snapshot_id;
-  report.conflicts = outcome.conflicts;
-  if (outcome.committed) {
+  auto plan = [&](const iceberg::TableMetadata& base) { return retention.Prepare(base); };
+  FIRN_ASSIGN(const bool committed,
+              WithContext(PlanOrCommit(parts, table, options.apply, report, plan, stop), context));
+  if (committed) {
     LogInfo("rows beyond their retention have left the table", {{"table", table.ToString()},
                                                                 {"partitions", report.partitions},
                                                                 {"files", report.files},
