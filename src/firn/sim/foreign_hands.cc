@@ -317,12 +317,17 @@ bool ForeignHands::Clone(const std::string& table) {
   server_.Register(live.identifier, std::move(next));
   // What is remembered belongs to a history that goes on elsewhere now.
   remembered.clear();
+  NoteSetBack(table, before);
+  return true;
+}
+
+// Another history stands under the table's name than before, when it held these ids.
+void ForeignHands::NoteSetBack(const std::string& table, const std::set<int64_t>& before) {
   expectation_.positions_may_go_back.insert(table);
   expectation_.must_be_absent.erase(table);
   forget_seen_(table);
   NoteAbsent(table, before);
   NoteUndetectable(table);
-  return true;
 }
 
 bool ForeignHands::CherryPick(const std::string& table) {
@@ -355,11 +360,7 @@ bool ForeignHands::CherryPick(const std::string& table) {
     next.push_back(std::move(entry));
   }
   Commit(live, std::move(next), "append", false, {}, summary);
-  expectation_.positions_may_go_back.insert(table);
-  expectation_.must_be_absent.erase(table);
-  forget_seen_(table);
-  NoteAbsent(table, before);
-  NoteUndetectable(table);
+  NoteSetBack(table, before);
   return true;
 }
 
@@ -373,11 +374,7 @@ bool ForeignHands::Rollback(const std::string& table) {
       ancestors[static_cast<size_t>(Below(random_, std::min<int64_t>(5, static_cast<int64_t>(ancestors.size()))))];
   const std::set<int64_t> before = IdsIn(live.entries);
   SetCurrent(live, target->snapshot_id);
-  forget_seen_(table);
-  expectation_.positions_may_go_back.insert(table);
-  expectation_.must_be_absent.erase(table);
-  expectation_.may_be_absent[table].insert(before.begin(), before.end());
-  NoteUndetectable(table);
+  NoteSetBack(table, before);
   return true;
 }
 

@@ -73,6 +73,7 @@ class ForeignHands {
   void SetCurrent(const Live& live, SnapshotId id);
   // Rows that the table had before an act and has no more.
   void NoteAbsent(const std::string& table, const std::set<int64_t>& before);
+  void NoteSetBack(const std::string& table, const std::set<int64_t>& before);
   std::set<int64_t> IdsIn(const std::vector<iceberg::ManifestEntry>& entries);
   const std::set<int64_t>& IdsOfFile(const std::string& path);
   // When no snapshot is left that knows the pipeline, nothing can tell that its positions are old: rows above them may
