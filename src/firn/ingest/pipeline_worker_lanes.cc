@@ -360,6 +360,7 @@ void PipelineWorker::FreezeRejected(TableBatch& rejects) {
       if (sink->taken_in(index) && read.offset > at.rejected) claim(*sink, index, read);
       if (sink->open && !at.detached && at.rejected != kNoMark) claim(*sink, index, {kNoMark, -1, -1});
       const bool elsewhere = at.detached && !sink->taken_in(index);
+      if (!elsewhere && at.rejected == kNoMark) continue;
       auto& marks = elsewhere ? rejects.rejected_elsewhere : rejects.rejected_known;
       marks[sink->state.name()][partitions_[index].key] = elsewhere ? 0 : at.rejected;
     }
