@@ -41,7 +41,7 @@ class Process::SimClock final : public env::Clock {
       return;
     }
     CountDeadWait(duration_ms);
-    process_.scheduler_.SleepMs(0);
+    process_.scheduler_.Yield();  // by chance alone another thread of it could wait for its turn for very long
   }
 
   void CountDeadWait(int64_t duration_ms) {
@@ -76,7 +76,7 @@ class Process::SimMonitor final : public env::Monitor {
     unlock();
     if (process_.dead_) {
       process_.clock_->CountDeadWait(timeout_ms);
-      scheduler_.SleepMs(0);
+      scheduler_.Yield();
     } else {
       scheduler_.SleepMs(timeout_ms);
     }

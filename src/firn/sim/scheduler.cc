@@ -72,6 +72,8 @@ class Fiber {
 
 namespace {
 
+constexpr uint64_t kYielded = 1ULL << 63;
+
 Fiber* entered = nullptr;  // who was switched to last: how a new fiber knows itself
 
 }  // namespace
@@ -126,7 +128,7 @@ const std::string& Scheduler::NameOf(const Fiber* fiber) {
 void Scheduler::Schedule(Fiber* fiber, int64_t at_ms) {
   ++fiber->generation;
   if (at_ms == kNever) return;
-  due_.push({at_ms, random_.Next64(), fiber->generation, fiber});
+  due_.push({at_ms, random_.Next64() % kYielded, fiber->generation, fiber});
 }
 
 void Scheduler::SwitchTo(Fiber* fiber) {
@@ -152,6 +154,11 @@ void Scheduler::SwitchBack() {
 void Scheduler::SleepMs(int64_t duration_ms) {
   FIRN_CHECK(current_ != nullptr, "only a fiber can sleep");
   BlockUntil(duration_ms > kNever - now_ms_ ? kNever : now_ms_ + std::max<int64_t>(0, duration_ms));
+}
+
+void Scheduler::Yield() {
+  due_.push({now_ms_, kYielded + yields_++, ++current_->generation, current_});
+  SwitchBack();
 }
 
 void Scheduler::BlockUntil(int64_t at_ms) {

@@ -35,6 +35,7 @@ class Scheduler {
 
   // Of the running fiber.
   void SleepMs(int64_t duration_ms);
+  void Yield();                      // until each fiber that is due now has had its turn
   void BlockUntil(int64_t at_ms);  // or until Wake
   Fiber* current() const { return current_; }
   static const std::string& NameOf(const Fiber* fiber);
@@ -49,7 +50,7 @@ class Scheduler {
  private:
   struct Due {
     int64_t at_ms;
-    uint64_t tie;
+    uint64_t tie;  // by chance below kYielded, in turn from there on
     uint64_t generation;
     Fiber* fiber;
     bool operator>(const Due& other) const { return at_ms != other.at_ms ? at_ms > other.at_ms : tie > other.tie; }
@@ -62,6 +63,7 @@ class Scheduler {
   env::Random& random_;
   int64_t now_ms_ = 0;
   uint64_t switches_ = 0;
+  uint64_t yields_ = 0;
   Fiber* current_ = nullptr;
   std::vector<std::unique_ptr<Fiber>> fibers_;
   std::priority_queue<Due, std::vector<Due>, std::greater<>> due_;

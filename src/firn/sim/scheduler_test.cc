@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <mutex>
 #include <string>
 #include <vector>
@@ -60,6 +61,26 @@ TEST(Scheduler, FibersThatNeverEndAreNamed) {
   std::string stuck;
   EXPECT_FALSE(sim.scheduler.Run(100, stuck));
   EXPECT_EQ(stuck, "for ever");
+}
+
+TEST(Scheduler, WhoYieldsLetsTheOthersHaveTheirTurn) {
+  for (uint64_t seed = 1; seed <= 50; ++seed) {
+    Simulation sim(seed);
+    std::vector<int> turns(3);
+    int widest = 0;
+    for (int fiber = 0; fiber < 3; ++fiber) {
+      sim.scheduler.Start(nullptr, "yields", [&, fiber] {
+        for (int i = 0; i < 100; ++i) {
+          sim.scheduler.Yield();
+          ++turns[fiber];
+          widest = std::max(widest, std::ranges::max(turns) - std::ranges::min(turns));
+        }
+      });
+    }
+    sim.Run();
+    EXPECT_LE(widest, 1);
+    EXPECT_EQ(sim.scheduler.now_ms(), 0);
+  }
 }
 
 TEST(Process, MonitorsExcludeAndWake) {
