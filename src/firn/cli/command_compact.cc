@@ -171,6 +171,7 @@ class CompactCommand final : public Command {
                                             env::SystemRandom()};
     if (watch_) return Watch(invocation, *config, parts);
     auto progress = [&](const CompactionReport& report) { ShowProgress(invocation, report); };
+    options_.output_age_ms_max = config->pipeline.commit_max_age_ms;
     auto report = compaction::CompactTable(parts, *table, options_, progress, invocation.stop);
     if (!report.has_value()) {
       const bool usage = report.error().code() == ErrorCode::kInvalidInput;

@@ -163,7 +163,6 @@ void CompactionLoop::Look(Table& table) {
     table.seen.reset();
     return Failed(&table, plan.error());
   }
-  table.failures = 0;
   table.look_at_ms = parts_.clock.BootMs() + options_.interval_ms;
   metrics_.SetLeftAlone(name, plan->picked.left_alone);
   for (const PickedGroup& group : plan->picked.groups) {
@@ -171,7 +170,10 @@ void CompactionLoop::Look(Table& table) {
     table.files += static_cast<int64_t>(group.files.size());
     table.bytes += group.bytes;
   }
-  if (plan->picked.groups.empty()) return;
+  if (plan->picked.groups.empty()) {
+    table.failures = 0;
+    return;
+  }
   plan->KeepFirst(kGroupsPerCommitMax, kPlanFilesMax);
   planned_files_ += plan->files.data.size();
   table.plan = *std::move(plan);
@@ -221,20 +223,23 @@ void CompactionLoop::Work(Table& table, const std::stop_token& stop) {
   if (table.groups > planned) table.look_at_ms = parts_.clock.BootMs();
   table.groups = table.files = table.bytes = 0;
   table.seen.reset();
+  if (done.has_value()) table.failures = 0;
   if (!done.has_value() && !stop.stop_requested()) Failed(&table, done.error());
 }
 
 Status CompactionLoop::MergeAndCommit(TableCompaction& compaction, const std::stop_token& stop) {
-  Status merged;
+  Status first;
   for (const PickedGroup& group : compaction.plan().picked.groups) {
     if (stop.stop_requested()) break;
-    merged = compaction.Merge(group);
-    if (!merged.has_value()) break;
+    Status merged = compaction.Merge(group);
+    const bool go_on = merged.has_value() || IsOfTheGroup(merged.error().code());
+    if (first.has_value()) first = std::move(merged);
+    if (!go_on) break;
     if (compaction.is_full()) FIRN_TRY(CommitPatiently(compaction, stop));
   }
   // One group's failure does not cost those that are merged.
   FIRN_TRY(CommitPatiently(compaction, stop));
-  return merged;
+  return first;
 }
 
 Status CompactionLoop::CommitPatiently(TableCompaction& compaction, const std::stop_token& stop) {

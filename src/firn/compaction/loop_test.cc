@@ -113,6 +113,33 @@ TEST_F(LoopTest, FailuresAreCountedAndComeMoreAndMoreRarely) {
   EXPECT_EQ(RunFor(3 * kInterval).commits, 1);
 }
 
+TEST_F(LoopTest, WorkThatFailsComesMoreAndMoreRarelyToo) {
+  for (int64_t i = 0; i < 4; ++i) Append("eu", i * 10, 10);
+  const int64_t opened = store_.calls(env::StoreCall::kOpenWrite);
+  catalog_.SetFaults([&](iceberg::CatalogCall call, const iceberg::TableIdentifier&) {
+    return call == iceberg::CatalogCall::kCommit ? iceberg::CatalogFault::kUnauthorized : iceberg::CatalogFault::kNone;
+  });
+  const LoopStatus failing = RunFor(100 * kInterval);
+  EXPECT_EQ(failing.commits, 0);
+  const int64_t tries = store_.calls(env::StoreCall::kOpenWrite) - opened;
+  EXPECT_GE(tries, 4);
+  EXPECT_LE(tries, 10);
+}
+
+TEST_F(LoopTest, AGroupThatCannotBeReadDoesNotHoldUpOthers) {
+  std::string unreadable;
+  for (int64_t i = 0; i < 4; ++i) unreadable = Append("eu", i * 10, 10);
+  for (int64_t i = 4; i < 8; ++i) Append("us", i * 10, 12);
+  store_.Inject({.call = env::StoreCall::kRead,
+                 .persistent = true,
+                 .code = ErrorCode::kUnauthorized,
+                 .location_contains = unreadable});
+  const LoopStatus status = RunFor(3 * kInterval);
+  EXPECT_EQ(status.files_before, 4);
+  EXPECT_GE(status.errors, 1);
+  EXPECT_NE(status.last_error.find(unreadable), std::string::npos) << status.last_error;
+}
+
 TEST_F(LoopTest, WhatIsMergedOutlivesLostCommits) {
   for (int64_t i = 0; i < 4; ++i) Append("eu", i * 10, 10);
   const int64_t opened = store_.calls(env::StoreCall::kOpenWrite);

@@ -156,6 +156,22 @@ class Packer {
   bool cold_ = false;
 };
 
+// Files of one spec whose paths are the same, by partition: a path says "null" for null and for that text.
+std::vector<std::vector<size_t>> ByPartition(const TableFiles& table, const std::vector<size_t>& files) {
+  const auto partition_of = [&](size_t file) -> const schema::PartitionTuple& {
+    return table.data[file].entry.data_file.partition;
+  };
+  std::vector<std::vector<size_t>> partitions;
+  for (size_t file : files) {
+    auto same = std::find_if(partitions.begin(), partitions.end(), [&](const std::vector<size_t>& others) {
+      return schema::SamePartition(partition_of(others.front()), partition_of(file));
+    });
+    if (same == partitions.end()) same = partitions.insert(same, std::vector<size_t>());
+    same->push_back(file);
+  }
+  return partitions;
+}
+
 double Gain(const PickedGroup& group) {
   return static_cast<double>(group.files.size() - 1) / static_cast<double>(std::max<int64_t>(group.bytes, 1));
 }
@@ -182,7 +198,7 @@ bool ComesBefore(const PickedGroup& a, const PickedGroup& b) {
 Picked Pick(const TableFiles& table, const PickOptions& options) {
   Picked picked;
   const auto large = static_cast<int64_t>(static_cast<double>(options.target_bytes) * options.large_enough);
-  std::map<std::tuple<int32_t, std::string>, std::vector<size_t>> partitions;
+  std::map<std::tuple<int32_t, std::string>, std::vector<size_t>> paths;
   for (size_t i = 0; i < table.data.size(); ++i) {
     const LiveFile& file = table.data[i];
     if (!Matches(file.partition_path, options.where)) continue;
@@ -193,10 +209,12 @@ Picked Pick(const TableFiles& table, const PickOptions& options) {
       ++picked.left_alone[reason];
       continue;
     }
-    partitions[{file.spec_id, file.partition_path}].push_back(i);
+    paths[{file.spec_id, file.partition_path}].push_back(i);
   }
   Packer packer(table, options, picked);
-  for (auto& [key, files] : partitions) packer.Pack(std::move(files));
+  for (const auto& [path, files] : paths) {
+    for (auto& partition : ByPartition(table, files)) packer.Pack(std::move(partition));
+  }
   std::stable_sort(picked.groups.begin(), picked.groups.end(), ComesBefore);
   return picked;
 }

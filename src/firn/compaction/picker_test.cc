@@ -14,7 +14,8 @@ using iceberg::FileContent;
 
 // One line a file: "name size sequence partition [kind [argument]]"; it was added at a time like its sequence number.
 // Kinds: orc, encrypted, position, equality, names (a position delete that names a data file), range (one whose paths
-// are between its own name and the argument), and lower (a lower bound of field 7, an int).
+// are between its own name and the argument), lower (a lower bound of field 7, an int), and null, text, int, long (the
+// value of the partition).
 TableFiles Parse(const std::string& text) {
   TableFiles table;
   std::istringstream lines(text);
@@ -30,6 +31,10 @@ TableFiles Parse(const std::string& text) {
     file.entry.sequence_number = sequence;
     file.added_ms = sequence;
     file.entry.data_file.record_count = 1;
+    if (kind == "null") file.entry.data_file.partition = {schema::Value()};
+    if (kind == "text") file.entry.data_file.partition = {schema::Value(argument)};
+    if (kind == "int") file.entry.data_file.partition = {schema::Value(static_cast<int32_t>(std::stoi(argument)))};
+    if (kind == "long") file.entry.data_file.partition = {schema::Value(int64_t{std::stoi(argument)})};
     if (kind == "orc") file.entry.data_file.file_format = "orc";
     if (kind == "encrypted") file.entry.data_file.key_metadata = "key";
     if (kind == "lower") {
@@ -203,6 +208,12 @@ TEST(Picker, SortedTablesGoByTheirLowerBounds) {
   options.sort_type = schema::Type::Primitive(schema::TypeKind::kInt);
   EXPECT_EQ(Picks("a 1 1 - lower 30\nb 1 2 - lower -5\nc 1 3 - lower 7\n", options), "b+c+a");
   EXPECT_EQ(Picks("a 1 1 - lower 30\nb 1 2 -\nc 1 3 - lower 7\n", options), "a+b+c");
+}
+
+TEST(Picker, PartitionsAreToldApartByValueNotByPath) {
+  EXPECT_EQ(Picks("a 9 1 k=null null\nb 9 2 k=null text null\nc 9 3 k=null null\nd 9 4 k=null text null"), "a+c b+d");
+  // Older manifests tell of a column as it was before it was promoted.
+  EXPECT_EQ(Picks("a 9 1 k=5 int 5\nb 9 2 k=5 long 5"), "a+b");
 }
 
 TEST(Picker, SpecsStayApart) {

@@ -20,6 +20,11 @@ bool IsOfTheInput(ErrorCode code) {
 
 }  // namespace
 
+bool IsOfTheGroup(ErrorCode code) {
+  return IsOfTheInput(code) || code == ErrorCode::kUnauthorized || code == ErrorCode::kNotFound ||
+         code == ErrorCode::kIoError || code == ErrorCode::kInternal;
+}
+
 TableCompaction::TableCompaction(const CompactionParts& parts, TablePlan plan, Limits limits, StepFn step)
     : parts_(parts),
       plan_(std::move(plan)),
@@ -66,7 +71,8 @@ Status TableCompaction::Merge(const PickedGroup& group) {
     report_.cpu_s += cpu_s;
     if (merged_.size() > merged_before) merged_cpu_s_ += cpu_s;
     if (done.has_value() || !bad.has_value() || !IsOfTheInput(done.error().code())) return done;
-    LeaveAlone(*bad, "damaged", done.error().message());
+    const bool damaged = done.error().code() != ErrorCode::kUnsupported;
+    LeaveAlone(*bad, damaged ? "damaged" : "unsupported", done.error().message());
     std::erase(files, *bad);
   }
   TooFewFiles();
@@ -196,19 +202,28 @@ Result<CompactionReport> CompactOnce(const CompactionParts& parts, const iceberg
                                      const std::stop_token& stop) {
   FIRN_ASSIGN(iceberg::LoadedTable loaded, parts.catalog.LoadTable(table));
   FIRN_ASSIGN(TablePlan plan, PlanTable(std::move(loaded), parts.store, {.where = options.where}));
-  TableCompaction compaction(parts, std::move(plan), {}, [&stop] { return !stop.stop_requested(); });
+  TableCompaction compaction(parts, std::move(plan), {.output_age_ms_max = options.output_age_ms_max},
+                             [&stop] { return !stop.stop_requested(); });
   if (options.dry_run) {
     compaction.CountPlanned();
     return compaction.report();
   }
+  Status first;
   for (const PickedGroup& group : compaction.plan().picked.groups) {
     Status merged = compaction.Merge(group);
     if (!merged.has_value() && merged.error().code() == ErrorCode::kCancelled && stop.stop_requested()) break;
-    FIRN_TRY(merged);
+    const bool go_on = merged.has_value() || IsOfTheGroup(merged.error().code());
+    if (!merged.has_value()) {
+      LogWarning("a group of files was not merged", {{"table", table.ToString()}, {"error", merged.error()}});
+      if (first.has_value()) first = std::move(merged);
+    }
+    if (!go_on) break;
     if (progress) progress(compaction.report());
     if (compaction.is_full()) FIRN_TRY(compaction.Commit(stop));
   }
+  // One group's failure does not cost those that are merged.
   FIRN_TRY(compaction.Commit(stop));
+  FIRN_TRY(first);
   if (progress) progress(compaction.report());
   return compaction.report();
 }

@@ -31,9 +31,13 @@ namespace firn::compaction {
 inline constexpr size_t kGroupsPerCommitMax = 16;
 inline constexpr int64_t kBytesPerCommitMax = int64_t{2} << 30;
 
+// An error of one group's files; others may do. Elsewhere each group would meet the same.
+bool IsOfTheGroup(ErrorCode code);
+
 struct CompactionOptions {
   std::vector<std::string> where;  // "name=value", as in partition paths
   bool dry_run = false;
+  int64_t output_age_ms_max = 6 * 3'600'000;  // as TableCompaction::Limits
 };
 
 struct CompactionReport {
@@ -118,7 +122,7 @@ class TableCompaction {
 };
 
 // `progress` is called after each group. When `stop` is requested, what is merged is committed and the report comes
-// back. Errors: as PlanTable, and the catalog's and store's.
+// back. Errors: as PlanTable, and the catalog's and store's; what could be merged is committed all the same.
 Result<CompactionReport> CompactTable(const CompactionParts& parts, const iceberg::TableIdentifier& table,
                                       const CompactionOptions& options,
                                       const std::function<void(const CompactionReport&)>& progress,

@@ -222,6 +222,12 @@ Status ChunkMerger::ReadIndices(std::string_view values, int64_t count, std::vec
   return ReadRunLengths(values.substr(1), static_cast<uint8_t>(values[0]), std::span(out).subspan(begin));
 }
 
+// Statistics that tell of nothing but nulls are not believed where there are values.
+ValueBounds BoundsOf(const SourceChunk& source, bool has_values) {
+  if (!has_values) return {};
+  return source.bounds.state == ValueBounds::State::kEmpty ? ValueBounds::Unknown() : source.bounds;
+}
+
 // Inputs -------------------------------------------------------------------------------------------------------------
 
 Status ChunkMerger::Add(SourceChunk& source) {
@@ -229,7 +235,7 @@ Status ChunkMerger::Add(SourceChunk& source) {
   AddSizes(source);
   if (source.plan->conversion != Conversion::kNone) return AddDecoded(source, "promoted_type");
   if (!HasReadablePages(source)) return AddDecoded(source, "encoding");
-  bounds_.Include(leaf_.order, source.nulls == source.chunk->num_values ? ValueBounds{} : source.bounds);
+  bounds_.Include(leaf_.order, BoundsOf(source, source.nulls < source.chunk->num_values));
   return AddPages(source);
 }
 
@@ -388,10 +394,11 @@ Status ChunkMerger::AddDecoded(const SourceChunk& source, std::string_view reaso
   }
   ByteBuffer plain;
   FIRN_TRY(AppendConverted(source.plan->conversion, source.type(), output_type(), decoded.plain.view(), plain));
-  bounds_.Include(leaf_.order, decoded.values == 0 ? ValueBounds{} : source.bounds);
+  const ValueBounds bounds = BoundsOf(source, decoded.values > 0);
+  bounds_.Include(leaf_.order, bounds);
   auto counted = counts_.chunks_decoded.try_emplace(std::string(reason), 0).first;
   ++counted->second;
-  return AddEntries(levels, plain.view(), source.bounds, Target::kValues);
+  return AddEntries(levels, plain.view(), bounds, Target::kValues);
 }
 
 // Entries that are at hand, cut into pieces of a page's size where rows begin.

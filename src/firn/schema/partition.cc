@@ -10,6 +10,12 @@
 namespace firn::schema {
 namespace {
 
+Value Promoted(const Value& value) {
+  if (const auto* number = std::get_if<int32_t>(&value)) return int64_t{*number};
+  if (const auto* number = std::get_if<float>(&value)) return double{*number};
+  return value;
+}
+
 Result<TypePtr> FieldType(const PartitionField& field, const Schema& schema) {
   const Field* source = schema.FindById(field.source_id);
   if (source != nullptr) {
@@ -87,6 +93,15 @@ Status CheckWritable(const SortOrder& order, const Schema& schema) {
     if (!in_structs) return refuse("a column of it is inside a list or map", field);
   }
   return {};
+}
+
+bool SamePartition(const PartitionTuple& a, const PartitionTuple& b) {
+  return std::equal(a.begin(), a.end(), b.begin(), b.end(), [](const Value& x, const Value& y) {
+    if (IsNull(x) || IsNull(y)) return IsNull(x) && IsNull(y);
+    const Value left = Promoted(x);
+    const Value right = Promoted(y);
+    return left.index() == right.index() && CompareValues(left, right) == 0;
+  });
 }
 
 std::string PartitionPath(const PartitionSpec& spec, const Schema& schema, const PartitionTuple& tuple) {

@@ -190,6 +190,16 @@ TEST(CheckWritable, RefusesSortOrdersThatCannotBeComputed) {
   }
 }
 
+TEST(SamePartition, GoesByValuesAcrossPromotions) {
+  const float nan = std::numeric_limits<float>::quiet_NaN();
+  EXPECT_TRUE(SamePartition({int32_t{5}, nan}, {int64_t{5}, nan}));
+  EXPECT_TRUE(SamePartition({1.5F}, {1.5}));
+  EXPECT_TRUE(SamePartition({Value(), std::string("x")}, {Value(), std::string("x")}));
+  EXPECT_FALSE(SamePartition({int32_t{5}}, {int64_t{6}}));
+  EXPECT_FALSE(SamePartition({Value()}, {std::string("null")}));
+  EXPECT_FALSE(SamePartition({int32_t{1}}, {std::string("1")}));
+}
+
 TEST(PartitionPath, JoinsEncodedNamesAndValues) {
   PartitionSpec spec{0, {F(1, 1000, "event_day", "day"), F(3, 1001, "ip bucket", "bucket[4]"),
                          F(5, 1002, "name", "identity")}};

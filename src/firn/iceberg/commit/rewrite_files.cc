@@ -16,14 +16,6 @@
 namespace firn::iceberg {
 namespace {
 
-// NaN is a partition value as any other here.
-bool SamePartition(const schema::PartitionTuple& a, const schema::PartitionTuple& b) {
-  return std::equal(a.begin(), a.end(), b.begin(), b.end(), [](const schema::Value& x, const schema::Value& y) {
-    if (schema::IsNull(x) || schema::IsNull(y)) return schema::IsNull(x) && schema::IsNull(y);
-    return x.index() == y.index() && schema::CompareValues(x, y) == 0;
-  });
-}
-
 class Rewrite {
  public:
   Rewrite(const TableMetadata& base, const RewriteRequest& request, env::ObjectStore& store, env::Random& random)
@@ -135,7 +127,8 @@ class Rewrite {
     for (const auto& [path, input] : group.live) {
       rows -= input.entry.data_file.record_count;
       for (const DataFile& file : wanted.outputs) {
-        if (input.spec_id == wanted.spec_id && SamePartition(file.partition, input.entry.data_file.partition)) continue;
+        const bool same = schema::SamePartition(file.partition, input.entry.data_file.partition);
+        if (input.spec_id == wanted.spec_id && same) continue;
         return Fail(ErrorCode::kInvalidInput,
                     fmt::format("files of another spec or partition are replaced: '{}'", path));
       }
@@ -170,7 +163,8 @@ class Rewrite {
     const int64_t data_sequence = input.entry.sequence_number.value_or(0);
     const int64_t delete_sequence = deletes.sequence_number.value_or(0);
     const DataFile& file = deletes.data_file;
-    const bool same = spec_id == input.spec_id && SamePartition(file.partition, input.entry.data_file.partition);
+    const bool same =
+        spec_id == input.spec_id && schema::SamePartition(file.partition, input.entry.data_file.partition);
     if (file.content == FileContent::kPositionDeletes) {
       const bool names_it = file.referenced_data_file.has_value();
       return MayDeleteFrom(file, input.entry.data_file.file_path) &&
