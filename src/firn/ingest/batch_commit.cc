@@ -381,7 +381,7 @@ Status BatchCommitter::Detach(TableBatch& table, Batch& batch, const std::string
     entries.push_back(DetachedEntry{name, partition, claim.topic, reason, now_ms, hold,
                                     below == batch.rejected_below.end() ? 0 : below->second});
   }
-  FIRN_ASSIGN(MapCommitResult edited, home_.Detach(entries, stop));
+  FIRN_ASSIGN(MapCommitResult edited, home_.Detach(entries, options_.rejects_table, stop));
   if (Status done = RequireDone(edited, home_.name()); !done.has_value()) {
     result.kind = BatchResult::Kind::kStop;
     result.error = std::move(done.error());

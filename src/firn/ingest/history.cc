@@ -181,8 +181,8 @@ Result<HistoryVerdict> JudgeHistory(const iceberg::TableMetadata& metadata, std:
                         "was it the current snapshot that removed them"};
 }
 
-Result<PositionsMap> MapToRewindTo(const iceberg::TableMetadata& metadata, std::string_view pipeline,
-                                   env::ObjectStore& store) {
+Result<PositionsMap> MapToRewindTo(const iceberg::TableMetadata& metadata, std::string_view table,
+                                   std::string_view pipeline, env::ObjectStore& store) {
   std::string picked;
   bool complete = false;
   const iceberg::Snapshot* newest = WalkChain(metadata, complete, [&](const iceberg::Snapshot& snapshot) {
@@ -209,7 +209,9 @@ Result<PositionsMap> MapToRewindTo(const iceberg::TableMetadata& metadata, std::
                 fmt::format("the manifest list of snapshot {} carries no positions", newest->snapshot_id));
   }
   FIRN_ASSIGN(PositionsMap map, PositionsMap::Parse(found->second));
-  if (map.snapshot_id != newest->snapshot_id || map.table_uuid != metadata.table_uuid) {
+  // Copied metadata has another uuid; its snapshots, and what they say of their rows, are those of the table itself.
+  const bool of_this_table = map.table_uuid == metadata.table_uuid || map.table == table;
+  if (map.snapshot_id != newest->snapshot_id || !of_this_table) {
     return Fail(ErrorCode::kCorruption,
                 fmt::format("the positions in the manifest list of snapshot {} are those of another one: {}",
                             newest->snapshot_id, map.snapshot_id));

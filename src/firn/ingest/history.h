@@ -60,9 +60,10 @@ Result<HistoryVerdict> JudgeHistory(const iceberg::TableMetadata& metadata, std:
 const iceberg::Snapshot* NewestSnapshotOf(const iceberg::TableMetadata& metadata, std::string_view pipeline,
                                           bool& chain_complete);
 
-// The map in the manifest list of that snapshot. kNotFound: there is none, or going back to it would double rows,
-// because a snapshot above it was cherry-picked from this pipeline's. kCorruption: its manifest list has no such map.
-Result<PositionsMap> MapToRewindTo(const iceberg::TableMetadata& metadata, std::string_view pipeline,
-                                   env::ObjectStore& store);
+// The map in the manifest list of that snapshot; `table`: as in JudgeHistory. kNotFound: there is none, or going back
+// would double rows: a snapshot above it was cherry-picked from this pipeline's. kCorruption: its list has none, or one
+// of a table of another name and uuid.
+Result<PositionsMap> MapToRewindTo(const iceberg::TableMetadata& metadata, std::string_view table,
+                                   std::string_view pipeline, env::ObjectStore& store);
 
 }  // namespace firn::ingest

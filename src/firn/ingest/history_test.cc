@@ -234,12 +234,12 @@ TEST_F(ManifestHistoryTest, CatalogsWithoutHistoryGoBySequenceNumbersToo) {
 TEST_F(ManifestHistoryTest, RewindGoesToTheNewestSurvivingSnapshot) {
   WriteList(1, {}, MakeMap(1, 1));
   WriteList(2, {}, MakeMap(2, 2));
-  auto map = MapToRewindTo(MakeTable({Ours(1, 0), Ours(2, 1), Foreign(3, 1)}, 3), "p", store_);
+  auto map = MapToRewindTo(MakeTable({Ours(1, 0), Ours(2, 1), Foreign(3, 1)}, 3), kTable, "p", store_);
   ASSERT_TRUE(map.has_value()) << map.error().ToString();
   EXPECT_EQ(map->snapshot_id, SnapshotId{1});
 
   auto code = [&](const iceberg::TableMetadata& metadata) {
-    auto refused = MapToRewindTo(metadata, "p", store_);
+    auto refused = MapToRewindTo(metadata, kTable, "p", store_);
     return refused.has_value() ? ErrorCode::kInternal : refused.error().code();
   };
   EXPECT_EQ(code(MakeTable({Foreign(3, 2)}, 3)), ErrorCode::kNotFound) << "expired";
@@ -264,8 +264,14 @@ TEST_F(ManifestHistoryTest, RewindGoesToTheNewestSurvivingSnapshot) {
             ErrorCode::kNotFound)
       << "published with our marks copied";
   // Somebody else's rows are no matter.
-  EXPECT_TRUE(MapToRewindTo(MakeTable({Ours(1, 0), Foreign(2, 1), MakeSnapshot(3, 1, false, picked)}, 3), "p", store_)
+  EXPECT_TRUE(MapToRewindTo(MakeTable({Ours(1, 0), Foreign(2, 1), MakeSnapshot(3, 1, false, picked)}, 3), kTable, "p",
+                            store_)
                   .has_value());
+  // Copied metadata: under the same name the snapshot says what the copy has, too; under another it says nothing of it.
+  iceberg::TableMetadata copy = MakeTable({Ours(1, 0), Foreign(2, 1)}, 2);
+  copy.table_uuid = "uuid-2";
+  EXPECT_TRUE(MapToRewindTo(copy, kTable, "p", store_).has_value());
+  EXPECT_FALSE(MapToRewindTo(copy, "lake.another", "p", store_).has_value());
   WriteList(1, {});
   EXPECT_EQ(code(MakeTable({Ours(1, 0)}, 1)), ErrorCode::kCorruption) << "no map in the manifest list";
   WriteList(1, {}, MakeMap(2, 2));

@@ -114,14 +114,17 @@ Status Home::AdoptRules(const Marks& cut, const std::set<std::string>& gone, std
   return RequireDone(adopted, table_.name());
 }
 
-Result<MapCommitResult> Home::Detach(const std::vector<DetachedEntry>& entries, std::stop_token stop) {
+Result<MapCommitResult> Home::Detach(const std::vector<DetachedEntry>& entries, const std::string& rejects_table,
+                                     std::stop_token stop) {
   return Edit(
       [&](PositionsMap& map) -> Result<bool> {
         bool changed = false;
         for (const DetachedEntry& entry : entries) {
           DetachedEntry* stands = map.home->FindDetached(entry.table, entry.partition);
           if (stands == nullptr) {
+            const bool rejects_too = map.home->FindDetached(rejects_table, entry.partition) != nullptr;
             map.home->detached.push_back(entry);
+            if (rejects_too) map.home->detached.back().rejected_below = 0;
             changed = true;
           } else if (entry.hold && !stands->hold) {
             stands->hold = true;

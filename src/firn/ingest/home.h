@@ -45,8 +45,11 @@ class Home {
   // detached of `gone` tables is forgotten. Who is second finds it done. kInvalidInput: the home was changed by
   // somebody else, or other tables are detached: what they miss went by the old rules.
   Status AdoptRules(const Marks& cut, const std::set<std::string>& gone, std::stop_token stop);
-  // Puts the entries on the list of what is detached; one that stands there already may only become held.
-  Result<MapCommitResult> Detach(const std::vector<DetachedEntry>& entries, std::stop_token stop);
+  // Puts the entries on the list of what is detached; one that stands there already may only become held. Where the
+  // rejects table is detached, too, it may have gone back since the entry was made: then its own map alone tells up to
+  // where rejects are written, and the entry says nothing of it.
+  Result<MapCommitResult> Detach(const std::vector<DetachedEntry>& entries, const std::string& rejects_table,
+                                 std::stop_token stop);
 
  private:
   Result<MapDecision> Decide(const iceberg::LoadedTable& fresh, const std::optional<PositionsMap>& stands,

@@ -148,7 +148,7 @@ Status Lane::Open(std::stop_token stop) {
       entries.push_back(DetachedEntry{request_.table, each.key, each.name.topic, target_->closed_reason,
                                       deps_.clock.WallMs(), true, each.rejected_below});
     }
-    FIRN_ASSIGN(MapCommitResult edited, home_.Detach(entries, stop));
+    FIRN_ASSIGN(MapCommitResult edited, home_.Detach(entries, options_.rejects_table, stop));
     FIRN_TRY(RequireDone(edited, home_.name()));
     held_ = true;
     return Fail(ErrorCode::kInvalidInput, target_->closed_reason);
@@ -213,7 +213,7 @@ Status Lane::HoldWhatRetentionOvertook(std::stop_token stop) {
     at.reads = false;
   }
   if (held.empty()) return {};
-  FIRN_ASSIGN(MapCommitResult edited, home_.Detach(held, stop));
+  FIRN_ASSIGN(MapCommitResult edited, home_.Detach(held, options_.rejects_table, stop));
   FIRN_TRY(RequireDone(edited, home_.name()));
   held_ = true;
   std::erase_if(at_, [](const At& at) { return !at.reads; });

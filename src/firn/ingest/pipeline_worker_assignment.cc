@@ -106,7 +106,7 @@ Status PipelineWorker::DetachSink(Sink& sink, const std::string& reason, bool ho
       entries.push_back(DetachedEntry{sink.state.name(), partition.key, partition.name.topic, reason, now_ms, hold,
                                       SurelyRejectedBelow(index, home_map)});
     }
-    return RequireDoneFor(home_.Detach(entries, stop_), home_.name());
+    return RequireDoneFor(home_.Detach(entries, options_.rejects_table, stop_), home_.name());
   }));
   OnDetached(sink);
   return {};

@@ -274,7 +274,7 @@ Result<ResumePlan> PlanResume(const iceberg::LoadedTable& loaded, const Position
   plan.replacement.replace_all = true;
   Seen seen;
   FIRN_ASSIGN(seen.planned, MapOf(loaded.metadata, options.pipeline));
-  Result<PositionsMap> rewound = MapToRewindTo(loaded.metadata, options.pipeline, store);
+  Result<PositionsMap> rewound = MapToRewindTo(loaded.metadata, table, options.pipeline, store);
   if (rewound.has_value()) seen.newest = *rewound;
   const ErrorCode code = rewound.has_value() ? ErrorCode::kNotFound : rewound.error().code();
   if (code != ErrorCode::kNotFound && code != ErrorCode::kCorruption) return std::unexpected(rewound.error());

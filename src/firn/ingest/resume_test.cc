@@ -293,6 +293,44 @@ TEST_F(ResumeTest, RejectsThatAreGivenUpKeepTheirMarks) {
   EXPECT_EQ(EntryOf("lake.events", 0)->rejected_below, 15);
 }
 
+// Who detaches a table has looked at the rejects table before somebody rewound it.
+TEST_F(ResumeTest, WhoDetachesATableBesideTheRejectsTableSaysNothingOfItsRejects) {
+  FillTwice();
+  EditHome([](PositionsMap& map) {
+    map.home->detached.push_back(DetachedEntry{"lake.p__rejects", Key(0), "events", "rewound", 7, false, 0});
+  });
+  Home home(committer_, TableIdentifier::Parse("lake.p__home").value(), RulesHash(options_.tables));
+  ASSERT_TRUE(home.Open({}).has_value());
+  const std::vector<DetachedEntry> entries = {{"lake.events", Key(0), "events", "gone", 8, false, 12},
+                                              {"lake.events", Key(1), "events", "gone", 8, false, 12}};
+  ASSERT_TRUE(home.Detach(entries, "lake.p__rejects", {}).has_value());
+  EXPECT_EQ(EntryOf("lake.events", 0)->rejected_below, 0);
+  EXPECT_EQ(EntryOf("lake.events", 1)->rejected_below, 12);
+}
+
+// Copied metadata under the name: its snapshots tell to a record what is in it, the home's positions do not.
+TEST_F(ResumeTest, ACopyUnderAnotherUuidGoesOnFromWhatItsSnapshotsSay) {
+  options_.history_policy = HistoryPolicy::kHold;
+  for (ResumeMode mode : {ResumeMode::kContinue, ResumeMode::kRewind}) {
+    log_ = std::make_shared<stream::MemoryLog>("cluster", "events", "topic-id", 4);
+    for (const char* table : {"lake.events", "lake.p__home", "lake.p__rejects"}) {
+      (void)catalog_.DropTable(TableIdentifier::Parse(table).value());
+    }
+    FillTwice();
+    EditHome([](PositionsMap& map) {
+      for (auto& [key, mark] : map.marks) mark.position.offset = 3;
+    });
+    iceberg::LoadedTable copy = Load("lake.events");
+    copy.metadata.table_uuid = "00000000-0000-4000-8000-00000000abcd";
+    catalog_.Register(copy.identifier, copy.metadata);
+    Produce(100, 50);
+    ASSERT_EQ(RunOnce(options_)->status.detached.size(), 4u);
+    ASSERT_TRUE(Resume("lake.events", mode, true).has_value());
+    ExpectCaughtUp(RunOnce(options_));
+    ExpectExactly(150);
+  }
+}
+
 // The catalog does not answer while it makes the home, and has not made it.
 TEST_F(ResumeTest, ALostCreateIsTriedAgain) {
   Produce(0, 50);

@@ -17,12 +17,18 @@ constexpr std::string_view kCodeNames[] = {
     "doubled_reject",   "beyond_position",   "never_readable",      "unknown_row",       "wrong_table",
     "wrong_value",      "unexpected_reject", "vanished_row",        "not_caught_up",     "position_went_back",
     "position_beyond_log", "missing_file",   "wrong_file_size",     "wrong_record_count", "wrong_bounds",
-    "file_listed_twice", "unreadable",       "table_missing",       "wrong_uuid",        "foreign_delete_files",
-    "resurrected_row",
+    "wrong_partition", "file_listed_twice",  "unreadable",          "table_missing",     "wrong_uuid",
+    "foreign_delete_files", "resurrected_row",
 };
 static_assert(std::size(kCodeNames) == static_cast<size_t>(ViolationCode::kResurrectedRow) + 1);
 
+constexpr std::string_view kExcuseNames[] = {"unchecked_table", "removed",         "given_up",   "log_lost",
+                                             "stands_still",    "drop_uncounted", "comes_twice"};
+static_assert(std::size(kExcuseNames) == static_cast<size_t>(Excuse::kComesTwice) + 1);
+
 constexpr const char* kDroppedSummary = "firn.dropped-records";
+constexpr std::string_view kRulesChangedCode = "rules_changed";
+constexpr std::string_view kNoRouteCode = "no_route";
 
 // One table as it stands now.
 struct TableView {
@@ -34,10 +40,27 @@ struct TableView {
   std::map<int64_t, std::string> reject_codes;  // rejects table: id → the last code seen
 };
 
+// Of a record that cannot become a row.
+std::string_view RejectCodeOf(ValueShape shape) {
+  switch (shape) {
+    case ValueShape::kEmpty:
+    case ValueShape::kMalformed: return "malformed_json";
+    case ValueShape::kWrongType: return "wrong_type";
+    case ValueShape::kTombstone:
+    case ValueShape::kUnroutable:
+    case ValueShape::kRow: break;
+  }
+  return kNoRouteCode;
+}
+
 }  // namespace
 
 std::string_view ViolationCodeName(ViolationCode code) {
   return kCodeNames[static_cast<size_t>(code)];
+}
+
+std::string_view ExcuseName(Excuse excuse) {
+  return kExcuseNames[static_cast<size_t>(excuse)];
 }
 
 std::string Violation::ToString() const {
@@ -52,6 +75,7 @@ std::string Violation::ToString() const {
 std::string CheckReport::ToString() const {
   std::string text = fmt::format("rows {}, rejects {}, dropped {}, demanded {}, files {}, partitions overtaken {}",
                                  rows, rejects, dropped, demanded, files, partitions_overtaken);
+  for (const auto& [excuse, count] : excused) text += fmt::format(", excused {} {}", ExcuseName(excuse), count);
   text += fmt::format(", violations {}", violation_count);
   for (const auto& [code, count] : by_code) text += fmt::format(" {}={}", ViolationCodeName(code), count);
   for (const Violation& violation : violations) text += "\n  " + violation.ToString();
@@ -72,7 +96,8 @@ struct Checker::Impl {
   // Of the Check that goes on.
   const Expectation* expectation = nullptr;
   bool finished = false;
-  bool comparing = true;
+  bool drops_compared = false;
+  int64_t rows_dropped = 0;  // good ones, below H
   CheckReport report;
   ingest::PositionsMap home;
   std::map<std::string, TableView> views;
@@ -102,14 +127,20 @@ struct Checker::Impl {
   int64_t Covered(const std::string& table, const PartitionKey& key) const;
   bool MayLag(const std::string& table, const PartitionKey& key) const;
   bool IsGivenUp(const std::string& table, const ProducedRecord& record) const;
-  bool Names(const std::map<std::string, std::set<int64_t>>& lists, const std::string& table, int64_t id) const;
+  bool IsInDoubt(const ProducedRecord& record) const;
+  bool Names(const IdsByTable& lists, const std::string& table, int64_t id) const;
   Demand DemandIn(const std::string& table, const ProducedRecord& record) const;
+  std::optional<Excuse> ExcuseOf(const std::string& table, const ProducedRecord& record) const;
+  void CompareReject(const TableView& view, const ProducedRecord& record, const RejectRow& row);
   void JudgeRow(const ProducedRecord& record);
   void JudgeCount(const std::string& table, const ProducedRecord& record, int count, bool may_double);
   void JudgeReject(const ProducedRecord& record);
   void JudgeAbsence(const std::string& table, const ProducedRecord& record, bool passed, ViolationCode code);
-  int AllowedRejects(const ProducedRecord& record);
-  void JudgeDrops(const iceberg::TableMetadata& metadata);
+  int RejectsOf(const ProducedRecord& record);
+  void Excused(Excuse excuse) { report.excused[excuse] += 1; }
+  void CountDrops(const iceberg::TableMetadata& metadata);
+  bool IsDropped(const std::string& table, const ProducedRecord& record);
+  void JudgeDrops();
   void CompareSeen();
   void CountOvertaken();
 };
@@ -148,7 +179,7 @@ bool Checker::Impl::LoadHome() {
   if (!map.has_value()) return known;
   home = std::move(*map);
   CompareMarks(options.home_table, home.marks);
-  JudgeDrops(loaded->metadata);
+  CountDrops(loaded->metadata);
   return true;
 }
 
@@ -183,7 +214,7 @@ void Checker::Impl::LoadTable(const std::string& name, const ingest::ListedTable
               fmt::format("listed as {}: {}", listed->table_uuid, loaded->metadata.table_uuid)});
   }
   if (std::optional<ingest::PositionsMap> map = MapIn(*loaded)) view.marks = std::move(map->marks);
-  if (comparing) CompareMarks(name, view.marks);
+  CompareMarks(name, view.marks);
   auto complain = [&](ViolationCode code, std::string words) {
     Complain({code, name, {}, -1, 0, std::move(words)});
   };
@@ -207,13 +238,15 @@ void Checker::Impl::CountRows(TableView& view, const FileContents& file) {
       continue;
     }
     ++view.counts[row.id];
-    bool same = row.partition.value_or(record->partition.partition) == record->partition.partition &&
-                row.offset.value_or(record->offset) == record->offset;
+    bool same = (!file.has_partition || row.partition == record->partition.partition) &&
+                (!file.has_offset || row.offset == record->offset) &&
+                (!file.has_kind || row.kind.value_or("") == record->kind);
     if (!same) {
       ComplainOf(ViolationCode::kWrongValue, view.name, *record,
-                 fmt::format("the row says {}/{}", row.partition.value_or(-1), row.offset.value_or(-1)));
+                 fmt::format("the row says {}/{}, '{}'", row.partition.value_or(-1), row.offset.value_or(-1),
+                             row.kind.value_or("null")));
     }
-    if (!record->is_row() || (record->table != view.name && !expectation->rules_changed)) {
+    if (!record->is_row() || record->table != view.name) {
       ComplainOf(ViolationCode::kWrongTable, view.name, *record, fmt::format("it belongs to '{}'", record->table));
     }
   }
@@ -229,11 +262,35 @@ void Checker::Impl::CountRejects(TableView& view, const FileContents& file) {
     }
     ++view.counts[record->id];
     view.reject_codes[record->id] = row.code;
+    CompareReject(view, *record, row);
     if (!record->is_row()) continue;
-    bool allowed = (expectation->rules_changed && row.code == "rules_changed") ||
-                   expectation->row_reject_codes.contains(row.code);
+    bool allowed = row.code == kRulesChangedCode
+                       ? IsInDoubt(*record)
+                       : row.code == kNoRouteCode && expectation->may_be_unroutable.contains(record->table);
     if (!allowed) ComplainOf(ViolationCode::kUnexpectedReject, view.name, *record, row.code);
   }
+}
+
+// Everything that a reject has to say of its record.
+void Checker::Impl::CompareReject(const TableView& view, const ProducedRecord& record, const RejectRow& row) {
+  std::string wrong;
+  auto compare = [&](bool same, std::string_view what, std::string_view says) {
+    if (!same) wrong += fmt::format("{}{} '{}'", wrong.empty() ? "" : ", ", what, says);
+  };
+  if (!record.is_row()) {
+    const bool routed = record.shape == ValueShape::kWrongType;
+    // In doubt, it is not looked at whether it is a row.
+    const bool doubted = routed && row.code == kRulesChangedCode && IsInDoubt(record);
+    compare(doubted || row.code == RejectCodeOf(record.shape), "code", row.code);
+    compare(row.intended_table == (routed ? record.table : ""), "intended_table", row.intended_table);
+  } else {
+    compare(row.intended_table == record.table, "intended_table", row.intended_table);
+  }
+  compare(row.key_hash == record.key_hash, "key", "other bytes");
+  compare(row.headers_hash == record.headers_hash, "headers", "others");
+  compare(row.topic == history.partitions().at(record.partition).topic, "topic", row.topic);
+  compare(row.timestamp_ms == record.timestamp_ms, "timestamp", std::to_string(row.timestamp_ms));
+  if (!wrong.empty()) ComplainOf(ViolationCode::kWrongValue, view.name, record, "the reject says " + wrong);
 }
 
 void Checker::Impl::CompareMarks(const std::string& name, const ingest::Marks& marks) {
@@ -284,8 +341,13 @@ bool Checker::Impl::IsGivenUp(const std::string& table, const ProducedRecord& re
   });
 }
 
-bool Checker::Impl::Names(const std::map<std::string, std::set<int64_t>>& lists, const std::string& table,
-                          int64_t id) const {
+bool Checker::Impl::IsInDoubt(const ProducedRecord& record) const {
+  return std::ranges::any_of(expectation->in_doubt, [&](const Expectation::InDoubt& one) {
+    return one.partition == record.partition && record.offset >= one.from && record.offset < one.to;
+  });
+}
+
+bool Checker::Impl::Names(const IdsByTable& lists, const std::string& table, int64_t id) const {
   auto list = lists.find(table);
   return list != lists.end() && list->second.contains(id);
 }
@@ -297,21 +359,31 @@ Demand Checker::Impl::DemandIn(const std::string& table, const ProducedRecord& r
   return excused ? Demand::kAtMostOnce : demand;
 }
 
+// Why the record, which was committed, need not be in the table even though the table has passed it; nullopt: it must.
+std::optional<Excuse> Checker::Impl::ExcuseOf(const std::string& table, const ProducedRecord& record) const {
+  if (expectation->unchecked_tables.contains(table)) return Excuse::kUncheckedTable;
+  if (record.demand() == Demand::kAtMostOnce) return Excuse::kLogLost;
+  if (Names(expectation->may_be_absent, table, record.id)) return Excuse::kRemoved;
+  if (IsGivenUp(table, record)) return Excuse::kGivenUp;
+  return std::nullopt;
+}
+
 // What stands there must be allowed to.
 void Checker::Impl::JudgeCount(const std::string& table, const ProducedRecord& record, int count, bool may_double) {
   const bool is_reject = !record.is_row();
   if (count == 0) return;
-  if (record.demand() == Demand::kNever) {
+  if (record.demand() == Demand::kNever || !record.delivered) {
     ComplainOf(ViolationCode::kNeverReadable, table, record,
                std::string(record.fate == RecordFate::kCommitted ? RemovalName(record.removal) : "not committed"));
   }
+  if (count > 1 && may_double) Excused(Excuse::kComesTwice);
   if (count > 1 && !may_double) {
     ComplainOf(is_reject ? ViolationCode::kDoubledReject : ViolationCode::kDoubledRow, table, record,
                fmt::format("{} times", count));
   }
   if (is_reject) return;  // those of a lane claim none of the rejects table's own positions
   const int64_t limit = Position(table, record.partition);
-  if (record.offset >= limit && !expectation->positions_may_go_back.contains(table)) {
+  if (record.offset >= limit && !Names(expectation->may_be_beyond, table, record.id)) {
     ComplainOf(ViolationCode::kBeyondPosition, table, record, fmt::format("the position is {}", limit));
   }
 }
@@ -326,14 +398,16 @@ void Checker::Impl::JudgeAbsence(const std::string& table, const ProducedRecord&
     return;
   }
   const PartitionHistory& partition = history.partitions().at(record.partition);
-  if (!finished || record.offset >= partition.readable_end || MayLag(table, record.partition)) return;
+  if (!finished || (record.removal != Removal::kNone && !record.delivered)) return;  // nobody could have read it
+  if (MayLag(table, record.partition)) return Excused(Excuse::kStandsStill);
+  if (record.offset >= partition.readable_end) return;
   ++report.demanded;
   ComplainOf(ViolationCode::kNotCaughtUp, table, record,
              fmt::format("position {}", Covered(table, record.partition)));
 }
 
-// How many rejects stand for a good record, under a code for which that is foreseen.
-int Checker::Impl::AllowedRejects(const ProducedRecord& record) {
+// How many rejects stand for a good record; under which code is looked at where they are counted.
+int Checker::Impl::RejectsOf(const ProducedRecord& record) {
   if (!rejects_to_table()) return 0;
   const TableView& view = views[options.rejects_table];
   auto count = view.counts.find(record.id);
@@ -341,14 +415,15 @@ int Checker::Impl::AllowedRejects(const ProducedRecord& record) {
   if (count->second > 1 && !Names(expectation->may_be_doubled, view.name, record.id)) {
     ComplainOf(ViolationCode::kDoubledReject, view.name, record, fmt::format("{} times", count->second));
   }
-  const std::string& code = view.reject_codes.at(record.id);
-  bool allowed = code == "rules_changed" ? expectation->rules_changed : expectation->row_reject_codes.contains(code);
-  return allowed ? count->second : 0;
+  return count->second;
 }
 
 void Checker::Impl::JudgeRow(const ProducedRecord& record) {
   const std::string& table = record.table;
-  if (expectation->unchecked_tables.contains(table)) return;
+  if (expectation->unchecked_tables.contains(table)) {
+    if (record.demand() != Demand::kNever) Excused(Excuse::kUncheckedTable);
+    return;
+  }
   int count = 0;
   if (auto view = views.find(table); view != views.end()) {
     if (!view->second.checked) return;
@@ -359,60 +434,84 @@ void Checker::Impl::JudgeRow(const ProducedRecord& record) {
   if (count > 0 && Names(expectation->must_be_absent, table, record.id)) {
     ComplainOf(ViolationCode::kResurrectedRow, table, record, "");
   }
-  int elsewhere = AllowedRejects(record);
-  if (expectation->rules_changed) {
-    int rows = count;
-    for (const auto& [name, view] : views) {
-      auto found = name == table || view.is_rejects ? view.counts.end() : view.counts.find(record.id);
-      if (found != view.counts.end()) rows += found->second;
-    }
-    if (rows > count && rows > 1) {
-      ComplainOf(ViolationCode::kDoubledRow, table, record, fmt::format("{} times over all tables", rows));
-    }
-    elsewhere += rows - count;
+  int rejects = RejectsOf(record);
+  // A reject for the change of rules stands beside the row, every other one instead of it.
+  if (rejects > 0 && views[options.rejects_table].reject_codes.at(record.id) == kRulesChangedCode) rejects = 0;
+  if (count > 0 && rejects > 0) {
+    ComplainOf(ViolationCode::kDoubledRow, table, record, "it is there, and a reject too");
   }
-  if (DemandIn(table, record) != Demand::kExactlyOnce) return;
-  if (count + elsewhere > 0) {
+  if (record.demand() == Demand::kNever) return;
+  if (count + rejects > 0) {
     ++report.demanded;
     return;
   }
+  const bool passed = record.offset < Covered(table, record.partition);
+  if (std::optional<Excuse> excuse = ExcuseOf(table, record); excuse.has_value() && passed) return Excused(*excuse);
+  if (passed && IsDropped(table, record)) return;
   const bool below_own = record.offset < Position(table, record.partition);
-  JudgeAbsence(table, record, record.offset < Covered(table, record.partition),
-               below_own ? ViolationCode::kLostRow : ViolationCode::kLostBelowHome);
+  JudgeAbsence(table, record, passed, below_own ? ViolationCode::kLostRow : ViolationCode::kLostBelowHome);
 }
 
 void Checker::Impl::JudgeReject(const ProducedRecord& record) {
-  if (!rejects_to_table() || expectation->unchecked_tables.contains(options.rejects_table)) return;
+  if (options.reject_policy == ingest::RejectPolicy::kDrop) {
+    const bool below = record.offset < ingest::OffsetOf(home.marks, record.partition).value_or(0);
+    if (record.demand() == Demand::kNever || !below) return;
+    if (!drops_compared) return Excused(Excuse::kDropUncounted);
+    ++report.demanded;
+    return;
+  }
+  if (!rejects_to_table()) return;
   const std::string& table = options.rejects_table;
+  if (expectation->unchecked_tables.contains(table)) {
+    if (record.demand() != Demand::kNever) Excused(Excuse::kUncheckedTable);
+    return;
+  }
   const TableView& view = views[table];
   if (!view.checked) return;
   auto found = view.counts.find(record.id);
   const int count = found == view.counts.end() ? 0 : found->second;
   JudgeCount(table, record, count, Names(expectation->may_be_doubled, table, record.id));
-  if (DemandIn(table, record) != Demand::kExactlyOnce) return;
-  if (!record.table.empty()) {
-    // Of a table that is detached nothing is decoded, so nothing is rejected, until it catches up.
-    if (expectation->unchecked_tables.contains(record.table)) return;
-    if (DemandIn(record.table, record) != Demand::kExactlyOnce) return;
-  }
+  if (record.demand() == Demand::kNever) return;
   if (count > 0) {
     ++report.demanded;
     return;
   }
+  if (std::optional<Excuse> excuse = ExcuseOf(table, record)) return Excused(*excuse);
+  const ingest::DetachedEntry* entry = nullptr;
+  if (record.shape == ValueShape::kWrongType) {
+    // Only whoever decodes for its table sees that it is none: of a table that is detached nothing is decoded, so
+    // nothing is rejected, until it catches up.
+    if (std::optional<Excuse> excuse = ExcuseOf(record.table, record)) return Excused(*excuse);
+    if (home.home.has_value()) entry = home.home->FindDetached(record.table, record.partition);
+  }
   // A detached table owes what it has not rejected yet to its lane.
-  const ingest::DetachedEntry* entry =
-      home.home.has_value() ? home.home->FindDetached(record.table, record.partition) : nullptr;
-  if (entry != nullptr && record.offset >= entry->rejected_below) return;
+  if (entry != nullptr && record.offset >= entry->rejected_below) {
+    if (finished) Excused(Excuse::kStandsStill);
+    return;
+  }
   bool passed = record.offset < Covered(table, record.partition) &&
-                (record.table.empty() || record.offset < Covered(record.table, record.partition));
+                (entry == nullptr || record.offset < Covered(record.table, record.partition));
   JudgeAbsence(table, record, passed, ViolationCode::kLostReject);
 }
 
+// A good record whose table could not be made is a reject, and under `drop` it is counted as one.
+bool Checker::Impl::IsDropped(const std::string& table, const ProducedRecord& record) {
+  if (options.reject_policy != ingest::RejectPolicy::kDrop || !expectation->may_be_unroutable.contains(table)) {
+    return false;
+  }
+  if (!drops_compared) {
+    Excused(Excuse::kDropUncounted);
+  } else if (record.offset < ingest::OffsetOf(home.marks, record.partition).value_or(0)) {
+    ++rows_dropped;
+    ++report.demanded;
+  }
+  return true;
+}
+
 // Counted drops stand in the summaries of the home's snapshots; all of them, while none has expired.
-void Checker::Impl::JudgeDrops(const iceberg::TableMetadata& metadata) {
+void Checker::Impl::CountDrops(const iceberg::TableMetadata& metadata) {
   if (options.reject_policy != ingest::RejectPolicy::kDrop) return;
-  // After a change of rules records that have their row are dropped too, and counted.
-  if (expectation->drops_may_be_lost || expectation->rules_changed) return;
+  if (expectation->drops_may_be_lost) return;
   const iceberg::Snapshot* snapshot = metadata.CurrentSnapshot();
   const int64_t commits = snapshot == nullptr ? 0 : snapshot->sequence_number;
   int64_t seen_commits = 0;
@@ -423,12 +522,21 @@ void Checker::Impl::JudgeDrops(const iceberg::TableMetadata& metadata) {
     const std::optional<SnapshotId> parent = snapshot->parent_snapshot_id;
     snapshot = parent.has_value() ? metadata.FindSnapshot(*parent) : nullptr;
   }
-  if (seen_commits != commits) return;
-  int64_t least = 0;
-  int64_t most = 0;
+  drops_compared = seen_commits == commits;
+}
+
+void Checker::Impl::JudgeDrops() {
+  if (!drops_compared) return;
+  int64_t least = rows_dropped;
+  int64_t most = rows_dropped;
   for (int64_t id = 1; id <= history.record_count(); ++id) {
     const ProducedRecord& record = history.record(id);
-    if (record.is_row() || record.offset >= ingest::OffsetOf(home.marks, record.partition).value_or(0)) continue;
+    if (record.offset >= ingest::OffsetOf(home.marks, record.partition).value_or(0)) continue;
+    if (record.is_row()) {
+      // After a change of rules records that have their row are dropped too, and counted.
+      most += IsInDoubt(record) && record.demand() != Demand::kNever ? 1 : 0;
+      continue;
+    }
     const Demand demand = DemandIn(record.table, record);
     least += demand == Demand::kExactlyOnce ? 1 : 0;
     most += demand == Demand::kNever ? 0 : 1;
@@ -468,6 +576,8 @@ CheckReport Checker::Check(const Expectation& expectation, bool finished) {
   impl_->expectation = &expectation;
   impl_->finished = finished;
   impl_->report = {};
+  impl_->drops_compared = false;
+  impl_->rows_dropped = 0;
   impl_->LoadHome();
   impl_->LoadTables();
   for (int64_t id = 1; id <= impl_->history.record_count(); ++id) {
@@ -478,34 +588,14 @@ CheckReport Checker::Check(const Expectation& expectation, bool finished) {
       impl_->JudgeReject(record);
     }
   }
+  impl_->JudgeDrops();
   impl_->CompareSeen();
   impl_->CountOvertaken();
   return std::move(impl_->report);
 }
 
-void Checker::GiveUpMissing(const std::string& table, const ingest::Marks& positions, Expectation& expectation) {
-  const Expectation lenient = expectation;
-  impl_->expectation = &lenient;
-  impl_->views.clear();
-  impl_->comparing = false;
-  impl_->LoadTable(table, nullptr);
-  impl_->comparing = true;
-  impl_->report = {};  // what is wrong is the next Check's to say
-  const TableView& view = impl_->views[table];
-  for (const auto& [key, mark] : positions) {
-    auto partition = impl_->history.partitions().find(key);
-    if (partition == impl_->history.partitions().end()) continue;
-    for (int64_t id : partition->second.ids) {
-      const ProducedRecord& record = impl_->history.record(id);
-      if (record.offset >= mark.position.offset || view.counts.contains(id)) continue;
-      if (record.table == table || (view.is_rejects && !record.is_row())) expectation.may_be_absent[table].insert(id);
-    }
-  }
-}
-
-void Checker::ForgetSeen(const std::string& table) {
-  impl_->seen.erase(table);
-  impl_->marks_before.erase(table);
+void Checker::ForgetRows(const std::string& table, const std::set<int64_t>& ids) {
+  for (int64_t id : ids) impl_->seen[table].erase(id);
 }
 
 }  // namespace firn::sim

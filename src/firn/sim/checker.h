@@ -3,7 +3,8 @@
 // One OS thread; reads catalog and store, writes nothing, and must be given ones without faults. Check may be called at
 // any instant at which nothing is half done in them, as often as wanted: data files are parsed once a path, positions
 // and rows are compared with those of the Check before. What it takes for granted: a table's rows carry "id" (long),
-// the id in LogHistory, and may carry "p" (int) and "o" (long); a record's table is ProducedRecord::table.
+// the id in LogHistory, and may carry "p" (int), "o" (long) and "kind" (string); a record's table is
+// ProducedRecord::table.
 #pragma once
 
 #include <cstdint>
@@ -34,7 +35,7 @@ enum class ViolationCode : uint8_t {
   kNeverReadable,     // of aborted or open data, or of a record that nobody has been given
   kUnknownRow,        // of no record
   kWrongTable,
-  kWrongValue,        // "p" or "o" are not the record's
+  kWrongValue,        // "p", "o" or "kind" are not the record's; of a reject: code, key, headers, time, names
   kUnexpectedReject,  // a good record, or under a code that is not allowed
   kVanishedRow,       // the Check before saw it
   kNotCaughtUp,       // at the end: readable, but not passed
@@ -44,6 +45,7 @@ enum class ViolationCode : uint8_t {
   kWrongFileSize,
   kWrongRecordCount,
   kWrongBounds,       // of the column "id"
+  kWrongPartition,    // a row that its file's partition does not say
   kFileListedTwice,
   kUnreadable,        // a table, a manifest, a file, a map
   kTableMissing,
@@ -63,14 +65,19 @@ struct Violation {
   std::string ToString() const;
 };
 
+using IdsByTable = std::map<std::string, std::set<int64_t>>;
+
 // What others than the pipeline did, and what was decided: it makes some rows absent, or there again, by design.
 struct Expectation {
-  // table → ids that foreign hands have removed: absent or once.
-  std::map<std::string, std::set<int64_t>> may_be_absent;
+  // Ids that foreign hands have removed: absent or once. A rewind has to bring back what a rollback took.
+  IdsByTable may_be_absent;
   // Of those: deleted, and nothing has happened since that may bring them back.
-  std::map<std::string, std::set<int64_t>> must_be_absent;
-  // table → ids that foreign hands may have put there once more (cherry-pick, append of copies).
-  std::map<std::string, std::set<int64_t>> may_be_doubled;
+  IdsByTable must_be_absent;
+  // Ids that foreign hands may have put there once more (cherry-pick, append of copies), or that come once more since
+  // nothing can tell that they are there.
+  IdsByTable may_be_doubled;
+  // Ids that stand above the table's positions since somebody set those back.
+  IdsByTable may_be_beyond;
   // Offsets that somebody decided to leave out (continue, positions set): not demanded. An empty table: of all.
   struct GivenUp {
     std::string table;
@@ -85,7 +92,8 @@ struct Expectation {
   std::set<std::string> unchecked_tables;
   // Tables that somebody put in the place of others under their names: the home may list another uuid.
   std::set<std::string> uuids_may_differ;
-  // Tables (the home too) whose positions may go back between two checks (rewind, restore, positions set).
+  // Tables (the home too) whose positions may have gone back since the Check before (rewind, restore, positions set):
+  // of one Check.
   std::set<std::string> positions_may_go_back;
   // Partitions that stand still until somebody decides; overtaken ones (LogHistory) need not be named.
   std::set<ingest::PartitionKey> may_lag;
@@ -93,11 +101,29 @@ struct Expectation {
   std::set<std::string> tables_may_lag;
   // docs/simulation.md, "What is open": counts of dropped records may be lost by a crash while a table is detached.
   bool drops_may_be_lost = false;
-  // Good records may be rejects under rules_changed, beside their row or instead, and rows may be in another table.
-  bool rules_changed = false;
-  // Further codes under which a good record may be a reject instead of a row ("no_route" of a table that cannot open).
-  std::set<std::string> row_reject_codes;
+  // Offsets that were in doubt when the routing rules were changed: a good record may be a reject under rules_changed,
+  // once, beside its row.
+  struct InDoubt {
+    ingest::PartitionKey partition;
+    int64_t from = 0;
+    int64_t to = 0;
+  };
+  std::vector<InDoubt> in_doubt;
+  // Tables of a template: where one cannot be made when it is first met, its records are rejects (no_route) instead.
+  std::set<std::string> may_be_unroutable;
 };
+
+// Why a committed record need not be there.
+enum class Excuse : uint8_t {
+  kUncheckedTable,  // dropped by somebody
+  kRemoved,         // by foreign hands
+  kGivenUp,         // by a person, or by the start policy
+  kLogLost,         // compacted or truncated after somebody had read it
+  kStandsStill,     // not passed: a person has to decide first
+  kDropUncounted,   // policy `drop`, and its counts cannot be compared
+  kComesTwice,      // it is there, and may be there more than once
+};
+std::string_view ExcuseName(Excuse excuse);
 
 struct CheckReport {
   std::vector<Violation> violations;  // the first kViolationsKeptMax of each code
@@ -106,7 +132,8 @@ struct CheckReport {
   int64_t rows = 0;
   int64_t rejects = 0;
   int64_t dropped = 0;
-  int64_t demanded = 0;            // records that had to be there
+  int64_t demanded = 0;              // records that had to be there, or are
+  std::map<Excuse, int64_t> excused;  // those that are not, and nobody complains
   int64_t files = 0;
   int32_t partitions_overtaken = 0;  // not demanded to be caught up
   bool ok() const { return violation_count == 0; }
@@ -122,11 +149,8 @@ class Checker {
 
   // `finished`: the run is over, all faults too, and the pipeline says that it is caught up: all must be there.
   CheckReport Check(const Expectation& expectation, bool finished);
-  // What the next Check may not be compared with (after a rollback, a rewind): the rows seen so far.
-  void ForgetSeen(const std::string& table);
-  // Somebody decides that the table goes on at `positions` without what it lacks now (resume --continue, positions
-  // set): the records below that are missing go into `expectation`. What is there has to stay.
-  void GiveUpMissing(const std::string& table, const ingest::Marks& positions, Expectation& expectation);
+  // The next Check may not miss these rows: somebody has removed them.
+  void ForgetRows(const std::string& table, const std::set<int64_t>& ids);
 
  private:
   struct Impl;

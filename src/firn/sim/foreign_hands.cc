@@ -22,7 +22,18 @@ using iceberg::ManifestEntry;
 using iceberg::Snapshot;
 using iceberg::TableMetadata;
 
-std::vector<int64_t> ReadIds(env::ObjectStore& store, const std::string& path) {
+namespace {
+
+template <typename Array>
+std::shared_ptr<Array> Column(const arrow::Table& table, const std::string& name) {
+  const std::shared_ptr<arrow::ChunkedArray> column = table.GetColumnByName(name);
+  if (column == nullptr || column->num_chunks() != 1) return nullptr;
+  return std::dynamic_pointer_cast<Array>(column->chunk(0));
+}
+
+}  // namespace
+
+std::vector<int64_t> ReadIds(env::ObjectStore& store, const std::string& path, const LogHistory& history) {
   std::vector<int64_t> ids;
   Result<std::string> bytes = store.Read(path);
   if (!bytes.has_value()) return ids;
@@ -31,13 +42,28 @@ std::vector<int64_t> ReadIds(env::ObjectStore& store, const std::string& path) {
   if (!opened.ok()) return ids;
   auto read = (*opened)->ReadTable();
   if (!read.ok()) return ids;
-  const std::shared_ptr<arrow::ChunkedArray> column = (*read)->GetColumnByName("id");
-  if (column == nullptr) return ids;
-  for (const auto& chunk : column->chunks()) {
-    const auto& values = static_cast<const arrow::Int64Array&>(*chunk);
-    for (int64_t i = 0; i < values.length(); ++i) {
-      ids.push_back(values.IsNull(i) ? 0 : values.Value(i));
+  auto combined = (*read)->CombineChunks();
+  if (!combined.ok()) return ids;
+  const arrow::Table& table = **combined;
+  if (auto values = Column<arrow::Int64Array>(table, "id")) {
+    for (int64_t i = 0; i < values->length(); ++i) {
+      ids.push_back(values->IsNull(i) ? 0 : values->Value(i));
     }
+    return ids;
+  }
+  auto clusters = Column<arrow::BinaryArray>(table, "cluster_id");
+  auto topics = Column<arrow::BinaryArray>(table, "topic_id");
+  auto partitions = Column<arrow::Int32Array>(table, "partition");
+  auto offsets = Column<arrow::Int64Array>(table, "offset");
+  auto values = Column<arrow::BinaryArray>(table, "value");
+  if (!clusters || !topics || !partitions || !offsets || !values) return ids;
+  for (int64_t i = 0; i < table.num_rows(); ++i) {
+    std::optional<std::string> value;
+    if (values->IsValid(i)) value = std::string(values->GetView(i));
+    const ingest::PartitionKey key{std::string(clusters->GetView(i)), std::string(topics->GetView(i)),
+                                   partitions->Value(i)};
+    const ProducedRecord* record = history.FindAt(key, offsets->Value(i), HashOf(value));
+    if (record != nullptr) ids.push_back(record->id);
   }
   return ids;
 }
@@ -45,7 +71,7 @@ std::vector<int64_t> ReadIds(env::ObjectStore& store, const std::string& path) {
 const std::set<int64_t>& ForeignHands::IdsOfFile(const std::string& path) {
   auto [at, fresh] = ids_by_path_.try_emplace(path);
   if (fresh) {
-    for (int64_t id : ReadIds(store_, path)) at->second.insert(id);
+    for (int64_t id : ReadIds(store_, path, history_)) at->second.insert(id);
     at->second.erase(0);
   }
   return at->second;
@@ -131,6 +157,11 @@ bool ForeignHands::Commit(const Live& live, std::vector<ManifestEntry> entries, 
 
 namespace {
 
+std::set<int64_t> Without(std::set<int64_t> ids, const std::set<int64_t>& others) {
+  for (int64_t id : others) ids.erase(id);
+  return ids;
+}
+
 std::vector<ManifestEntry> AsExisting(std::vector<ManifestEntry> entries) {
   for (ManifestEntry& entry : entries) entry.status = EntryStatus::kExisting;
   return entries;
@@ -180,17 +211,13 @@ bool ForeignHands::Delete(const std::string& table) {
   gone.status = EntryStatus::kDeleted;
   std::vector<ManifestEntry> left = next;
   std::erase_if(left, [](const ManifestEntry& entry) { return entry.status == EntryStatus::kDeleted; });
-  NoteDeleted(table, IdsIn({gone}), IdsIn(left));
+  NoteDeleted(table, Without(IdsIn({gone}), IdsIn(left)));
   return Commit(live, std::move(next), "delete");
 }
 
-void ForeignHands::NoteDeleted(const std::string& table, const std::set<int64_t>& ids,
-                               const std::set<int64_t>& still_there) {
-  expectation_.may_be_absent[table].insert(ids.begin(), ids.end());
-  for (int64_t id : ids) {
-    if (!still_there.contains(id)) expectation_.must_be_absent[table].insert(id);
-  }
-  forget_seen_(table);
+void ForeignHands::NoteDeleted(const std::string& table, const std::set<int64_t>& ids) {
+  NoteRemoved(table, ids, /*for_good=*/true);
+  expectation_.must_be_absent[table].insert(ids.begin(), ids.end());
 }
 
 namespace {
@@ -218,7 +245,7 @@ bool ForeignHands::DeleteRows(const std::string& table) {
   if (!Open(table, live) || live.entries.empty()) return false;
   const auto chosen = static_cast<size_t>(Below(random_, static_cast<int64_t>(live.entries.size())));
   const ManifestEntry& entry = live.entries[chosen];
-  const std::vector<int64_t> ids = ReadIds(store_, entry.data_file.file_path);
+  const std::vector<int64_t> ids = ReadIds(store_, entry.data_file.file_path, history_);
   std::vector<int64_t> positions;
   std::set<int64_t> gone;
   for (size_t i = 0; i < ids.size(); ++i) {
@@ -241,7 +268,7 @@ bool ForeignHands::DeleteRows(const std::string& table) {
   paths_with_deletes_.insert(entry.data_file.file_path);
   std::vector<ManifestEntry> others = live.entries;
   others.erase(others.begin() + static_cast<std::ptrdiff_t>(chosen));
-  NoteDeleted(table, gone, IdsIn(others));
+  NoteDeleted(table, Without(gone, IdsIn(others)));
   return Commit(live, AsExisting(live.entries), "delete", false, {deletes});
 }
 
@@ -285,12 +312,6 @@ void ForeignHands::SetCurrent(const Live& live, SnapshotId id) {
   FIRN_CHECK(done.has_value(), fmt::format("the catalog's truth refused a rollback: {}", done.error().ToString()));
 }
 
-void ForeignHands::NoteAbsent(const std::string& table, const std::set<int64_t>& before) {
-  const std::set<int64_t> now = LiveIds(table);
-  std::set<int64_t>& absent = expectation_.may_be_absent[table];
-  std::ranges::set_difference(before, now, std::inserter(absent, absent.end()));
-}
-
 void ForeignHands::Remember(const std::string& table) {
   constexpr size_t kRememberedMax = 4;
   const TableMetadata* metadata = server_.Find(iceberg::TableIdentifier::Parse(table).value());
@@ -324,9 +345,9 @@ bool ForeignHands::Clone(const std::string& table) {
 // Another history stands under the table's name than before, when it held these ids.
 void ForeignHands::NoteSetBack(const std::string& table, const std::set<int64_t>& before) {
   expectation_.positions_may_go_back.insert(table);
+  disturbed_.insert(table);
   expectation_.must_be_absent.erase(table);
-  forget_seen_(table);
-  NoteAbsent(table, before);
+  NoteRemoved(table, Without(before, LiveIds(table)), /*for_good=*/false);
   NoteUndetectable(table);
 }
 
@@ -360,6 +381,7 @@ bool ForeignHands::CherryPick(const std::string& table) {
     next.push_back(std::move(entry));
   }
   Commit(live, std::move(next), "append", false, {}, summary);
+  set_back_.insert(table);
   NoteSetBack(table, before);
   return true;
 }
@@ -374,6 +396,7 @@ bool ForeignHands::Rollback(const std::string& table) {
       ancestors[static_cast<size_t>(Below(random_, std::min<int64_t>(5, static_cast<int64_t>(ancestors.size()))))];
   const std::set<int64_t> before = IdsIn(live.entries);
   SetCurrent(live, target->snapshot_id);
+  set_back_.insert(table);
   NoteSetBack(table, before);
   return true;
 }
@@ -382,11 +405,10 @@ bool ForeignHands::RemovePositions(const std::string& table, const std::string& 
   Live live;
   if (!Open(table, live) || !live.metadata->properties.contains(property)) return false;
   faults_.Note(FaultKind::kForeignPropertyChanged, table);
-  expectation_.must_be_absent.erase(table);
   old_properties_[table].push_back(live.metadata->properties.at(property));
   auto done = server_.CommitTable(live.identifier, {}, {iceberg::RemoveProperties{{property}}});
   FIRN_CHECK(done.has_value(), fmt::format("the catalog's truth refused a property: {}", done.error().ToString()));
-  expectation_.positions_may_go_back.insert(table);
+  NotePositionsSet(table);
   return true;
 }
 
@@ -399,11 +421,10 @@ bool ForeignHands::RestorePositions(const std::string& table, const std::string&
     return false;
   }
   faults_.Note(FaultKind::kForeignPropertyChanged, table);
-  expectation_.must_be_absent.erase(table);
   const std::string value = old[static_cast<size_t>(Below(random_, static_cast<int64_t>(old.size())))];
   auto done = server_.CommitTable(live.identifier, {}, {iceberg::SetProperties{{{property, value}}}});
   FIRN_CHECK(done.has_value(), fmt::format("the catalog's truth refused a property: {}", done.error().ToString()));
-  expectation_.positions_may_go_back.insert(table);
+  NotePositionsSet(table);
   NoteUndetectable(table);
   return true;
 }
@@ -417,20 +438,94 @@ bool ForeignHands::Drop(const std::string& table) {
   return true;
 }
 
-void ForeignHands::NoteUndetectable(const std::string& table) {
+void ForeignHands::NoteRemoved(const std::string& table, const std::set<int64_t>& ids, bool for_good) {
+  expectation_.may_be_absent[table].insert(ids.begin(), ids.end());
+  (for_good ? gone_ : rolled_back_)[table].insert(ids.begin(), ids.end());
+  forget_rows_(table, ids);
+}
+
+bool ForeignHands::IsSetBack(const std::string& table, const TableMetadata& metadata) const {
+  if (!set_back_.contains(table) || server_.without_history()) return false;
+  Result<std::optional<ingest::PositionsMap>> map = ingest::MapOf(metadata, pipeline_);
+  bool chain_complete = false;
+  const Snapshot* newest = ingest::NewestSnapshotOf(metadata, pipeline_, chain_complete);
+  return map.has_value() && map->has_value() && newest != nullptr && newest->snapshot_id != (*map)->snapshot_id;
+}
+
+void ForeignHands::WentOn(const std::string& table) {
+  set_back_.erase(table);
+  if (disturbed_.erase(table) > 0) expectation_.may_be_beyond.erase(table);
+}
+
+void ForeignHands::Rewound(const std::string& table) {
+  expectation_.must_be_absent.erase(table);
+  disturbed_.erase(table);
+  set_back_.erase(table);
+  for (int64_t id : rolled_back_[table]) {
+    if (!gone_[table].contains(id)) expectation_.may_be_absent[table].erase(id);
+  }
+  rolled_back_.erase(table);
+}
+
+void ForeignHands::Continued(const std::string& table) {
+  expectation_.must_be_absent.erase(table);
+  disturbed_.erase(table);
+  set_back_.erase(table);
+  gone_[table].merge(rolled_back_[table]);
+  rolled_back_.erase(table);
+}
+
+void ForeignHands::NotePositionsSet(const std::string& table) {
+  disturbed_.insert(table);
+  expectation_.positions_may_go_back.insert(table);
+  expectation_.must_be_absent.erase(table);
   Live live;
   if (!Open(table, live)) return;
+  Result<std::optional<ingest::PositionsMap>> map = ingest::MapOf(*live.metadata, pipeline_);
+  ExcuseRowsAbove(table, map.has_value() && map->has_value() ? (*map)->marks : ingest::Marks{}, false);
+}
+
+void ForeignHands::ExcuseRowsAbove(const std::string& table, const ingest::Marks& marks, bool may_double) {
+  std::set<int64_t>& beyond = expectation_.may_be_beyond[table];
+  beyond.clear();
+  for (int64_t id : LiveIds(table)) {
+    const ProducedRecord& record = history_.record(id);
+    if (record.offset < ingest::OffsetOf(marks, record.partition).value_or(0)) continue;
+    beyond.insert(id);
+    if (may_double) expectation_.may_be_doubled[table].insert(id);
+  }
+}
+
+// Does a snapshot that the catalog shows know them? Not one that has another's rows above it, which were picked.
+bool ForeignHands::KnowsPositions(TableMetadata metadata) const {
+  if (server_.without_history()) {
+    std::erase_if(metadata.snapshots,
+                  [&](const Snapshot& snapshot) { return snapshot.snapshot_id != metadata.current_snapshot_id; });
+  }
   bool chain_complete = false;
-  if (ingest::NewestSnapshotOf(*live.metadata, pipeline_, chain_complete) != nullptr) return;
+  const Snapshot* newest = ingest::NewestSnapshotOf(metadata, pipeline_, chain_complete);
+  if (newest == nullptr) return false;
+  for (const Snapshot* at = metadata.CurrentSnapshot(); at != nullptr && at != newest;) {
+    if (at->summary.contains("source-snapshot-id")) return false;
+    at = at->parent_snapshot_id.has_value() ? metadata.FindSnapshot(*at->parent_snapshot_id) : nullptr;
+  }
+  return true;
+}
+
+void ForeignHands::NoteRowsAbove(const std::string& table, const TableMetadata& before, const ingest::Marks& marks) {
+  if (KnowsPositions(before)) {
+    expectation_.may_be_beyond.erase(table);
+  } else {
+    ExcuseRowsAbove(table, marks, true);
+  }
+}
+
+void ForeignHands::NoteUndetectable(const std::string& table) {
+  Live live;
+  if (!Open(table, live) || KnowsPositions(*live.metadata)) return;
   expectation_.must_be_absent.erase(table);
   Result<std::optional<ingest::PositionsMap>> map = ingest::MapOf(*live.metadata, pipeline_);
-  if (!map.has_value() || !map->has_value()) return;
-  for (int64_t id : IdsIn(live.entries)) {
-    const ProducedRecord& record = history_.record(id);
-    if (record.offset >= ingest::OffsetOf((*map)->marks, record.partition).value_or(0)) {
-      expectation_.may_be_doubled[table].insert(id);
-    }
-  }
+  if (map.has_value() && map->has_value()) ExcuseRowsAbove(table, (*map)->marks, true);
 }
 
 std::set<int64_t> ForeignHands::LiveIds(const std::string& table) {
@@ -443,12 +538,13 @@ bool ForeignHands::Replace(const std::string& table) {
   Live live;
   if (!Open(table, live)) return false;
   faults_.Note(FaultKind::kForeignCreateOrReplace, table);
-  const std::set<int64_t> ids = IdsIn(live.entries);
-  expectation_.may_be_absent[table].insert(ids.begin(), ids.end());
-  expectation_.positions_may_go_back.insert(table);
-  expectation_.must_be_absent.erase(table);
-  forget_seen_(table);
-  return Commit(live, {}, "overwrite", true);
+  const std::set<int64_t> before = IdsIn(live.entries);
+  const bool done = Commit(live, {}, "overwrite", true);
+  Continued(table);  // what rollbacks had taken is in no history any more
+  disturbed_.insert(table);
+  set_back_.insert(table);
+  NoteRemoved(table, before, /*for_good=*/true);
+  return done;
 }
 
 }  // namespace firn::sim

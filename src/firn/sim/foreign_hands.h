@@ -25,7 +25,7 @@ class ForeignHands {
  public:
   ForeignHands(std::string pipeline, CatalogServer& server, env::ObjectStore& store, env::Clock& clock,
                env::Random& random, SimFaults& faults, const LogHistory& history, Expectation& expectation,
-               std::function<void(const std::string&)> forget_seen)
+               std::function<void(const std::string&, const std::set<int64_t>&)> forget_rows)
       : pipeline_(std::move(pipeline)),
         server_(server),
         store_(store),
@@ -34,7 +34,7 @@ class ForeignHands {
         faults_(faults),
         history_(history),
         expectation_(expectation),
-        forget_seen_(std::move(forget_seen)) {}
+        forget_rows_(std::move(forget_rows)) {}
 
   bool Append(const std::string& table);   // an empty snapshot of somebody else's
   bool Rewrite(const std::string& table);  // compaction: other files, the same rows
@@ -51,10 +51,31 @@ class ForeignHands {
   // A rollback, then rows of a snapshot that was rolled back come again, as Java's cherry-pick brings them.
   bool CherryPick(const std::string& table);
   void Remember(const std::string& table);  // its metadata, for a later Clone
-  std::set<int64_t> LiveIds(const std::string& table);  // of the rows that it has now
+  std::set<int64_t> LiveIds(const std::string& table);  // of the rows (or rejects) that it has now
   bool Replace(const std::string& table);  // CREATE OR REPLACE: the same table, a history that begins anew, no rows
 
+  // Whether somebody changed history or positions since the pipeline's last word about it.
+  bool IsDisturbed(const std::string& table) const { return disturbed_.contains(table); }
+  // Whether its history was set back and that shows: its positions are not those of the pipeline's newest snapshot in
+  // it. Not of a property alone: a commit under way puts that right, since catalogs do not compare properties.
+  bool IsSetBack(const std::string& table, const iceberg::TableMetadata& metadata) const;
+  // The pipeline's word: it goes back to what it knows, and has to bring back what rollbacks took; or it goes on
+  // without.
+  void Rewound(const std::string& table);
+  void Continued(const std::string& table);
+  // It went on with rows; if nothing was said before, there was nothing to be said.
+  void WentOn(const std::string& table);
+  // The table goes on at `marks`; `before`: its metadata until then. Where no snapshot that the catalog shows knew the
+  // positions, nothing can tell that rows above them are there: they may come twice.
+  void NoteRowsAbove(const std::string& table, const iceberg::TableMetadata& before, const ingest::Marks& marks);
+
  private:
+  // Rows are gone; `for_good`: no rewind brings them back.
+  void NoteRemoved(const std::string& table, const std::set<int64_t>& ids, bool for_good);
+  // The table's positions are others now, set by somebody.
+  void NotePositionsSet(const std::string& table);
+  bool KnowsPositions(iceberg::TableMetadata metadata) const;
+  void ExcuseRowsAbove(const std::string& table, const ingest::Marks& marks, bool may_double);
   struct Live {
     const iceberg::TableMetadata* metadata = nullptr;
     iceberg::TableIdentifier identifier;
@@ -68,11 +89,9 @@ class ForeignHands {
   iceberg::ManifestFile WriteEntries(const Live& live, iceberg::ManifestContent content,
                                      std::vector<iceberg::ManifestEntry> entries, const iceberg::Snapshot& snapshot);
   // Those ids leave the table, and must not come back.
-  void NoteDeleted(const std::string& table, const std::set<int64_t>& ids, const std::set<int64_t>& still_there);
+  void NoteDeleted(const std::string& table, const std::set<int64_t>& ids);
   std::vector<const iceberg::Snapshot*> Ancestors(const Live& live);  // of the current snapshot, newest first
   void SetCurrent(const Live& live, SnapshotId id);
-  // Rows that the table had before an act and has no more.
-  void NoteAbsent(const std::string& table, const std::set<int64_t>& before);
   void NoteSetBack(const std::string& table, const std::set<int64_t>& before);
   std::set<int64_t> IdsIn(const std::vector<iceberg::ManifestEntry>& entries);
   const std::set<int64_t>& IdsOfFile(const std::string& path);
@@ -89,14 +108,19 @@ class ForeignHands {
   SimFaults& faults_;
   const LogHistory& history_;
   Expectation& expectation_;
-  std::function<void(const std::string&)> forget_seen_;
+  std::function<void(const std::string&, const std::set<int64_t>&)> forget_rows_;
+  IdsByTable rolled_back_;  // a rewind brings them back
+  IdsByTable gone_;         // nothing does
+  std::set<std::string> disturbed_;
+  std::set<std::string> set_back_;  // those whose history was
   std::map<std::string, std::set<int64_t>> ids_by_path_;
   std::map<std::string, std::vector<std::string>> old_properties_;
   std::set<std::string> paths_with_deletes_;
   std::map<std::string, std::vector<iceberg::TableMetadata>> remembered_;
 };
 
-// The values of the column "id" of a Parquet file in their order, 0 for null; empty when it cannot be read.
-std::vector<int64_t> ReadIds(env::ObjectStore& store, const std::string& path);
+// The ids of a Parquet file's rows in their order (0: null), or of the records that its rejects are of; empty when it
+// cannot be read.
+std::vector<int64_t> ReadIds(env::ObjectStore& store, const std::string& path, const LogHistory& history);
 
 }  // namespace firn::sim

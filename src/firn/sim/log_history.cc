@@ -39,11 +39,10 @@ Demand ProducedRecord::demand() const {
     // It may have been given out by a worker that died before its commit; who reads next does not meet it.
     case Removal::kCompacted:
     case Removal::kTruncated: return delivered ? Demand::kAtMostOnce : Demand::kNever;
-    // A position passes an offset that is below the log's start only if it was read before.
+    // A position passes an offset that is below the log's start only if it was read before: a reader that comes too
+    // late has to stand still, not to go on behind the gap.
     case Removal::kRetention:
-    case Removal::kTopicDeleted:
-      if (!delivered) return Demand::kNever;
-      return replaces_delivered ? Demand::kAtMostOnce : Demand::kExactlyOnce;
+    case Removal::kTopicDeleted: return replaces_delivered ? Demand::kAtMostOnce : Demand::kExactlyOnce;
   }
   return Demand::kNever;
 }
@@ -96,6 +95,19 @@ std::optional<std::string> ValueOf(ValueShape shape, int64_t id, int32_t partiti
     case ValueShape::kRow: break;
   }
   return fmt::format(R"({{"id":{},"p":{},"o":{},"table":"{}"{}}})", id, partition, offset, table, extra_members);
+}
+
+Headers HeadersOf(int64_t id) {
+  if (id % 4 != 0) return {};
+  Headers headers = {{"trace", fmt::format("t-{}", id)}};
+  if (id % 8 == 0) headers.emplace_back("empty", std::nullopt);
+  return headers;
+}
+
+uint64_t HashOf(const Headers& headers) {
+  uint64_t hash = headers.size();
+  for (const auto& [name, value] : headers) hash = (hash * 31 + HashOf(name)) * 31 + HashOf(value);
+  return hash;
 }
 
 uint64_t HashOf(const std::optional<std::string>& value) {

@@ -10,6 +10,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "firn/ingest/positions.h"
@@ -35,6 +36,11 @@ std::string_view RemovalName(Removal removal);
 // What a table may hold of a record once its position has passed it.
 enum class Demand : uint8_t { kExactlyOnce, kAtMostOnce, kNever };
 
+using Headers = std::vector<std::pair<std::string, std::optional<std::string>>>;
+
+uint64_t HashOf(const std::optional<std::string>& value);  // FNV-1a; a tombstone has a hash of its own
+uint64_t HashOf(const Headers& headers);
+
 struct ProducedRecord {
   int64_t id = 0;
   ingest::PartitionKey partition;
@@ -42,7 +48,11 @@ struct ProducedRecord {
   int32_t leader_epoch = 0;
   std::string table;  // where the rules send it; of a record that is to be rejected: its intended table, or empty
   ValueShape shape = ValueShape::kRow;
+  std::string kind;       // the value's member "kind"; empty: it has none
   uint64_t value_hash = 0;
+  uint64_t key_hash = HashOf(std::nullopt);
+  uint64_t headers_hash = HashOf(Headers());
+  int64_t timestamp_ms = -1;
   RecordFate fate = RecordFate::kCommitted;
   Removal removal = Removal::kNone;
   int64_t removed_at_ms = -1;
@@ -63,7 +73,7 @@ struct PartitionHistory {
   int64_t end_max = 0;          // the largest end that ever was
   int64_t delivered_end = 0;    // the largest position that a source has given out
   bool deleted = false;         // its topic is gone
-  // Truncated below what was delivered, or retention passed what was: a reader may stand still here for ever.
+  // Truncated below what was delivered (an unclean election): a reader may stand still here for ever.
   bool overtaken = false;
 };
 
@@ -99,6 +109,7 @@ class LogHistory {
 // put behind as it is (",\"x\":1"). nullopt: a tombstone.
 std::optional<std::string> ValueOf(ValueShape shape, int64_t id, int32_t partition, int64_t offset,
                                    std::string_view table, std::string_view extra_members);
-uint64_t HashOf(const std::optional<std::string>& value);  // FNV-1a; a tombstone has a hash of its own
+// What the record with that id has for headers: often none, now and then one without a value.
+Headers HeadersOf(int64_t id);
 
 }  // namespace firn::sim

@@ -37,6 +37,7 @@ std::string Line(const WorldResult& result, double cpu_s) {
   json line = {{"seed", result.seed},     {"violations", result.violations}, {"plan", result.plan},
                {"faults", faults},        {"commits", result.commits},       {"records", result.records},
                {"rows", result.rows},     {"rejects", result.rejects},       {"ms", result.simulated_ms},
+               {"demanded", result.demanded}, {"excused", result.excused},   {"checks", result.checks},
                {"cpu_s", cpu_s}};
   return line.dump(-1, ' ', false, json::error_handler_t::replace) + "\n";
 }
@@ -52,6 +53,9 @@ SeedOutcome FromLine(const std::string& text) {
   outcome.records = line["records"];
   outcome.rows = line["rows"];
   outcome.rejects = line["rejects"];
+  outcome.demanded = line["demanded"];
+  outcome.excused = line["excused"].get<std::map<std::string, int64_t>>();
+  outcome.checks = line["checks"];
   outcome.simulated_ms = line["ms"];
   outcome.cpu_s = line["cpu_s"];
   return outcome;

@@ -6,6 +6,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <map>
 #include <string>
 #include <vector>
 
@@ -22,6 +23,9 @@ struct SeedOutcome {
   int64_t records = 0;
   int64_t rows = 0;
   int64_t rejects = 0;
+  int64_t demanded = 0;
+  std::map<std::string, int64_t> excused;
+  int64_t checks = 0;
   int64_t simulated_ms = 0;
   double cpu_s = 0;
   bool ok() const { return violations.empty(); }

@@ -99,7 +99,7 @@ class ScaleRun {
       for (; owed >= 1; owed -= 1) {
         Production production;
         production.table = FixedTable(static_cast<int32_t>(Below(random_, options_.tables)));
-        production.extra_members = R"(,"kind":"k")";
+        production.kind = "k";
         const auto partition = static_cast<int32_t>(Below(random_, options_.partitions));
         broker_.Produce(kTopic, partition, production);
         produced_ms_[partition].push_back(scheduler_.now_ms());

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <utility>
 
 #include "firn/base/check.h"
 
@@ -131,10 +132,15 @@ int64_t SimBroker::Produce(const std::string& topic, int32_t partition, const Pr
   LogEntry entry;
   entry.timestamp_ms = production.timestamp_ms >= 0 ? production.timestamp_ms : clock_.WallMs();
   entry.key = production.key;
+  entry.headers = HeadersOf(history_.next_id());
   entry.value = ValueOf(production.shape, history_.next_id(), partition, record.offset,
                         production.routing_text.empty() ? record.table : production.routing_text,
-                        production.extra_members);
+                        production.kind.empty() ? "" : fmt::format(R"(,"kind":"{}")", production.kind));
+  record.kind = production.kind;
   record.value_hash = HashOf(entry.value);
+  record.key_hash = HashOf(entry.key);
+  record.headers_hash = HashOf(entry.headers);
+  record.timestamp_ms = entry.timestamp_ms;
   entry.id = history_.Produced(std::move(record)).id;
   if (transaction != transactions_.end()) {
     entry.transaction = transaction->first;
@@ -206,10 +212,14 @@ void SimBroker::ElectLeader(const std::string& topic, int32_t partition) {
 }
 
 void SimBroker::TakeDown(int64_t duration_ms) {
-  faults_.Note(FaultKind::kBrokersDown, fmt::format("{} ms", duration_ms));
   group_.Tick(IsUp());
+  down_unmet_ = duration_ms > 0;
   down_until_ms_ = std::max(down_until_ms_, clock_.BootMs() + duration_ms);
   group_.Tick(IsUp());
+}
+
+void SimBroker::MeetOutage() {
+  if (std::exchange(down_unmet_, false)) faults_.Note(FaultKind::kBrokersDown, "is met");
 }
 
 SimGroup& SimBroker::group() {
@@ -219,6 +229,7 @@ SimGroup& SimBroker::group() {
 
 void SimBroker::CommitGroupOffset(const stream::SourcePartition& partition, int64_t offset) {
   group_offsets_[{partition.topic, partition.partition}] = offset;
+  if (on_group_offset_) on_group_offset_(partition, offset);
 }
 
 void SimBroker::DeleteGroup() {

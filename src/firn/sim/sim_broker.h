@@ -6,6 +6,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <memory>
 #include <optional>
@@ -35,7 +36,7 @@ struct Production {
   std::string routing_text;  // the value's member "table"; empty: the table
   ValueShape shape = ValueShape::kRow;
   std::optional<std::string> key;
-  std::string extra_members;  // ",\"kind\":\"k1\""
+  std::string kind;          // the value's member "kind"; empty: none
   int64_t timestamp_ms = -1;  // -1: now
   TransactionId transaction = kNoTransaction;
 };
@@ -69,11 +70,15 @@ class SimBroker {
 
   // Outages.
   void TakeDown(int64_t duration_ms);
+  void MeetOutage();  // somebody has not reached it
   bool IsUp() const { return clock_.BootMs() >= down_until_ms_; }
 
   // The group; SimGroup's own calls for members.
   SimGroup& group();  // as it is now: time has passed for it
   void CommitGroupOffset(const stream::SourcePartition& partition, int64_t offset);
+  // Told of each group offset as it is stored.
+  using OffsetFn = std::function<void(const stream::SourcePartition& partition, int64_t offset)>;
+  void set_on_group_offset(OffsetFn on_group_offset) { on_group_offset_ = std::move(on_group_offset); }
   std::map<std::pair<std::string, int32_t>, int64_t> group_offsets() const { return group_offsets_; }
   void DeleteGroup();  // what is stored of it: its offsets
 
@@ -108,6 +113,8 @@ class SimBroker {
   std::map<std::pair<std::string, int32_t>, int64_t> group_offsets_;
   TransactionId next_transaction_ = 1;
   int64_t next_topic_ = 1;
+  OffsetFn on_group_offset_;
+  bool down_unmet_ = false;
   int64_t down_until_ms_ = INT64_MIN;
 };
 

@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include <utility>
+
 #include "firn/base/check.h"
 #include "firn/base/encoding.h"
 
@@ -56,6 +58,18 @@ Result<LoadedTable> CatalogServer::CreateTable(const TableIdentifier& identifier
 Result<LoadedTable> CatalogServer::CommitTable(const TableIdentifier& identifier,
                                                const std::vector<iceberg::TableRequirement>& requirements,
                                                const std::vector<iceberg::TableUpdate>& updates) {
+  return Commit(identifier, requirements, updates, /*by_worker=*/false);
+}
+
+Result<LoadedTable> CatalogServer::CommitByWorker(const TableIdentifier& identifier,
+                                                  const std::vector<iceberg::TableRequirement>& requirements,
+                                                  const std::vector<iceberg::TableUpdate>& updates) {
+  return Commit(identifier, requirements, updates, /*by_worker=*/true);
+}
+
+Result<LoadedTable> CatalogServer::Commit(const TableIdentifier& identifier,
+                                          const std::vector<iceberg::TableRequirement>& requirements,
+                                          const std::vector<iceberg::TableUpdate>& updates, bool by_worker) {
   auto found = tables_.find(identifier);
   if (found == tables_.end()) return Fail(ErrorCode::kNotFound, "no such table");
   Entry& entry = found->second;
@@ -69,13 +83,15 @@ Result<LoadedTable> CatalogServer::CommitTable(const TableIdentifier& identifier
                                                         fmt::format("memory:///{}/{}.json", identifier.ToString(),
                                                                     entry.version)));
   if (round_trip_one_in_ > 0 && Below(random_, round_trip_one_in_) == 0) {
-    FIRN_ASSIGN(entry.metadata, TableMetadata::Parse(next.Serialize()));
-  } else {
-    entry.metadata = std::move(next);
+    FIRN_ASSIGN(next, TableMetadata::Parse(next.Serialize()));
   }
+  const TableMetadata before = std::exchange(entry.metadata, std::move(next));
   ++entry.version;
   ++commits_;
-  ++commits_by_table_[identifier.ToString()];
+  const std::string name = identifier.ToString();
+  ++commits_by_table_[name];
+  if (by_worker) ++worker_commits_by_table_[name];
+  if (on_commit_) on_commit_({name, before, entry.metadata, by_worker});
   return Show(identifier, entry);
 }
 
@@ -115,6 +131,7 @@ const TableMetadata* CatalogServer::Find(const TableIdentifier& identifier) cons
 
 Status SimCatalog::Wait() {
   const bool slow = weather_.catalog_slow_until_ms > process_.scheduler().now_ms();
+  if (slow) weather_.Meet(FaultKind::kCatalogSlow, faults_);
   if (!process_.Await(Below(random_, slow ? weather_.slow_ms_max : weather_.catalog_latency_ms_max))) {
     return Fail(ErrorCode::kCancelled, "the process is dead");
   }
@@ -124,7 +141,10 @@ Status SimCatalog::Wait() {
 Status SimCatalog::Request(const TableIdentifier* table) {
   FIRN_TRY(Wait());
   const int64_t now_ms = process_.scheduler().now_ms();
-  if (weather_.catalog_down_until_ms > now_ms) return Fail(ErrorCode::kUnavailable, "simulated: the catalog is down");
+  if (weather_.catalog_down_until_ms > now_ms) {
+    weather_.Meet(FaultKind::kCatalogDown, faults_);
+    return Fail(ErrorCode::kUnavailable, "simulated: the catalog is down");
+  }
   answered_ms_ = server_.ServerTimeMs();
   if (faults_.Chance(FaultKind::kCatalogUnauthorized, weather_.fault_per_mille / 8)) {
     return Fail(ErrorCode::kUnauthorized, "simulated: the token has expired");
@@ -132,6 +152,7 @@ Status SimCatalog::Request(const TableIdentifier* table) {
   if (table == nullptr) return {};
   auto forbidden = forbidden_until_ms_.find(table->ToString());
   if (forbidden != forbidden_until_ms_.end() && forbidden->second > now_ms) {
+    weather_.Meet(FaultKind::kPermissionLost, faults_);
     return Fail(ErrorCode::kUnauthorized, fmt::format("simulated: no permission for '{}'", table->ToString()));
   }
   return {};
@@ -182,7 +203,7 @@ Result<LoadedTable> SimCatalog::CommitTable(const TableIdentifier& identifier,
   if (faults_.Chance(FaultKind::kCatalogServerErrorBefore, rare)) {
     return Fail(ErrorCode::kCommitStateUnknown, "simulated: status 500");
   }
-  Result<LoadedTable> committed = server_.CommitTable(identifier, requirements, updates);
+  Result<LoadedTable> committed = server_.CommitByWorker(identifier, requirements, updates);
   // Whatever comes now, the commit stands. A process that dies here never learns of it.
   FIRN_TRY(Answer());
   if (!committed.has_value()) return committed;

@@ -42,6 +42,19 @@ class CatalogServer final : public iceberg::Catalog {
   Status Ping() override { return {}; }
   std::string description() const override { return "simulated"; }
 
+  // The commit of a worker: counted, and told of, as such.
+  Result<iceberg::LoadedTable> CommitByWorker(const iceberg::TableIdentifier& identifier,
+                                              const std::vector<iceberg::TableRequirement>& requirements,
+                                              const std::vector<iceberg::TableUpdate>& updates);
+  struct Change {
+    std::string table;
+    const iceberg::TableMetadata& before;
+    const iceberg::TableMetadata& after;
+    bool by_worker = false;
+  };
+  // Told of each commit that was applied, at that instant.
+  void set_on_commit(std::function<void(const Change&)> on_commit) { on_commit_ = std::move(on_commit); }
+
   // Somebody registers or replaces a table with metadata of his own.
   void Register(const iceberg::TableIdentifier& identifier, iceberg::TableMetadata metadata);
   // How many of the commits go through their JSON; 0: none.
@@ -55,12 +68,16 @@ class CatalogServer final : public iceberg::Catalog {
   int64_t commits() const { return commits_; }
   int64_t conflicts() const { return conflicts_; }
   const std::map<std::string, int64_t>& commits_by_table() const { return commits_by_table_; }
+  const std::map<std::string, int64_t>& worker_commits_by_table() const { return worker_commits_by_table_; }
 
  private:
   struct Entry {
     iceberg::TableMetadata metadata;
     int64_t version = 0;
   };
+  Result<iceberg::LoadedTable> Commit(const iceberg::TableIdentifier& identifier,
+                                      const std::vector<iceberg::TableRequirement>& requirements,
+                                      const std::vector<iceberg::TableUpdate>& updates, bool by_worker);
   iceberg::LoadedTable Show(const iceberg::TableIdentifier& identifier, const Entry& entry) const;
 
   std::function<int64_t()> wall_ms_;
@@ -73,6 +90,8 @@ class CatalogServer final : public iceberg::Catalog {
   int64_t commits_ = 0;
   int64_t conflicts_ = 0;
   std::map<std::string, int64_t> commits_by_table_;
+  std::map<std::string, int64_t> worker_commits_by_table_;
+  std::function<void(const Change&)> on_commit_;
 };
 
 class SimCatalog final : public iceberg::Catalog {

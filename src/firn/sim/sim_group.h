@@ -13,6 +13,7 @@
 #include <optional>
 #include <set>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "firn/env/clock.h"
@@ -32,7 +33,11 @@ class SimLife {
   void Suspend(int64_t now_ms) { silent_since_ms_ = silent_since_ms_ < 0 ? now_ms : silent_since_ms_; }
   void Resume(int64_t now_ms);
   // The brokers are out of its reach until then; it goes on itself.
-  void CutOff(int64_t now_ms, int64_t until_ms) { cut_off_from_ms_ = now_ms, cut_off_until_ms_ = until_ms; }
+  void CutOff(int64_t now_ms, int64_t until_ms) {
+    cut_off_from_ms_ = now_ms, cut_off_until_ms_ = until_ms;
+    cut_off_unmet_ = true;
+  }
+  bool MeetCutOff() { return std::exchange(cut_off_unmet_, false); }  // true: the first time
 
   bool dead() const { return dead_; }
   bool IsCutOff(int64_t now_ms) const { return now_ms < cut_off_until_ms_; }
@@ -48,6 +53,7 @@ class SimLife {
   int64_t silence_ms_ = 0;         // and how long it was
   int64_t cut_off_from_ms_ = -1;
   int64_t cut_off_until_ms_ = -1;
+  bool cut_off_unmet_ = false;
 };
 
 struct SimGroupOptions {

@@ -23,6 +23,7 @@ struct LogEntry {
   int64_t timestamp_ms = 0;
   std::optional<std::string> key;
   std::optional<std::string> value;
+  std::vector<std::pair<std::string, std::optional<std::string>>> headers;
   int64_t id = 0;  // in LogHistory; 0: a transaction marker
   TransactionId transaction = kNoTransaction;
 };

@@ -19,15 +19,19 @@ class SimChunk final : public stream::RecordChunk {
   size_t bytes() const override { return bytes_; }
 
   void Add(stream::PartitionIndex partition, const LogEntry& entry) {
-    auto owned = std::make_unique<LogEntry>(entry);
+    auto owned = std::make_unique<Owned>(Owned{entry, {}});
     stream::Record record;
     record.partition = partition;
     record.offset = entry.offset;
     record.leader_epoch = entry.leader_epoch;
     record.timestamp_ms = entry.timestamp_ms;
     record.timestamp_type = stream::TimestampType::kCreateTime;
-    if (owned->key.has_value()) record.key = *owned->key;
-    if (owned->value.has_value()) record.value = *owned->value;
+    if (owned->entry.key.has_value()) record.key = *owned->entry.key;
+    if (owned->entry.value.has_value()) record.value = *owned->entry.value;
+    for (const auto& [name, value] : owned->entry.headers) {
+      owned->headers.push_back({name, value.has_value() ? std::optional<std::string_view>(*value) : std::nullopt});
+    }
+    record.headers = owned->headers;
     bytes_ += sizeof(stream::Record) + record.key.value_or("").size() + record.value.value_or("").size();
     records_.push_back(record);
     owned_.push_back(std::move(owned));
@@ -37,7 +41,11 @@ class SimChunk final : public stream::RecordChunk {
   }
 
  private:
-  std::vector<std::unique_ptr<LogEntry>> owned_;
+  struct Owned {
+    LogEntry entry;
+    std::vector<stream::Header> headers;
+  };
+  std::vector<std::unique_ptr<Owned>> owned_;
   std::vector<stream::Record> records_;
   std::vector<stream::PartitionPosition> positions_;
   size_t bytes_ = 0;
@@ -98,7 +106,13 @@ Status SimSource::CheckAlive() const {
 }
 
 bool SimSource::Reaches() const {
-  return broker_.IsUp() && !life_->IsCutOff(broker_.now_ms());
+  if (!broker_.IsUp()) {
+    broker_.MeetOutage();
+    return false;
+  }
+  if (!life_->IsCutOff(broker_.now_ms())) return true;
+  if (life_->MeetCutOff()) faults_.Note(FaultKind::kMemberCutOff, options_.name + " meets it");
+  return false;
 }
 
 Result<stream::SourceEvent> SimSource::Poll(int64_t timeout_ms, bool want_records) {

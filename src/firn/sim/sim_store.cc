@@ -26,6 +26,7 @@ class SimStore::Writer final : public env::ObjectWriter {
 };
 
 Status SimStore::Wait(bool slow) {
+  if (slow) weather_.Meet(FaultKind::kStoreSlow, faults_);
   const int64_t longest_ms = slow ? weather_.slow_ms_max : weather_.latency_ms_max;
   if (!process_.Await(Below(random_, longest_ms))) return Fail(ErrorCode::kCancelled, "the process is dead");
   return {};
@@ -34,6 +35,7 @@ Status SimStore::Wait(bool slow) {
 Status SimStore::Request(FaultKind failure) {
   FIRN_TRY(Wait(weather_.store_slow_until_ms > process_.scheduler().now_ms()));
   if (weather_.store_down_until_ms > process_.scheduler().now_ms()) {
+    weather_.Meet(FaultKind::kStoreDown, faults_);
     return Fail(ErrorCode::kUnavailable, "simulated: the store is down");
   }
   if (faults_.Chance(failure, weather_.fault_per_mille)) {

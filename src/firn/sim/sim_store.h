@@ -7,6 +7,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <set>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -27,6 +28,12 @@ struct Weather {
   int64_t catalog_latency_ms_max = 40;  // of the catalog
   int64_t slow_ms_max = 4000;
   int fault_per_mille = 10;  // of each call and kind
+
+  // Outages that have begun and that nobody has met yet: they count when somebody does.
+  mutable std::set<FaultKind> unmet;
+  void Meet(FaultKind kind, SimFaults& faults) const {
+    if (unmet.erase(kind) > 0) faults.Note(kind, "is met");
+  }
 };
 
 class SimStore final : public env::ObjectStore {

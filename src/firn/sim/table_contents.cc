@@ -41,6 +41,10 @@ Status TakeRows(const arrow::Table& table, FileContents& contents) {
   if (ids == nullptr) return Fail(ErrorCode::kCorruption, "no column 'id' of type long");
   auto partitions = Column<arrow::Int32Array>(table, "p");
   auto offsets = Column<arrow::Int64Array>(table, "o");
+  auto kinds = Column<arrow::BinaryArray>(table, "kind");
+  contents.has_partition = partitions != nullptr;
+  contents.has_offset = offsets != nullptr;
+  contents.has_kind = kinds != nullptr;
   for (int64_t i = 0; i < table.num_rows(); ++i) {
     TableRow row;
     if (ids->IsValid(i)) {
@@ -50,10 +54,38 @@ Status TakeRows(const arrow::Table& table, FileContents& contents) {
     }
     if (partitions != nullptr && partitions->IsValid(i)) row.partition = partitions->Value(i);
     if (offsets != nullptr && offsets->IsValid(i)) row.offset = offsets->Value(i);
-    contents.rows.push_back(row);
+    if (kinds != nullptr && kinds->IsValid(i)) row.kind = std::string(kinds->GetView(i));
+    contents.rows.push_back(std::move(row));
   }
   return {};
 }
+
+std::optional<std::string> BytesAt(const arrow::BinaryArray& column, int64_t row) {
+  if (!column.IsValid(row)) return std::nullopt;
+  return std::string(column.GetView(row));
+}
+
+// List of (name, value); null when it has another form.
+struct HeadersColumn {
+  std::shared_ptr<arrow::ListArray> list;
+  std::shared_ptr<arrow::BinaryArray> names;
+  std::shared_ptr<arrow::BinaryArray> values;
+
+  explicit HeadersColumn(const arrow::Table& table) : list(Column<arrow::ListArray>(table, "headers")) {
+    auto entries = list == nullptr ? nullptr : std::dynamic_pointer_cast<arrow::StructArray>(list->values());
+    if (entries == nullptr || entries->num_fields() != 2) return;
+    names = std::dynamic_pointer_cast<arrow::BinaryArray>(entries->field(0));
+    values = std::dynamic_pointer_cast<arrow::BinaryArray>(entries->field(1));
+  }
+  bool ok() const { return names != nullptr && values != nullptr; }
+  Headers At(int64_t row) const {
+    Headers headers;
+    for (int64_t i = list->value_offset(row); i < list->value_offset(row + 1); ++i) {
+      headers.emplace_back(BytesAt(*names, i).value_or(""), BytesAt(*values, i));
+    }
+    return headers;
+  }
+};
 
 Status TakeRejects(const arrow::Table& table, FileContents& contents) {
   auto clusters = Column<arrow::BinaryArray>(table, "cluster_id");
@@ -62,7 +94,13 @@ Status TakeRejects(const arrow::Table& table, FileContents& contents) {
   auto offsets = Column<arrow::Int64Array>(table, "offset");
   auto codes = Column<arrow::BinaryArray>(table, "code");
   auto values = Column<arrow::BinaryArray>(table, "value");
-  if (!clusters || !topics || !partitions || !offsets || !codes || !values) {
+  auto keys = Column<arrow::BinaryArray>(table, "key");
+  auto names = Column<arrow::BinaryArray>(table, "topic");
+  auto intended = Column<arrow::BinaryArray>(table, "intended_table");
+  auto times = Column<arrow::TimestampArray>(table, "timestamp");
+  const HeadersColumn headers(table);
+  if (!clusters || !topics || !partitions || !offsets || !codes || !values || !keys || !names || !intended || !times ||
+      !headers.ok()) {
     return Fail(ErrorCode::kCorruption, "a column of the rejects table is missing or has another type");
   }
   for (int64_t i = 0; i < table.num_rows(); ++i) {
@@ -70,9 +108,12 @@ Status TakeRejects(const arrow::Table& table, FileContents& contents) {
     row.partition = {std::string(clusters->GetView(i)), std::string(topics->GetView(i)), partitions->Value(i)};
     row.offset = offsets->Value(i);
     row.code = std::string(codes->GetView(i));
-    std::optional<std::string> value;
-    if (values->IsValid(i)) value = std::string(values->GetView(i));
-    row.value_hash = HashOf(value);
+    row.value_hash = HashOf(BytesAt(*values, i));
+    row.key_hash = HashOf(BytesAt(*keys, i));
+    row.headers_hash = HashOf(headers.At(i));
+    if (times->IsValid(i)) row.timestamp_ms = times->Value(i) / 1000;
+    row.topic = std::string(names->GetView(i));
+    row.intended_table = BytesAt(*intended, i).value_or("");
     contents.rejects.push_back(std::move(row));
   }
   return {};
@@ -91,6 +132,15 @@ std::optional<int32_t> IdField(const iceberg::TableMetadata& metadata) {
     if (field.name == "id") return field.id.value();
   }
   return std::nullopt;
+}
+
+// Tables here are partitioned by the identity of "kind" or not at all: whoever prunes by it must find every row.
+bool IsOfItsPartition(const iceberg::DataFile& file, const FileContents& contents) {
+  if (file.partition.size() != 1 || !contents.has_kind) return true;
+  const auto* kind = std::get_if<std::string>(&file.partition.front());
+  return std::ranges::all_of(contents.rows, [&](const TableRow& row) {
+    return kind == nullptr ? !row.kind.has_value() : row.kind == *kind;
+  });
 }
 
 }  // namespace
@@ -183,6 +233,9 @@ const FileContents* TableContents::Hold(const iceberg::DataFile& file, bool is_r
       complain(ViolationCode::kWrongBounds, fmt::format("'{}': ids {} to {}, the manifest says: {} to {}", path,
                                                         (*contents)->id_min, (*contents)->id_max, lower, upper));
     }
+  }
+  if (!is_rejects && !IsOfItsPartition(file, **contents)) {
+    complain(ViolationCode::kWrongPartition, fmt::format("'{}': a row is of another 'kind'", path));
   }
   return *contents;
 }

@@ -25,6 +25,7 @@ struct TableRow {
   int64_t id = 0;  // 0: null
   std::optional<int32_t> partition;
   std::optional<int64_t> offset;
+  std::optional<std::string> kind;
 };
 
 struct RejectRow {
@@ -32,6 +33,11 @@ struct RejectRow {
   int64_t offset = 0;
   std::string code;
   uint64_t value_hash = 0;
+  uint64_t key_hash = 0;
+  uint64_t headers_hash = 0;
+  int64_t timestamp_ms = -1;
+  std::string topic;
+  std::string intended_table;  // empty: null
 };
 
 struct FileContents {
@@ -39,6 +45,10 @@ struct FileContents {
   int64_t size = 0;
   std::vector<TableRow> rows;        // of a table of rows
   std::vector<RejectRow> rejects;    // of the rejects table
+  // Columns that a table of rows has; of one that it has not, its rows say nothing.
+  bool has_partition = false;
+  bool has_offset = false;
+  bool has_kind = false;
   int64_t id_min = INT64_MAX;
   int64_t id_max = INT64_MIN;
 };

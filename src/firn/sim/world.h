@@ -7,6 +7,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <map>
 #include <set>
 #include <string>
 #include <vector>
@@ -30,6 +31,10 @@ struct WorldResult {
   std::vector<std::string> violations;  // empty: all is well
   FaultCounter faults;
   std::string plan;  // the world's shape in words
+  // Of the last check, after the end: records that had to be there and those that were excused, by the reason.
+  int64_t demanded = 0;
+  std::map<std::string, int64_t> excused;
+  int64_t checks = 0;
   int64_t commits = 0;
   int64_t records = 0;
   int64_t rows = 0;

@@ -45,7 +45,30 @@ std::string TemplateTable(const std::string& kind) {
   return fmt::format("lake.x_{}", kind);
 }
 
-WorldPlan DrawPlan(env::Random& random) {
+std::vector<std::string> Kinds() {
+  return {"k0", "k1", "k2"};
+}
+
+namespace {
+
+ingest::HistoryPolicy DrawPolicy(env::Random& random) {
+  switch (Below(random, 4)) {
+    case 0: return ingest::HistoryPolicy::kRewind;
+    case 1: return ingest::HistoryPolicy::kContinue;
+    default: return ingest::HistoryPolicy::kHold;
+  }
+}
+
+void DrawMore(WorldPlan& plan, env::Random& random) {
+  ingest::PipelineOptions& pipeline = plan.pipeline;
+  pipeline.history_policy = DrawPolicy(random);
+  if (Below(random, 4) == 0) pipeline.tables[0].history_policy = DrawPolicy(random);
+  if (Below(random, 8) == 0) pipeline.start.kind = ingest::StartPolicy::Kind::kLatest;
+}
+
+}  // namespace
+
+WorldPlan DrawPlan(env::Random& random, env::Random& more) {
   WorldPlan plan;
   plan.workers = 1 + static_cast<int32_t>(Below(random, 3));
   plan.partitions = 1 + static_cast<int32_t>(Below(random, 5));
@@ -81,6 +104,7 @@ WorldPlan DrawPlan(env::Random& random) {
   // In half of the worlds a few dozen rows are packed, and then spilled or committed early.
   if (Below(random, 2) == 0) pipeline.memory_limit_bytes = int64_t{8 << 10} << Below(random, 5);
   plan.spill = Below(random, 2) == 0;
+  DrawMore(plan, more);
   return plan;
 }
 
@@ -128,11 +152,13 @@ ingest::PipelineOptions ScalePipeline(int32_t tables, int64_t commit_interval_ms
 
 std::string WorldPlan::ToString() const {
   return fmt::format(
-      "{} workers, {} partitions, {} tables{}{}{}, a record every {} ms, {} ‰ broken, {} ‰ transactional, rejects {}, "
-      "commit every {} ms, checkpoint {} ms, max_age {} ms, detach_after {} ms, session {} ms, max.poll {} ms, memory "
-      "{} KiB{}, trouble about every {} ms",
+      "{} workers, {} partitions, {} tables{}{}{}, start {}, history {}, a record every {} ms, {} ‰ broken, {} ‰ "
+      "transactional, rejects {}, commit every {} ms, checkpoint {} ms, max_age {} ms, detach_after {} ms, "
+      "session {} ms, max.poll {} ms, memory {} KiB{}, trouble about every {} ms",
       workers, partitions, fixed_tables, template_rule ? " and a template" : "", quiet_table ? ", the last quiet" : "",
-      without_history ? ", catalog without history" : "", record_gap_ms, broken_per_mille, transactional_per_mille,
+      without_history ? ", catalog without history" : "",
+      pipeline.start.kind == ingest::StartPolicy::Kind::kLatest ? "latest" : "earliest",
+      ingest::HistoryPolicyName(pipeline.history_policy), record_gap_ms, broken_per_mille, transactional_per_mille,
       pipeline.reject_policy == ingest::RejectPolicy::kDrop ? "dropped" : "kept", pipeline.commit_interval_ms,
       pipeline.checkpoint_interval_ms, pipeline.commit_max_age_ms, pipeline.detach_after_ms, session_timeout_ms,
       pipeline.max_poll_interval_ms, pipeline.memory_limit_bytes >> 10, spill ? " and spill" : "", chaos_gap_ms);

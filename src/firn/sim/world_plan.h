@@ -40,11 +40,13 @@ struct CompactionPlan {
 
 inline constexpr const char* kTopic = "events";
 
-WorldPlan DrawPlan(env::Random& random);
+// `more`: a sequence of its own for what came later, so that the rest of a seed's plan stays as it was.
+WorldPlan DrawPlan(env::Random& random, env::Random& more);
 CompactionPlan DrawCompactionPlan(env::Random& random, const WorldPlan& plan);
 // A pipeline of so many fixed tables with the defaults of production, for runs without trouble.
 ingest::PipelineOptions ScalePipeline(int32_t tables, int64_t commit_interval_ms);
 std::string FixedTable(int32_t number);                  // "lake.t0"
 std::string TemplateTable(const std::string& kind);      // "lake.x_<kind>"
+std::vector<std::string> Kinds();                        // all that producers write
 
 }  // namespace firn::sim

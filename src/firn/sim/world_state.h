@@ -1,5 +1,6 @@
 // The World's state and its actors: worker slots (world_workers.cc), producers and trouble (world_trouble.cc),
-// compaction (world_compaction.cc), and the run as a whole (world.cc). world.h is what others see.
+// compaction (world_compaction.cc), what is seen of each commit (world_watch.cc), and the run as a whole (world.cc).
+// world.h is what others see.
 #pragma once
 
 #include <functional>
@@ -55,6 +56,7 @@ class World {
   bool Settle();
   bool HasSettled(std::string& why_not);
   void Check(bool finished);
+  bool IsSound() const { return result_.violations.empty(); }
   void Trace(const std::string& line);
   void Violation(std::string text);
   bool Off(FaultKind kind) const { return options_.without.contains(kind); }
@@ -68,7 +70,6 @@ class World {
   void TakeRulesBack(const Error& refused);
   void StopWorkers();
   void ResumeHeldTables();
-  void NoteRowsAbove(const std::string& table, const ingest::Marks& marks);
   void NoteDetached();
   bool GiveUpWhatRetentionTook(ingest::PositionsAdmin& admin, const ingest::DetachedEntry& entry);
 
@@ -82,6 +83,18 @@ class World {
   void StartCompactors(std::vector<Fiber*>& fibers);
   void TroubleForCompactors();
 
+  // world_watch.cc
+  ingest::HistoryPolicy PolicyOf(const std::string& table) const;
+  void SeeCommit(const CatalogServer::Change& change);
+  void SeeHome(const ingest::PositionsMap& before, const ingest::PositionsMap& after, bool by_worker);
+  void NoteReached(const ingest::PositionsMap& home);
+  void RaiseReached(const std::string& table, const ingest::PartitionKey& key, const ingest::Mark& mark);
+  void SeeStart(const ingest::PositionsMap& before, const ingest::PartitionKey& key, const ingest::Mark& mark);
+  void SeeTable(const CatalogServer::Change& change, const ingest::PositionsMap& before,
+                const ingest::PositionsMap& after);
+  void ForbidGoingBack(const std::string& table, const ingest::Marks& before, const ingest::Marks& after);
+  void SeeGroupOffset(const stream::SourcePartition& partition, int64_t offset);
+
   // world_trouble.cc
   void Produce();
   void MakeTrouble();
@@ -89,7 +102,8 @@ class World {
   void TroubleForBroker();
   void TroubleForLog();
   void TroubleForLake();
-  void TroubleByForeignHands();
+  void TroubleByForeignHands(const std::string& table);
+  void TroubleForOwnTables();
   void ChangeRules();
   std::string AnyTable();
   int64_t SafeToRemoveBelow(int32_t partition);
@@ -97,7 +111,7 @@ class World {
   const WorldOptions options_;
   // Sequences of their own, so that a kind that is switched off moves the others as little as can be.
   env::SeededRandom plan_random_, schedule_random_, fault_random_, lake_random_, broker_random_, trouble_random_,
-      producer_random_, worker_random_, clone_random_, compaction_random_;
+      producer_random_, worker_random_, clone_random_, compaction_random_, more_random_;
   WorldPlan plan_;
   const CompactionPlan compaction_plan_;
   Scheduler scheduler_;
@@ -116,6 +130,10 @@ class World {
   std::vector<std::unique_ptr<CompactorSlot>> compactors_;
   std::string home_map_text_;
   std::optional<ingest::PositionsMap> home_map_;  // parsed from that
+  // What a person is doing to positions at this instant.
+  enum class PersonDeed : uint8_t { kNone, kRewind, kContinue, kSet } person_ = PersonDeed::kNone;
+  std::map<std::string, ingest::Marks> reached_;                     // where the pipeline last said that a table stands
+  std::map<ingest::PartitionKey, std::set<int64_t>> home_offsets_;  // all that H ever was
   WorldResult result_;
   int32_t rules_version_ = 0;
   std::map<std::string, std::vector<ingest::TableRule>> rules_by_hash_;  // that were in force once

@@ -11,7 +11,7 @@ namespace {
 
 constexpr int64_t kOutageMsMax = 45'000;
 constexpr int64_t kQuietOneIn = 150;
-constexpr int32_t kKinds = 3;
+constexpr int32_t kMoreOneIn = 12;
 constexpr int64_t kCloneOneIn = 24;  // acts of foreign hands; as many are cherry-picks
 constexpr int64_t kAwaitsToDeathMax = 120;
 
@@ -32,8 +32,9 @@ void World::Produce() {
     for (int64_t i = 0; i < burst; ++i) {
       const auto partition = static_cast<int32_t>(Below(producer_random_, broker_.partition_count(kTopic)));
       Production production;
-      const std::string kind = fmt::format("k{}", Below(producer_random_, kKinds));
-      production.extra_members = fmt::format(R"(,"kind":"{}")", kind);
+      const std::vector<std::string> kinds = Kinds();
+      const std::string kind = kinds[static_cast<size_t>(Below(producer_random_, std::ssize(kinds)))];
+      production.kind = kind;
       auto table = static_cast<int32_t>(Below(producer_random_, plan_.fixed_tables + (plan_.template_rule ? 1 : 0)));
       if (plan_.quiet_table && table == plan_.fixed_tables - 1 && Below(producer_random_, kQuietOneIn) != 0) table = 0;
       production.table = table < plan_.fixed_tables ? FixedTable(table) : TemplateTable(kind);
@@ -54,9 +55,9 @@ void World::Produce() {
 }
 
 void World::MakeTrouble() {
-  while (!trouble_over_) {
+  while (!trouble_over_ && IsSound()) {
     scheduler_.SleepMs(1 + Below(trouble_random_, 2 * plan_.chaos_gap_ms));
-    if (trouble_over_) return;
+    if (trouble_over_ || !IsSound()) return;
     switch (Below(trouble_random_, 10)) {
       case 0:
       case 1:
@@ -66,8 +67,9 @@ void World::MakeTrouble() {
       case 5: TroubleForBroker(); break;
       case 6: TroubleForLog(); break;
       case 7: TroubleForLake(); break;
-      default: TroubleByForeignHands(); break;
+      default: TroubleByForeignHands(AnyTable()); break;
     }
+    if (Below(more_random_, kMoreOneIn) == 0) TroubleForOwnTables();
   }
 }
 
@@ -118,11 +120,12 @@ void World::TroubleForBroker() {
   switch (choice) {
     case 0:
       if (Off(FaultKind::kBrokersDown)) return;
+      Trace(fmt::format("** brokers_down for {} ms", duration_ms));
       broker_.TakeDown(duration_ms);
       return;
     case 1:
       if (Off(FaultKind::kMemberCutOff) || slot.life == nullptr) return;
-      faults_.Note(FaultKind::kMemberCutOff, fmt::format("slot{} for {} ms", slot.number, duration_ms));
+      Trace(fmt::format("** member_cut_off slot{} for {} ms", slot.number, duration_ms));
       slot.life->CutOff(scheduler_.now_ms(), scheduler_.now_ms() + duration_ms);
       return;
     case 2:
@@ -183,7 +186,8 @@ void World::TroubleForLake() {
   const std::string table = AnyTable();
   auto note = [&](FaultKind kind) {
     if (Off(kind)) return false;
-    faults_.Note(kind, fmt::format("for {} ms", duration_ms));
+    Trace(fmt::format("** {} for {} ms", FaultKindName(kind), duration_ms));
+    weather_.unmet.insert(kind);
     return true;
   };
   switch (choice) {
@@ -213,10 +217,49 @@ std::string World::AnyTable() {
   return tables[static_cast<size_t>(Below(trouble_random_, static_cast<int64_t>(tables.size())))].table;
 }
 
-void World::TroubleByForeignHands() {
-  const std::string table = AnyTable();
+// The home and the rejects table are tables too.
+void World::TroubleForOwnTables() {
+  const ingest::PipelineOptions& pipeline = plan_.pipeline;
+  const int64_t until_ms = scheduler_.now_ms() + 500 + Below(more_random_, kOutageMsMax);
+  const bool kept = pipeline.reject_policy == ingest::RejectPolicy::kTable;
+  const std::string positions = ingest::PositionsProperty(pipeline.pipeline);
+  const auto choice = Below(more_random_, kept ? 8 : 4);
+  Check(false);
+  if (!IsSound()) return;
+  switch (choice) {
+    case 0:
+    case 1:
+      if (!Off(FaultKind::kForeignAppend)) hands_.Append(pipeline.home_table);
+      return;
+    case 2:
+      if (!Off(FaultKind::kForeignExpiry)) hands_.Expire(pipeline.home_table);
+      return;
+    case 3:
+      if (Off(FaultKind::kPermissionLost)) return;
+      weather_.unmet.insert(FaultKind::kPermissionLost);
+      forbidden_until_ms_[pipeline.home_table] = until_ms;
+      return;
+    case 4:
+      if (!plan_.without_history && !Off(FaultKind::kForeignRollback)) hands_.Rollback(pipeline.rejects_table);
+      return;
+    case 5:
+      if (!plan_.without_history && !Off(FaultKind::kForeignCreateOrReplace)) hands_.Replace(pipeline.rejects_table);
+      return;
+    case 6:
+      if (!Off(FaultKind::kForeignDelete)) hands_.Delete(pipeline.rejects_table);
+      return;
+    default:
+      if (!Off(FaultKind::kForeignPropertyChanged)) hands_.RemovePositions(pipeline.rejects_table, positions);
+      return;
+  }
+}
+
+void World::TroubleByForeignHands(const std::string& table) {
   const auto choice = Below(trouble_random_, 20);
   if (table.empty()) return;
+  // What is wrong by now is nobody else's doing.
+  Check(false);
+  if (!IsSound()) return;
   auto may = [&](FaultKind kind) { return !Off(kind); };
   const bool is_rejects = table == plan_.pipeline.rejects_table;
   // From a sequence of its own, so that lives without it are what they were.
@@ -255,12 +298,11 @@ void World::TroubleByForeignHands() {
 // A new configuration is rolled out: the same routes, said in other words, so that every worker has to start anew.
 void World::ChangeRules() {
   if (Off(FaultKind::kRulesChanged)) return;
-  faults_.Note(FaultKind::kRulesChanged, "");
+  Trace("** rules_changed");
   ingest::RouteMatch never;
   never.topic = fmt::format("never{}", ++rules_version_);
   rules_by_hash_[ingest::RulesHash(plan_.pipeline.tables)] = plan_.pipeline.tables;
   plan_.pipeline.tables[0].match.push_back(std::move(never));
-  expectation_.rules_changed = true;
   for (auto& slot : slots_) {
     if (slot->process != nullptr && Below(trouble_random_, 4) != 0) slot->process->RequestStop();
   }

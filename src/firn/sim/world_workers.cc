@@ -113,43 +113,33 @@ void World::ResumeHeldTables() {
   }
   env::SeededRandom random(trouble_random_.Next64());
   ingest::PositionsAdmin admin(plan_.pipeline, catalog_, store_, world_process_.clock(), random);
+  if (!overtaken.empty()) Check(false);
   for (const ingest::DetachedEntry& entry : overtaken) {
+    if (!IsSound()) return;
+    person_ = PersonDeed::kSet;
     // The command says so where the table has to be resumed first.
     if (!GiveUpWhatRetentionTook(admin, entry)) held.insert(entry.table);
+    person_ = PersonDeed::kNone;
   }
   for (const std::string& table : held) {
     const bool rewind = Below(trouble_random_, 2) == 0;
-    auto mode = rewind ? ingest::ResumeMode::kRewind : ingest::ResumeMode::kContinue;
-    auto resumed = admin.Resume(table, mode, false, {});
+    Check(false);
+    if (!IsSound()) return;
+    auto resume = [&](bool back) {
+      person_ = back ? PersonDeed::kRewind : PersonDeed::kContinue;
+      auto done = admin.Resume(table, back ? ingest::ResumeMode::kRewind : ingest::ResumeMode::kContinue, false, {});
+      person_ = PersonDeed::kNone;
+      return done;
+    };
+    auto resumed = resume(rewind);
     const bool rewound = rewind && resumed.has_value();
-    if (!resumed.has_value() && rewind) resumed = admin.Resume(table, ingest::ResumeMode::kContinue, false, {});
+    if (!resumed.has_value() && rewind) resumed = resume(false);
     Trace(fmt::format("a person resumes '{}' ({}): {}", table, rewound ? "rewind" : "continue",
                       resumed.has_value() ? "done" : resumed.error().ToString()));
     if (!resumed.has_value()) continue;
     faults_.Note(FaultKind::kPositionsByHand, table);
-    expectation_.positions_may_go_back.insert(table);
-    expectation_.must_be_absent.erase(table);
-    // What the table goes on without is known now, and is not asked for.
-    const iceberg::TableMetadata* metadata = catalog_.Find(iceberg::TableIdentifier::Parse(table).value());
-    auto map = ingest::MapOf(*metadata, plan_.pipeline.pipeline);
-    if (map.has_value() && map->has_value()) {
-      checker_.GiveUpMissing(table, (*map)->marks, expectation_);
-      if (!rewound) NoteRowsAbove(table, (*map)->marks);
-    }
-    checker_.ForgetSeen(table);
     for (const ingest::AdminChange& change : *resumed) {
       Trace(fmt::format("  {} {} -> {}", change.partition, change.from, change.to));
-    }
-  }
-}
-
-// Whoever lets a table go on as it is, though its positions are old or gone and no snapshot knows better, decides that
-// rows above them may come twice.
-void World::NoteRowsAbove(const std::string& table, const ingest::Marks& marks) {
-  for (int64_t id : hands_.LiveIds(table)) {
-    const ProducedRecord& record = history_.record(id);
-    if (record.offset >= ingest::OffsetOf(marks, record.partition).value_or(0)) {
-      expectation_.may_be_doubled[table].insert(id);
     }
   }
 }
@@ -169,9 +159,6 @@ bool World::GiveUpWhatRetentionTook(ingest::PositionsAdmin& admin, const ingest:
                     entry.partition.partition, set.has_value() ? "done" : set.error().ToString()));
   if (!set.has_value()) return set.error().code() != ErrorCode::kConflict;
   faults_.Note(FaultKind::kPositionsByHand, entry.table);
-  expectation_.positions_may_go_back.insert(entry.table);
-  expectation_.must_be_absent.erase(entry.table);
-  expectation_.given_up.push_back({entry.table, entry.partition, 0, start});
   return true;
 }
 
