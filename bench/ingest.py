@@ -1,30 +1,33 @@
 """Ingest, measured: the same events of a real Kafka topic into a table by Firn and by the Kafka Connect Iceberg sink.
 
-Called by ./firn-dev bench ingest. One broker, one REST catalog, one local warehouse; each drains a topic that was filled
-before. CPU seconds are user and system time of the one process, start included; memory is its VmHWM. Firn's own report
-says where its CPU seconds went.
+Called by ./firn-dev bench ingest. One broker; for each store a REST catalog; for each codec and shape a topic that is filled
+before. The engines drain it one after the other, --repeat times, into tables of the same columns, partition and codec;
+DuckDB compares the rows. CPU seconds are user and system time of the one process, to the last commit; memory is its
+VmHWM. Firn's figures include its start; of the sink, the start of the JVM stands by itself and is in no ratio.
 """
 
 import argparse
 import json
 import os
 import pathlib
-import resource
 import shutil
+import statistics
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 
 HERE = pathlib.Path(__file__).resolve().parent
 ROOT = HERE.parent
-sys.path.insert(0, str(ROOT / "tests" / "real"))
+sys.path[:0] = [str(ROOT / "tests" / "real"), str(HERE)]
 
-from processes import Process, wait_until  # noqa: E402
-from servers import KafkaBroker, RestFixture, get, java  # noqa: E402
+import connect_sink  # noqa: E402
+import events as odd_events  # noqa: E402
+from firn import Lake  # noqa: E402
+from measure import Watch, row_sums, table_facts  # noqa: E402
+from readers import catalog_of, load  # noqa: E402
+from servers import KafkaBroker, ObjectServer, RestFixture  # noqa: E402
 
-TICKS = os.sysconf("SC_CLK_TCK")
 COLUMNS = """
       - {name: time, type: timestamptz, required: true, epoch_unit: ms}
       - {name: event_time, type: timestamptz}
@@ -48,223 +51,221 @@ COLUMNS = """
 """
 
 
-def cpu_seconds(pid: int) -> float:
-    fields = open(f"/proc/{pid}/stat", encoding="ascii").read().rsplit(")", 1)[1].split()
-    return (int(fields[11]) + int(fields[12])) / TICKS
+def prepare_sink_table(lake: Lake, model: str, table: str):
+    """Columns, partition and Parquet properties of Firn's table. The sink would make one of its own types."""
+    there = load(lake, model)
+    properties = {key: value for key, value in there.properties.items() if key.startswith("write.parquet.")}
+    catalog_of(lake).create_table(table, there.schema(), partition_spec=there.spec(), properties=properties)
 
 
-def peak_mib(pid: int) -> float:
-    for line in open(f"/proc/{pid}/status", encoding="ascii"):
-        if line.startswith("VmHWM"):
-            return int(line.split()[1]) / 1024
-    return 0.0
+class Case:
+    """One topic and one store: where the engines are compared."""
+
+    def __init__(self, bench: "Bench", codec: str, store: str, shape: str):
+        self.bench, self.codec, self.store, self.shape = bench, codec, store, shape
+        self.lake = bench.lake(store)
+        self.topic = bench.topic(codec, shape)
+        self.name = f"{codec}_{store}_{shape}"
+
+    def run(self, number: int, results: list):
+        options = self.bench.options
+        say(f"{self.name}, run {number + 1} of {options.repeat}, load {os.getloadavg()[0]:.1f}")
+        table = f"bench.firn_{self.name}_{number}"
+        results.append(self._noted(number, self._firn(table), table))
+        if options.peer:
+            sink_table = f"bench.sink_{self.name}_{number}"
+            prepare_sink_table(self.lake, table, sink_table)
+            sink = connect_sink.ConnectSink(self.bench.deps, self.bench.work, self.bench.broker.bootstrap)
+            found = sink.drain(self.lake, self.topic, sink_table, f"sink-{self.name}-{number}".replace("_", "-"),
+                               options.events, options.interval, options.timeout)
+            results.append(self._noted(number, found, sink_table))
+            if results[-1]["sums"] != results[-2]["sums"]:
+                odd = [name for name, value in results[-1]["sums"].items() if results[-2]["sums"].get(name) != value]
+                raise SystemExit(f"{self.name}: the two tables differ in {', '.join(odd)}: {results[-2:]}")
+
+    def _noted(self, number: int, result: dict, table: str) -> dict:
+        result |= {"codec": self.codec, "store": self.store, "shape": self.shape, "run": number,
+                   "events": self.bench.options.events, "sums": row_sums(self.lake, table)}
+        if result["rows"] != self.bench.options.events:
+            raise SystemExit(f"{table} has {result['rows']} rows: {result}")
+        say(f"  {result['engine']}: {per_million(result):.2f} CPU s/M, {rate(result):,.0f} events/s, "
+            f"{result['peak_mib']:.0f} MiB, {result['bytes'] / result['rows']:.1f} B/event, load {result['load']:.1f}")
+        return result
+
+    def _firn(self, table: str) -> dict:
+        """`firn run --until-caught-up`: its CPU seconds as the kernel gives them with its exit status."""
+        options, name = self.bench.options, table.removeprefix("bench.")
+        config = {"pipeline": name, "kafka": {"bootstrap.servers": self.bench.broker.bootstrap},
+                  "source": {"topics": [self.topic]}, **self.lake.config(),
+                  "commit": {"interval": f"{options.interval}s"}, "http": {"listen": "127.0.0.1:0"}}
+        properties = {"write.parquet.compression-codec": "zstd",
+                      "write.parquet.compression-level": str(options.zstd_level)}
+        text = json.dumps(config)[1:-1]  # JSON is YAML; the columns are written as people write them
+        path, log = self.bench.work / f"{name}.yaml", self.bench.work / f"{name}.log"
+        path.write_text(f"{{{text}, tables: [{{name: {table}, partition: [day(time)], properties: "
+                        f"{json.dumps(properties)}, columns: [{flow_columns()}]}}]}}\n", encoding="utf-8")
+        command = [*options.prefix.split(), self.bench.binary, "run", "-c", path, "--until-caught-up", "--json"]
+        with open(log, "wb") as errors, open(log.with_suffix(".out"), "wb") as out:
+            started = time.monotonic()
+            process = subprocess.Popen([str(word) for word in command], stdout=out, stderr=errors)
+            with Watch(process.pid) as watch:
+                _, status, usage = os.wait4(process.pid, 0)
+            wall = time.monotonic() - started
+        process.returncode = os.waitstatus_to_exitcode(status)
+        if process.returncode != 0:
+            raise SystemExit(f"firn ended with {process.returncode}:\n{log.read_text()[-3000:]}")
+        report = json.loads(log.with_suffix(".out").read_text())
+        return {"engine": "firn", "cpu_s": usage.ru_utime + usage.ru_stime, "system_s": usage.ru_stime, "wall_s": wall,
+                "peak_mib": watch.peak_mib, "load": watch.load, "stages": report["cpu_seconds"],
+                **table_facts(self.lake.uri, table)}
 
 
-def table_facts(rest_uri: str, table: str) -> dict:
-    """Rows, files and bytes of a table by the catalog's word."""
-    status, body = get(f"{rest_uri}/v1/namespaces/bench/tables/{table}")
-    if status != 200:
-        return {"rows": 0, "files": 0, "bytes": 0}
-    metadata = json.loads(body)["metadata"]
-    current = metadata.get("current-snapshot-id")
-    for snapshot in metadata.get("snapshots", []):
-        if snapshot["snapshot-id"] == current:
-            summary = snapshot["summary"]
-            return {"rows": int(summary.get("total-records", 0)), "files": int(summary.get("total-data-files", 0)),
-                    "bytes": int(summary.get("total-files-size", 0))}
-    return {"rows": 0, "files": 0, "bytes": 0}
+def flow_columns() -> str:
+    return ", ".join(line.strip().removeprefix("- ") for line in COLUMNS.strip().splitlines())
 
 
-def run_firn(binary, work: pathlib.Path, bootstrap: str, rest: RestFixture, topic: str, run: int, options,
-             codec: str = "zstd") -> dict:
-    table = f"firn_{run}_{codec}"
-    config = work / f"{table}.yaml"
-    config.write_text(f"""
-pipeline: bench{run}_{codec}
-kafka: {{bootstrap.servers: "{bootstrap}"}}
-source: {{topics: [{topic}]}}
-catalog: {{type: rest, uri: "{rest.uri}"}}
-commit: {{interval: {options.interval}}}
-http: {{listen: "127.0.0.1:0"}}
-tables:
-  - name: bench.{table}
-    columns:{COLUMNS}
-    partition: ["day(time)"]
-    properties: {{write.parquet.compression-codec: {codec}, write.parquet.compression-level: "{options.zstd_level}"}}
-""", encoding="utf-8")
-    started = time.monotonic()
-    with open(work / f"{table}.log", "wb") as log:
-        process = subprocess.Popen([binary, "run", "-c", config, "--until-caught-up", "--json"], stdout=subprocess.PIPE,
-                                   stderr=log)
-    peak = [0.0]
+class Bench:
+    """The servers, and what is asked of them once."""
 
-    def watch():
-        while process.poll() is None:
-            try:
-                peak[0] = max(peak[0], peak_mib(process.pid))
-            except (OSError, ValueError):
-                return
-            time.sleep(0.1)
+    def __init__(self, options, work: pathlib.Path):
+        self.options, self.work = options, work
+        self.binary = pathlib.Path(os.environ.get("FIRN_BIN", ROOT / "build/release/bin/firn")).resolve()
+        self.deps = pathlib.Path(os.environ["FIRN_REAL_DEPS"])
+        self.broker = KafkaBroker(self.deps, work / "kafka")
+        self.servers = [self.broker.start()]
+        self.lakes, self.topics = {}, set()
 
-    watcher = threading.Thread(target=watch)
-    watcher.start()
-    before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    output = process.stdout.read()
-    process.wait()
-    after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    wall = time.monotonic() - started
-    watcher.join()
-    if process.returncode != 0:
-        raise SystemExit(f"firn ended with {process.returncode}:\n{(work / f'{table}.log').read_text()[-3000:]}")
-    cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-    report = json.loads(output)
-    return {"engine": "firn", "cpu_s": cpu, "wall_s": wall, "peak_mib": peak[0], "stages": report.get("cpu_seconds", {}),
-            **table_facts(rest.uri, table)}
+    def lake(self, store: str) -> Lake:
+        if store not in self.lakes:
+            endpoint, warehouse = "", f"file://{self.work}/warehouse"
+            if store == "s3":
+                server = ObjectServer(self.deps / "venv/bin/weed", self.work / "s3").start()
+                self.servers.append(server)
+                endpoint, warehouse = server.endpoint, "s3://lake/bench"
+            rest = RestFixture(self.deps, self.work / f"rest-{store}", warehouse, endpoint or None).start()
+            self.servers.append(rest)
+            self.lakes[store] = Lake("rest", store, rest.uri, warehouse, name=store, s3_endpoint=endpoint)
+        return self.lakes[store]
+
+    def topic(self, codec: str, shape: str) -> str:
+        from confluent_kafka.admin import AdminClient, NewTopic
+        name, options = f"{shape}-{codec}", self.options
+        if name in self.topics:
+            return name
+        admin = AdminClient({"bootstrap.servers": self.broker.bootstrap})
+        admin.create_topics([NewTopic(name, options.partitions, 1, config={"retention.ms": "-1"})])[name].result()
+        say(f"filling the topic {name}")
+        if shape == "plain":
+            subprocess.run([self.binary, "generate", "--bootstrap", self.broker.bootstrap, "--topic", name, "--count",
+                            str(options.events), "--partitions", str(options.partitions), "--compression", codec],
+                           check=True)
+        else:
+            odd_events.fill(self.broker.bootstrap, name, shape, options.events, options.partitions, codec)
+        self.topics.add(name)
+        return name
+
+    def stop(self):
+        for server in reversed(self.servers):
+            server.stop()
 
 
-def install_connect(deps: pathlib.Path):
-    for name in ("connect", "connect-runtime"):
-        folder = deps / name
-        if (folder / "done").exists():
-            continue
-        print(f"[bench] Java libraries of the sink: {name}", flush=True)
-        folder.mkdir(parents=True, exist_ok=True)
-        subprocess.run(["mvn", "-q", "-B", "-f", HERE / "maven" / name / "pom.xml", "dependency:copy-dependencies",
-                        f"-DoutputDirectory={folder}"], check=True, stdin=subprocess.DEVNULL)
-        (folder / "done").touch()
+def say(text: str):
+    print(f"[bench] {time.strftime('%H:%M:%S')} {text}", flush=True)
 
 
-def run_connect(deps: pathlib.Path, work: pathlib.Path, bootstrap: str, rest: RestFixture, topic: str, run: int, options):
-    from confluent_kafka.admin import AdminClient, NewTopic
-    table, folder = f"connect_{run}", work / f"connect{run}"
-    plugins = folder / "plugins"
-    plugins.mkdir(parents=True)
-    (plugins / "iceberg").symlink_to(deps / "connect")
-    admin = AdminClient({"bootstrap.servers": bootstrap})
-    admin.create_topics([NewTopic(f"control{run}", 1, 1)])[f"control{run}"].result()
-    (folder / "log4j2.xml").write_text('<Configuration status="WARN"><Appenders><Console name="c"><PatternLayout '
-                                       'pattern="[%d] %p %m (%c:%L)%n"/></Console></Appenders><Loggers><Root level="WARN">'
-                                       '<AppenderRef ref="c"/></Root></Loggers></Configuration>')
-    (folder / "worker.properties").write_text(f"""bootstrap.servers={bootstrap}
-key.converter=org.apache.kafka.connect.storage.StringConverter
-value.converter=org.apache.kafka.connect.json.JsonConverter
-value.converter.schemas.enable=false
-offset.storage.file.filename={folder}/offsets
-plugin.path={plugins}
-listeners=http://127.0.0.1:0
-consumer.max.poll.records=5000
-consumer.fetch.min.bytes=262144
-consumer.max.partition.fetch.bytes=4194304
-consumer.auto.offset.reset=earliest
-""")
-    (folder / "sink.properties").write_text(f"""name=sink{run}
-connector.class=org.apache.iceberg.connect.IcebergSinkConnector
-tasks.max=2
-topics={topic}
-iceberg.tables=bench.{table}
-iceberg.tables.auto-create-enabled=true
-iceberg.tables.evolve-schema-enabled=true
-iceberg.tables.default-partition-by=days(time)
-iceberg.tables.schema-force-optional=true
-iceberg.tables.auto-create-props.write.parquet.compression-level={options.zstd_level}
-iceberg.control.topic=control{run}
-iceberg.control.commit.interval-ms=10000
-iceberg.catalog=rest
-iceberg.catalog.type=rest
-iceberg.catalog.uri={rest.uri}
-iceberg.catalog.io-impl=org.apache.iceberg.hadoop.HadoopFileIO
-transforms=ts
-transforms.ts.type=org.apache.kafka.connect.transforms.TimestampConverter$Value
-transforms.ts.field=time
-transforms.ts.target.type=Timestamp
-transforms.ts.unix.precision=milliseconds
-""")
-    command = [java(), "-Xms2g", "-Xmx2g", "-XX:+UseG1GC", f"-Dlog4j2.configurationFile={folder}/log4j2.xml", "-cp",
-               f"{deps}/connect-runtime/*", "org.apache.kafka.connect.cli.ConnectStandalone",
-               folder / "worker.properties", folder / "sink.properties"]
-    started = time.monotonic()
-    process = Process("connect", command, folder / "connect.log").start()
-    pid = process.popen.pid
-    facts, cpu, peak = {"rows": 0}, 0.0, 0.0
-    while facts["rows"] < options.events and time.monotonic() - started < options.timeout:
-        if not process.running():
-            raise SystemExit(f"the sink ended:\n{process.tail()}")
-        cpu, peak = cpu_seconds(pid), peak_mib(pid)
-        facts = table_facts(rest.uri, table)
-        time.sleep(0.5)
-    wall = time.monotonic() - started
-    process.stop()
-    return {"engine": "connect sink", "cpu_s": cpu, "wall_s": wall, "peak_mib": peak, "stages": {}, **facts}
+def per_million(result: dict) -> float:
+    return result["cpu_s"] / result["events"] * 1e6
 
 
-def stage_table(result: dict, plain: dict, events: int) -> str:
-    """CPU seconds a million events by stage. Compression happens inside of the encoder: its share is the encoder's time
-    less that of a run without compression."""
-    stages = {name: value / events * 1e6 for name, value in result["stages"].items()}
-    encode = min(plain["stages"]["encode"] / events * 1e6, stages["encode"])
-    rest = result["cpu_s"] / events * 1e6 - sum(stages.values())
-    rows = {"fetch (poll thread)": stages["fetch"], "parse (JSON into columns)": stages["parse"],
-            "group (by partition, sort)": stages["group"], "encode (pages)": encode,
-            "compress": stages["encode"] - encode, "write (files)": stages["upload"], "commit": stages["commit"],
-            "rest (Kafka client's threads, start)": rest}
-    return "\n".join([f"{'Firn by stage':<38}{'CPU s/M':>8}"] + [f"{name:<38}{value:>8.2f}" for name, value in rows.items()])
+def rate(result: dict) -> float:
+    return result["events"] / result["wall_s"]
 
 
-def show(results: list, plain: dict, events: int):
-    print(f"\n{'engine':<14}{'rows':>10}{'CPU s':>9}{'CPU s/M':>9}{'wall s':>8}{'events/s':>10}{'peak MiB':>10}"
-          f"{'files':>7}{'B/event':>9}")
-    for result in results:
-        print(f"{result['engine']:<14}{result['rows']:>10}{result['cpu_s']:>9.1f}{result['cpu_s'] / events * 1e6:>9.2f}"
-              f"{result['wall_s']:>8.1f}{events / result['wall_s']:>10.0f}{result['peak_mib']:>10.0f}"
-              f"{result['files']:>7}{result['bytes'] / max(1, result['rows']):>9.1f}")
-    for result in results:
-        if result["stages"]:
-            print("\n" + stage_table(result, plain, events))
-    firn = [r for r in results if r["engine"] == "firn"]
-    sink = [r for r in results if r["engine"] != "firn"]
-    if firn and sink:
-        ratio = min(r["cpu_s"] for r in sink) / max(r["cpu_s"] for r in firn)
-        print(f"\nthe sink's least CPU seconds are {ratio:.1f} times Firn's most")
+def stage_table(results: list) -> str:
+    """CPU seconds a million events by stage, medians. Encoding holds compression, which happens in it."""
+    def median(value) -> float:
+        return statistics.median(value(result) / result["events"] * 1e6 for result in results)
+    names = {"fetch": "fetch (poll thread)", "parse": "parse (JSON into columns)", "group": "group (by partition, sort)",
+             "encode": "encode (pages, with compression)", "upload": "write (files)", "commit": "commit"}
+    lines = [f"{text:<38}{median(lambda r, n=name: r['stages'].get(n, 0)):>8.2f}" for name, text in names.items()]
+    rest = median(lambda r: r["cpu_s"] - sum(r["stages"].values()))
+    return "\n".join(lines + [f"{'rest (Kafka client threads, start)':<38}{rest:>8.2f}"])
+
+
+def show(results: list):
+    print(f"\n{'codec':<6}{'store':<7}{'shape':<10}{'engine':<9}{'CPU s/M':>9}{'start':>7}{'events/s':>10}{'peak MiB':>10}"
+          f"{'commits':>9}{'files':>7}{'B/event':>9}{'load':>6}")
+    for one in results:
+        print(f"{one['codec']:<6}{one['store']:<7}{one['shape']:<10}{one['engine']:<9}{per_million(one):>9.2f}"
+              f"{one.get('start_cpu_s', 0):>7.1f}{rate(one):>10,.0f}{one['peak_mib']:>10.0f}{one['commits']:>9}"
+              f"{one['files']:>7}{one['bytes'] / one['rows']:>9.1f}{one['load']:>6.1f}")
+    cases = {(one["codec"], one["store"], one["shape"]): [] for one in results}
+    for one in results:
+        cases[one["codec"], one["store"], one["shape"]].append(one)
+    for case, ones in cases.items():
+        firn = [one for one in ones if one["engine"] == "firn"]
+        sink = [one for one in ones if one["engine"] == "connect"]
+        print(f"\n{' '.join(case)}: Firn by stage, CPU s/M\n{stage_table(firn)}")
+        if sink:
+            print(f"{' '.join(case)}: {ratios(firn, sink)}")
+
+
+def ratios(firn: list, sink: list) -> str:
+    """Of the medians, and against Firn: its worst run beside the sink's best."""
+    out = []
+    for what, value, more_is_better in (("CPU s/M", per_million, False), ("events/s", rate, True),
+                                        ("peak MiB", lambda one: one["peak_mib"], False),
+                                        ("B/event", lambda one: one["bytes"] / one["rows"], False)):
+        ours, theirs = [value(one) for one in firn], [value(one) for one in sink]
+        if more_is_better:
+            middle, least = statistics.median(ours) / statistics.median(theirs), min(ours) / max(theirs)
+        else:
+            middle, least = statistics.median(theirs) / statistics.median(ours), min(theirs) / max(ours)
+        out.append(f"{what} {middle:.2f} times better (at least {least:.2f})")
+    return "; ".join(out)
+
+
+def parse_options():
+    parser = argparse.ArgumentParser(prog="firn-dev bench ingest", description=__doc__,
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--events", type=int, default=3_000_000)
+    parser.add_argument("--repeat", type=int, default=3, help="runs of each engine and case")
+    parser.add_argument("--codec", nargs="+", default=["lz4"], choices=["lz4", "zstd", "snappy", "gzip", "none"],
+                        help="of the producer; one topic each")
+    parser.add_argument("--store", nargs="+", default=["local"], choices=["local", "s3"])
+    parser.add_argument("--shape", nargs="+", default=["plain"], choices=["plain", *odd_events.SHAPES],
+                        help="shuffled: keys; hostile: nulls, escapes, other scripts; three: kinds by turns")
+    parser.add_argument("--peer", choices=["connect"], help="measure the Kafka Connect Iceberg sink as well")
+    parser.add_argument("--partitions", type=int, default=6, help="of the topic")
+    parser.add_argument("--interval", type=int, default=10, help="seconds between commits, of both")
+    parser.add_argument("--zstd-level", type=int, default=3, help="of the Parquet files, on both sides")
+    parser.add_argument("--timeout", type=float, default=1800, help="seconds for one run of the sink")
+    parser.add_argument("--prefix", default="", help="put before Firn's command, such as 'perf record -g -o FILE'")
+    parser.add_argument("--json", type=pathlib.Path, help="a file for all figures, written anew after each run")
+    return parser.parse_args()
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--events", type=int, default=1_000_000)
-    parser.add_argument("--partitions", type=int, default=6)
-    parser.add_argument("--runs", type=int, default=3)
-    parser.add_argument("--interval", default="60s", help="Firn's commit.interval")
-    parser.add_argument("--zstd-level", type=int, default=3)
-    parser.add_argument("--compression", default="lz4", help="of the producer")
-    parser.add_argument("--peer", action="store_true", help="measure the Kafka Connect Iceberg sink as well")
-    parser.add_argument("--timeout", type=float, default=900)
-    options = parser.parse_args()
-    binary = pathlib.Path(os.environ.get("FIRN_BIN", ROOT / "build/release/bin/firn")).resolve()
-    deps = pathlib.Path(os.environ["FIRN_REAL_DEPS"])
+    options = parse_options()
     if options.peer:
-        install_connect(deps)
-    from confluent_kafka.admin import AdminClient, NewTopic
+        connect_sink.check(pathlib.Path(os.environ["FIRN_REAL_DEPS"]))
     work = pathlib.Path(tempfile.mkdtemp(prefix="firn-bench-"))
-    broker = KafkaBroker(deps, work / "kafka")
-    rest = RestFixture(deps, work / "rest", f"file://{work}/warehouse")
-    results = []
+    bench, results = None, []
     try:
-        broker.start()
-        rest.start()
-        admin = AdminClient({"bootstrap.servers": broker.bootstrap})
-        admin.create_topics([NewTopic("events", options.partitions, 1, config={"retention.ms": "-1"})])["events"].result()
-        subprocess.run([binary, "generate", "--bootstrap", broker.bootstrap, "--topic", "events", "--count",
-                        str(options.events), "--partitions", str(options.partitions), "--compression",
-                        options.compression], check=True)
-        for run in range(options.runs):
-            print(f"[bench] run {run + 1} of {options.runs}, load {os.getloadavg()[0]:.1f}", flush=True)
-            results.append(run_firn(binary, work, broker.bootstrap, rest, "events", run, options))
-            if options.peer:
-                results.append(run_connect(deps, work, broker.bootstrap, rest, "events", run, options))
-        plain = run_firn(binary, work, broker.bootstrap, rest, "events", options.runs, options, "uncompressed")
-        show(results, plain, options.events)
+        bench = Bench(options, work)
+        for shape in options.shape:
+            for codec in options.codec:
+                for store in options.store:
+                    case = Case(bench, codec, store, shape)
+                    for number in range(options.repeat):
+                        case.run(number, results)
+                        if options.json:
+                            options.json.write_text(json.dumps(results, indent=1) + "\n")
     finally:
-        rest.stop()
-        broker.stop()
+        if results:
+            show(results)
+        if bench:
+            bench.stop()
         shutil.rmtree(work, ignore_errors=True)
 
 

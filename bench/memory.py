@@ -25,7 +25,8 @@ HERE = pathlib.Path(__file__).resolve().parent
 ROOT = HERE.parent
 sys.path[:0] = [str(ROOT / "tests" / "real"), str(HERE)]
 
-from ingest import COLUMNS, peak_mib  # noqa: E402
+from ingest import COLUMNS  # noqa: E402
+from measure import peak_mib  # noqa: E402
 from processes import free_port  # noqa: E402
 from servers import BUCKET, S3_KEY, S3_REGION, S3_SECRET, KafkaBroker, ObjectServer, get  # noqa: E402
 

@@ -18,6 +18,7 @@
 #include "firn/cli/worker_health.h"
 #include "firn/compaction/loop.h"
 #include "firn/config/config.h"
+#include "firn/ingest/memory_budget.h"
 #include "firn/ingest/worker.h"
 #include "firn/lag/lag_metrics.h"
 #include "firn/metrics/process_metrics.h"
@@ -28,7 +29,6 @@ namespace {
 
 constexpr int64_t kStartWaitMsMin = 200;
 constexpr int64_t kStartWaitMsMax = 10'000;
-constexpr int kMmapThresholdBytes = 1 << 20;
 
 // A service that starts before its servers waits for them; a batch job gives up after a while.
 class StartPatience {
@@ -97,7 +97,8 @@ class RunCommand final : public Command {
     std::signal(SIGPIPE, SIG_IGN);  // sockets of OpenSSL and the AWS SDK may raise it
     // Or glibc learns from every large block that it gets back to keep larger ones, up to 32 MiB, in heaps that
     // fragment: records of 1 MB made a peak of 236 MiB instead of 127.
-    mallopt(M_MMAP_THRESHOLD, kMmapThresholdBytes);
+    const ingest::MemoryBudget budget(config->pipeline.memory_limit_bytes);
+    mallopt(M_MMAP_THRESHOLD, static_cast<int>(budget.heap_block_bytes_max()));
     Result<ingest::RunResult> result = RunPipeline(*config, invocation);
     if (!result.has_value() && result.error().code() == ErrorCode::kCancelled) result = ingest::RunResult{};
     if (!result.has_value()) return ReportError(invocation, result.error(), json_);

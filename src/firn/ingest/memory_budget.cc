@@ -26,6 +26,11 @@ constexpr int64_t kRunBlockBytesMin = 16 << 10;
 constexpr int64_t kRunBlockBytesMax = 128 << 10;
 constexpr int64_t kThreadBytes = 32 << 20;  // an encoder's first sample of rows is up to that
 constexpr int64_t kRowGroupBytesMin = 4 << 20;
+// The client unpacks a batch into a block that it lets grow to 1.75 times what it guessed, 1,000,000 bytes: such a
+// block is to be one of the heap, whose pages are there already.
+constexpr int64_t kHeapBlockPartOfLimit = 256;
+constexpr int64_t kHeapBlockBytesMin = 1 << 20;
+constexpr int64_t kHeapBlockBytesMax = 2 << 20;
 
 }  // namespace
 
@@ -65,6 +70,10 @@ int64_t MemoryBudget::used() const {
 
 int64_t MemoryBudget::slab_bytes_max() const {
   return std::min(kSlabBytesLimit, share(MemoryUse::kSlabs) / kSlabPartOfShare);
+}
+
+int64_t MemoryBudget::heap_block_bytes_max() const {
+  return std::clamp(limit_ / kHeapBlockPartOfLimit, kHeapBlockBytesMin, kHeapBlockBytesMax);
 }
 
 int64_t MemoryBudget::run_block_bytes() const {
