@@ -1,6 +1,6 @@
-// What a commit costs by the number of its partitions: half a million security events (35 leaves), packed in eight slabs
-// and written as a file a partition, into a store that only counts. Counters: CPU seconds a million rows of the whole,
-// and CPU microseconds a file of its second half, from runs to files.
+// What a commit costs by the number of its partitions: half a million security events (35 leaves), packed in eight
+// slabs and written as a file a partition, into a store that only counts. Counters: CPU seconds a million rows of the
+// whole, and CPU microseconds a file of its second half, from runs to files.
 #include <arrow/record_batch.h>
 #include <benchmark/benchmark.h>
 
