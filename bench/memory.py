@@ -40,6 +40,7 @@ SHAPES = {  # events, and the partition of the table
     "500_tables": ("tables", None),
     "500_columns": ("wide", None),
     "1MB_records": ("long", None),
+    "1MB_alike": ("alike", None),  # what LZ4 makes a hundredth of
     "stalled": ("flows", "bucket(10, metadata.uid)"),
 }
 
@@ -55,6 +56,11 @@ def text_of(draw: random.Random, pool: list, size: int) -> str:
 
 def made_events(kind: str, count: int):
     draw = random.Random(7)
+    if kind == "alike":
+        for number in range(count):
+            note = f"the same {number % 10} again " * 55_000
+            yield f'{{"id":{number},"t":"t","note":"{note[:1_000_000]}"}}'
+        return
     pool = words(draw, 5_000)
     texts = [text_of(draw, pool, 1_000_000 if kind == "long" else 900) for _ in range(40 if kind == "long" else 3_000)]
     for number in range(count):
@@ -114,7 +120,7 @@ def write_config(path: pathlib.Path, kind: str, partition, topic: str, bootstrap
         extra += f"spill: {{dir: '{work}/spill', limit: 20GiB}}\n"
     path.write_text(f"""
 pipeline: {path.stem.lower()}
-kafka: {{bootstrap.servers: "{bootstrap}"}}
+kafka: {{bootstrap.servers: "{bootstrap}"{"".join(f", {each}" for each in options.kafka)}}}
 source: {{topics: [{topic}]}}
 catalog: {{type: sqlite, uri: "{work}/{path.stem}.db", warehouse: "{store}"}}
 commit: {{interval: {options.interval}s, max_age: 1h, detach_after: 1h}}
@@ -215,6 +221,7 @@ def main():
     parser.add_argument("--spill", action="store_true", help="with a spill folder")
     parser.add_argument("--interval", type=int, default=15, help="commit.interval, seconds")
     parser.add_argument("--stall", type=float, default=60, help="how long the store stands still, seconds")
+    parser.add_argument("--kafka", action="append", default=[], metavar="'NAME: VALUE'", help="of the Kafka client")
     parser.add_argument("--flows", type=int, default=3_000_000, help="events of 950 bytes")
     parser.add_argument("--tables-events", type=int, default=1_000_000, help="events of 950 bytes for 500 tables")
     parser.add_argument("--wide", type=int, default=150_000, help="events of 500 columns, 8 KB")
@@ -225,7 +232,8 @@ def main():
         parser.error(f"no such shape: {unknown}")
     binary = pathlib.Path(os.environ.get("FIRN_BIN", ROOT / "build/release/bin/firn")).resolve()
     deps = pathlib.Path(os.environ.get("FIRN_DEPS", ROOT / ".deps")) / "real"
-    counts = {"flows": options.flows, "tables": options.tables_events, "wide": options.wide, "long": options.long}
+    counts = {"flows": options.flows, "tables": options.tables_events, "wide": options.wide, "long": options.long,
+              "alike": options.long}
     work = pathlib.Path(tempfile.mkdtemp(prefix="firn-memory-", dir=os.environ.get("TMPDIR", "/var/tmp")))
     broker = KafkaBroker(deps, work / "kafka")
     results = []

@@ -315,10 +315,7 @@ Result<std::vector<KeyColumn>> PartitionKeys(const Batches& batches, const schem
 
 std::vector<std::shared_ptr<arrow::RecordBatch>> PartitionGroup::Batches() const {
   std::vector<std::shared_ptr<arrow::RecordBatch>> batches;
-  for (const RowSlice& slice : slices) {
-    const bool whole = slice.begin == 0 && slice.end == slice.batch->num_rows();
-    batches.push_back(whole ? slice.batch : slice.batch->Slice(slice.begin, slice.end - slice.begin));
-  }
+  for (const RowSlice& slice : slices) batches.push_back(slice.Batch());
   return batches;
 }
 

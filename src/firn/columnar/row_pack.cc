@@ -241,6 +241,11 @@ class Unpacker {
 
 }  // namespace
 
+std::shared_ptr<arrow::RecordBatch> RowSlice::Batch() const {
+  if (batch == nullptr || (begin == 0 && end == batch->num_rows())) return batch;
+  return batch->Slice(begin, end - begin);
+}
+
 int64_t BytesOfRows(const arrow::ArrayData& column, int64_t begin, int64_t end) {
   switch (column.type->id()) {
     case arrow::Type::STRING:

@@ -26,10 +26,14 @@ int64_t BytesOfRows(const arrow::ArrayData& column, int64_t begin, int64_t end);
 // The same of all columns.
 int64_t BytesOfRows(const arrow::RecordBatch& batch, int64_t begin, int64_t end);
 
+// Rows of a batch without a batch of their own: slicing one means a new array for each column of each level.
 struct RowSlice {
-  std::shared_ptr<arrow::RecordBatch> batch;
+  std::shared_ptr<arrow::RecordBatch> batch;  // null: there are no more rows
   int64_t begin = 0;
   int64_t end = 0;
+
+  int64_t rows() const { return end - begin; }
+  std::shared_ptr<arrow::RecordBatch> Batch() const;  // of these rows alone; null: null
 };
 
 // The rows of the slices, one after another; batches of one Arrow schema that ToArrowSchema gave. Appends to `out`,

@@ -176,12 +176,12 @@ bool RunReader::Open(uint32_t partition) {
   return true;
 }
 
-Result<std::shared_ptr<arrow::RecordBatch>> RunReader::Next() {
-  if (rows_left_ == 0) return nullptr;
+Result<RowSlice> RunReader::Next() {
+  if (rows_left_ == 0) return RowSlice{};
   if (block_ != next_block_) FIRN_TRY(Load(next_block_));
   const uint32_t in_block = run_->blocks_[block_].rows;
   const uint32_t rows = std::min(rows_left_, in_block - next_row_);
-  auto slice = rows == in_block ? rows_ : rows_->Slice(next_row_, rows);
+  RowSlice slice{rows_, int64_t{next_row_}, int64_t{next_row_} + rows};
   rows_left_ -= rows;
   next_row_ += rows;
   if (next_row_ == in_block) {

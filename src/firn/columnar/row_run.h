@@ -86,9 +86,9 @@ class RunReader {
 
   // Next gives this partition's rows from now on. False: the run has none.
   bool Open(uint32_t partition);
-  // Rows in order, at most a block of them; null at the partition's end. kCorruption: the bytes are not those that were
+  // Rows in order, at most a block of them; none at the partition's end. kCorruption: the bytes are not those that were
   // packed, which only a spill file can bring about; kIoError: they cannot be read.
-  Result<std::shared_ptr<arrow::RecordBatch>> Next();
+  Result<RowSlice> Next();
   int64_t memory_bytes() const { return block_bytes_; }
 
  private:

@@ -122,7 +122,8 @@ Result<Batches> ReadPartition(RunReader& reader, uint32_t partition) {
   Batches batches;
   EXPECT_TRUE(reader.Open(partition));
   for (;;) {
-    FIRN_ASSIGN(Batch next, reader.Next());
+    FIRN_ASSIGN(const RowSlice rows, reader.Next());
+    Batch next = rows.Batch();
     if (next == nullptr) return batches;
     batches.push_back(std::move(next));
   }
@@ -224,7 +225,7 @@ TEST(RowRun, ALongRowIsABlockByItselfAndBlocksStaySmall) {
   ASSERT_TRUE(reader.Open(7));
   int64_t largest_of_several = 0;
   for (;;) {
-    Batch next = reader.Next().value();
+    Batch next = reader.Next().value().Batch();
     if (next == nullptr) break;
     if (next->num_rows() > 1) largest_of_several = std::max(largest_of_several, reader.memory_bytes());
     largest_of_several =
@@ -292,7 +293,6 @@ TEST(SortedMerge, GivesWhatAStableSortGives) {
       return Key{values.IsNull(row), values.IsNull(row) ? 0 : values.Value(row), numbers.Value(row)};
     };
     std::vector<Key> expected;
-    std::vector<std::shared_ptr<Batches>> parts;
     std::vector<RowSource> sources;
     int64_t rows = 0;
     for (uint64_t source = random() % 7; source > 0; --source) {
@@ -304,31 +304,31 @@ TEST(SortedMerge, GivesWhatAStableSortGives) {
       std::vector<int64_t> sorted(keys.size());
       for (size_t i = 0; i < sorted.size(); ++i) sorted[i] = static_cast<int64_t>(i);
       std::ranges::stable_sort(sorted, [&](int64_t a, int64_t b) { return before(keys[a], keys[b]); });
-      auto pieces = std::make_shared<Batches>();
+      auto pieces = std::make_shared<std::vector<RowSlice>>();
       Batches ordered;
       for (int64_t row : sorted) ordered.push_back(whole->Slice(row, 1));
       if (ordered.empty()) ordered.push_back(whole);
       Batch joined = Joined(ordered);
       for (int64_t at = 0; at < joined->num_rows();) {
         auto size = std::min<int64_t>(joined->num_rows() - at, static_cast<int64_t>(random() % 40));
-        pieces->push_back(joined->Slice(at, size));  // an empty one now and then
+        pieces->push_back({joined, at, at + size});  // an empty one now and then
         at += size;
       }
-      parts.push_back(pieces);
-      sources.push_back([pieces, next = size_t{0}]() mutable -> Result<Batch> {
-        return next < pieces->size() ? (*pieces)[next++] : nullptr;
+      sources.push_back([pieces, next = size_t{0}]() mutable -> Result<RowSlice> {
+        return next < pieces->size() ? (*pieces)[next++] : RowSlice{};
       });
     }
     std::ranges::stable_sort(expected, before);
     SortedMerge merge(maker.schema(), order, std::move(sources), seed % 5 == 0 ? 1 : kMergedBytesMax);
     size_t at = 0;
     for (;;) {
-      auto next = merge.Next();
-      ASSERT_TRUE(next.has_value()) << next.error().ToString();
-      if (*next == nullptr) break;
-      for (int64_t row = 0; row < (*next)->num_rows(); ++row, ++at) {
+      auto rows = merge.Next();
+      ASSERT_TRUE(rows.has_value()) << rows.error().ToString();
+      if (rows->batch == nullptr) break;
+      const Batch next = rows->Batch();
+      for (int64_t row = 0; row < next->num_rows(); ++row, ++at) {
         ASSERT_LT(at, expected.size());
-        ASSERT_EQ(key_of(*next, row).row, expected[at].row) << "seed " << seed << " row " << at;
+        ASSERT_EQ(key_of(next, row).row, expected[at].row) << "seed " << seed << " row " << at;
       }
     }
     EXPECT_EQ(at, expected.size()) << "seed " << seed;

@@ -57,7 +57,8 @@ Status SortedMerge::Refill(Input& input) {
   input.row = 0;
   input.taken = SIZE_MAX;
   do {
-    FIRN_ASSIGN(input.batch, input.source());
+    FIRN_ASSIGN(RowSlice rows, input.source());
+    input.batch = rows.Batch();
   } while (input.batch != nullptr && input.batch->num_rows() == 0);
   if (input.batch == nullptr) return {};
   FIRN_ASSIGN(input.keys, SortKeys::Compute({input.batch}, schema_, order_));
@@ -90,12 +91,12 @@ Status SortedMerge::Start() {
   return {};
 }
 
-Result<std::shared_ptr<arrow::RecordBatch>> SortedMerge::Next() {
+Result<RowSlice> SortedMerge::Next() {
   if (!started_) FIRN_TRY(Start());
-  if (heap_.empty()) return nullptr;
+  if (heap_.empty()) return RowSlice{};
   if (heap_.size() == 1) {
     Input* last = heap_.front();
-    auto rest = last->row == 0 ? last->batch : last->batch->Slice(last->row);
+    RowSlice rest{last->batch, last->row, last->batch->num_rows()};
     FIRN_TRY(Refill(*last));
     if (last->batch == nullptr) heap_.clear();
     return rest;
@@ -122,7 +123,9 @@ Result<std::shared_ptr<arrow::RecordBatch>> SortedMerge::Next() {
     if (least->row == rows) FIRN_TRY(Refill(*least));
     if (least->batch != nullptr) Push(least);
   }
-  return Gather(taken, order);
+  FIRN_ASSIGN(std::shared_ptr<arrow::RecordBatch> batch, Gather(taken, order));
+  const int64_t rows = batch->num_rows();
+  return RowSlice{std::move(batch), 0, rows};
 }
 
 // Stretch after stretch, then each row into its place.

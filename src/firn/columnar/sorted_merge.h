@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "firn/base/error.h"
+#include "firn/columnar/row_pack.h"
 #include "firn/schema/partition.h"
 
 namespace arrow {
@@ -20,8 +21,8 @@ namespace firn::columnar {
 inline constexpr int64_t kMergedRowsMax = 8'192;
 inline constexpr int64_t kMergedBytesMax = 2 << 20;
 
-// Rows in order, batch by batch; null at the end.
-using RowSource = std::function<Result<std::shared_ptr<arrow::RecordBatch>>()>;
+// Rows in order, piece by piece; without a batch at the end.
+using RowSource = std::function<Result<RowSlice>()>;
 
 class SortedMerge {
  public:
@@ -30,9 +31,9 @@ class SortedMerge {
               int64_t batch_bytes_max = kMergedBytesMax);
   ~SortedMerge();
 
-  // The next rows, null at the end. Batches hold at most kMergedRowsMax rows and about `batch_bytes_max` bytes, single
+  // The next rows, none at the end. Batches hold at most kMergedRowsMax rows and about `batch_bytes_max` bytes, single
   // rows excepted; where one source has it all, its own batches come out as they are.
-  Result<std::shared_ptr<arrow::RecordBatch>> Next();
+  Result<RowSlice> Next();
 
  private:
   struct Input;

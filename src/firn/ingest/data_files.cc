@@ -1,6 +1,5 @@
 #include "firn/ingest/data_files.h"
 
-#include <arrow/record_batch.h>
 #include <fmt/format.h>
 #include <time.h>
 
@@ -58,6 +57,12 @@ int64_t BytesOf(const iceberg::DataFile& file) {
   return bytes;
 }
 
+// A file that never held more leaves its encoders to the next one.
+constexpr int64_t kSharedLayoutBytesMax = 1 << 20;
+
+// Rows that are taken before they are encoded.
+constexpr int64_t kTakenBytes = 256 << 10;
+
 // Writes partitions one after another; one object of this class a thread.
 class PartitionWriter {
  public:
@@ -92,23 +97,33 @@ class PartitionWriter {
   DataFileStageTimes times() const { return {group_cpu_s_, encode_cpu_s_, upload_cpu_s_}; }
 
  private:
-  Result<std::shared_ptr<arrow::RecordBatch>> Take(columnar::RowSource& source) {
+  // The next rows of the partition, of many small pieces as many as are worth looking at the clock; none at its end.
+  Status Take(columnar::RowSource& source, std::vector<columnar::RowSlice>& rows) {
+    rows.clear();
     const double before = ThreadCpuSeconds();
-    auto next = source();
+    for (int64_t bytes = 0; bytes < kTakenBytes;) {
+      FIRN_ASSIGN(columnar::RowSlice next, source());
+      if (next.batch == nullptr) break;
+      bytes += columnar::BytesOfRows(*next.batch, next.begin, next.end);
+      rows.push_back(std::move(next));
+    }
     group_cpu_s_ += ThreadCpuSeconds() - before;
-    return next;
+    return {};
   }
 
   Status FillKept(KeptFile& file, columnar::RowSource& source) {
     for (;;) {
-      auto taken = Take(source);
+      Status taken = Take(source, taken_);
       // The file has some of the rows already, and would get them twice at the next attempt.
       if (!taken.has_value()) rows_.MarkLost();
-      FIRN_ASSIGN(std::shared_ptr<arrow::RecordBatch> batch, std::move(taken));
-      const double before = ThreadCpuSeconds();
-      Status status = batch == nullptr ? file.Close() : file.Write(*batch);
-      encode_cpu_s_ += ThreadCpuSeconds() - before;
-      if (batch == nullptr || !status.has_value()) return status;
+      FIRN_TRY(std::move(taken));
+      const bool end = taken_.empty();
+      FIRN_TRY(Encode([&]() -> Status {
+        if (end) return file.Close();
+        for (const columnar::RowSlice& rows : taken_) FIRN_TRY(file.Write(rows));
+        return {};
+      }));
+      if (end) return {};
     }
   }
 
@@ -122,31 +137,40 @@ class PartitionWriter {
   }
 
   Status Stream(columnar::RowSource& source, const schema::PartitionTuple& tuple, std::vector<iceberg::DataFile>& out) {
-    std::unique_ptr<parquet::FileLayout> layout;
     for (;;) {
-      FIRN_ASSIGN(std::shared_ptr<arrow::RecordBatch> batch, Take(source));
-      if (batch == nullptr) break;
-      if (layout == nullptr) {
+      FIRN_TRY(Take(source, taken_));
+      if (taken_.empty()) break;
+      if (object_ == nullptr) {
         FIRN_TRY(OpenObject(tuple));
-        FIRN_ASSIGN(layout, parquet::FileLayout::Create(*plan_.schema, plan_.layout, plan_.schema_json,
-                                                        [this](std::string_view bytes) { return AppendTimed(bytes); }));
+        OpenLayout();
       }
-      FIRN_TRY(Encode([&] { return layout->Write(*batch); }));
-      batch.reset();
-      hold_.Set(layout->bytes_buffered());
-      if (layout->bytes_estimated() >= plan_.target_file_bytes) FIRN_TRY(Finish(layout, tuple, out));
+      FIRN_TRY(Encode([&]() -> Status {
+        for (const columnar::RowSlice& rows : taken_) FIRN_TRY(layout_->Write(rows));
+        return {};
+      }));
+      taken_.clear();
+      hold_.Set(layout_->bytes_buffered());
+      layout_bytes_max_ = std::max(layout_bytes_max_, hold_.bytes());
+      if (layout_->bytes_estimated() >= plan_.target_file_bytes) FIRN_TRY(Finish(tuple, out));
     }
-    return layout == nullptr ? Status() : Finish(layout, tuple, out);
+    return object_ == nullptr ? Status() : Finish(tuple, out);
   }
 
-  Status Finish(std::unique_ptr<parquet::FileLayout>& layout, const schema::PartitionTuple& tuple,
-                std::vector<iceberg::DataFile>& out) {
+  void OpenLayout() {
+    if (layout_ != nullptr) return layout_->Reopen();
+    layout_ =
+        parquet::FileLayout::Create(plan_.form, [this](std::string_view bytes) { return AppendTimed(bytes); });
+    layout_bytes_max_ = 0;
+  }
+
+  Status Finish(const schema::PartitionTuple& tuple, std::vector<iceberg::DataFile>& out) {
     parquet::FileMetrics metrics;
     FIRN_TRY(Encode([&]() -> Status {
-      FIRN_ASSIGN(metrics, layout->Close());
+      FIRN_ASSIGN(metrics, layout_->Close());
       return {};
     }));
-    layout.reset();
+    // Small files share one, whose memory does not count; what a large one held is given back.
+    if (layout_bytes_max_ > kSharedLayoutBytesMax) layout_.reset();
     hold_.Set(0);
     return CloseObject(tuple, std::move(metrics), out);
   }
@@ -199,6 +223,9 @@ class PartitionWriter {
   MemoryHold files_hold_;
   std::string location_;
   std::unique_ptr<env::ObjectWriter> object_;
+  std::unique_ptr<parquet::FileLayout> layout_;
+  int64_t layout_bytes_max_ = 0;  // that it has held
+  std::vector<columnar::RowSlice> taken_;
   double group_cpu_s_ = 0;
   double encode_cpu_s_ = 0;
   double upload_cpu_s_ = 0;

@@ -57,8 +57,7 @@ Result<std::shared_ptr<const FilePlan>> MakeFilePlan(std::shared_ptr<const icebe
   plan->schema = schema;
   plan->spec = &metadata.DefaultSpec();
   plan->sort_order = std::move(sort_order);
-  plan->layout = std::move(layout);
-  plan->schema_json = SchemaText(*schema);
+  FIRN_ASSIGN(plan->form, parquet::MakeFileForm(*schema, layout, SchemaText(*schema)));
   plan->target_file_bytes = target;
   plan->arrow_schema = columnar::ToArrowSchema(*schema);
   plan->table = std::move(table);
@@ -71,8 +70,7 @@ Status CheckWriteProperties(const iceberg::TableMetadata& metadata) {
   FIRN_ASSIGN(const parquet::FileLayoutOptions options,
               parquet::FileLayoutOptionsFromProperties(metadata.properties, schema, sort_order));
   FIRN_TRY(TargetFileBytes(metadata));
-  // What this build's Parquet says to it: a file that is never finished.
-  FIRN_TRY(parquet::FileLayout::Create(schema, options, "", [](std::string_view) { return Status(); }));
+  FIRN_TRY(parquet::MakeFileForm(schema, options, ""));
   if (Status usable = schema::CheckWritable(metadata.DefaultSortOrder(), schema); !usable.has_value()) {
     LogWarning("rows are written without the table's sort order",
                {{"table", metadata.location}, {"error", usable.error()}});

@@ -25,8 +25,7 @@ struct FilePlan {
   // The order that rows are to have: the table's, or none where that cannot be computed (unknown transform, column
   // gone). It serves readers' speed only, and a file that does not name one is read rightly (spec: "Sorting").
   schema::SortOrder sort_order;
-  parquet::FileLayoutOptions layout;
-  std::string schema_json;
+  std::shared_ptr<const parquet::FileForm> form;
   int64_t target_file_bytes;
   std::shared_ptr<arrow::Schema> arrow_schema;
 

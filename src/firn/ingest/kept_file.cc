@@ -1,7 +1,5 @@
 #include "firn/ingest/kept_file.h"
 
-#include <arrow/record_batch.h>
-
 #include <algorithm>
 #include <utility>
 
@@ -21,15 +19,14 @@ KeptFile::KeptFile(MemoryBudget& memory, Spill& spill)
       rows_hold_(memory, MemoryUse::kRows) {}
 KeptFile::~KeptFile() = default;
 
-Result<std::unique_ptr<KeptFile>> KeptFile::Open(const FilePlan& plan, MemoryBudget& memory, Spill& spill) {
+std::unique_ptr<KeptFile> KeptFile::Open(const FilePlan& plan, MemoryBudget& memory, Spill& spill) {
   std::unique_ptr<KeptFile> file(new KeptFile(memory, spill));
-  FIRN_ASSIGN(file->layout_,
-              parquet::FileLayout::Create(*plan.schema, plan.layout, plan.schema_json,
-                                          [kept = file.get()](std::string_view bytes) { return kept->Keep(bytes); }));
+  file->layout_ = parquet::FileLayout::Create(
+      plan.form, [kept = file.get()](std::string_view bytes) { return kept->Keep(bytes); });
   return file;
 }
 
-Status KeptFile::Write(const arrow::RecordBatch& rows) {
+Status KeptFile::Write(const columnar::RowSlice& rows) {
   Status written = layout_->Write(rows);
   Measure();
   return written;

@@ -19,12 +19,12 @@ namespace firn::ingest {
 
 class KeptFile {
  public:
-  // Budget and spill must outlive it. Errors as FileLayout::Create.
-  static Result<std::unique_ptr<KeptFile>> Open(const FilePlan& plan, MemoryBudget& memory, Spill& spill);
+  // Budget and spill must outlive it.
+  static std::unique_ptr<KeptFile> Open(const FilePlan& plan, MemoryBudget& memory, Spill& spill);
   ~KeptFile();
 
   // Errors as FileLayout; after one the file is of no use, and every later call returns it.
-  Status Write(const arrow::RecordBatch& rows);
+  Status Write(const columnar::RowSlice& rows);
   Status Close();
   bool closed() const { return metrics_.has_value(); }
   const parquet::FileMetrics& metrics() const { return *metrics_; }  // once closed

@@ -115,12 +115,11 @@ Result<bool> TableRows::WriteDirectly(uint32_t partition, const columnar::Partit
       bytes += columnar::BytesOfRows(*slice.batch, slice.begin, slice.end);
     }
     if (memory_.used(MemoryUse::kOpenFiles) + bytes > memory_.share(MemoryUse::kOpenFiles)) return false;
-    FIRN_ASSIGN(std::unique_ptr<KeptFile> file, KeptFile::Open(*plan_, memory_, spill_));
-    files.push_back(std::move(file));
+    files.push_back(KeptFile::Open(*plan_, memory_, spill_));
   }
   const double before = ThreadCpuSeconds();
   KeptFile& file = *files.back();
-  for (const auto& batch : group.Batches()) FIRN_TRY(file.Write(*batch));
+  for (const columnar::RowSlice& rows : group.slices) FIRN_TRY(file.Write(rows));
   if (file.bytes_estimated() >= plan_->target_file_bytes) FIRN_TRY(file.Close());
   times_.encode_cpu_s += ThreadCpuSeconds() - before;
   return true;
@@ -178,7 +177,7 @@ int64_t PartitionRows::memory_bytes() const {
 }
 
 columnar::RowSource PartitionRows::RunSource(columnar::RunReader& reader) {
-  return [this, &reader]() -> Result<std::shared_ptr<arrow::RecordBatch>> {
+  return [this, &reader]() -> Result<columnar::RowSlice> {
     auto next = reader.Next();
     if (!next.has_value()) {
       const ErrorCode code = next.error().code();
@@ -189,8 +188,8 @@ columnar::RowSource PartitionRows::RunSource(columnar::RunReader& reader) {
 }
 
 columnar::RowSource PartitionRows::TailSource(const columnar::PartitionGroup& group) const {
-  return [&group, slice = size_t{0}, row = int64_t{0}]() mutable -> Result<std::shared_ptr<arrow::RecordBatch>> {
-    if (slice == group.slices.size()) return nullptr;
+  return [&group, slice = size_t{0}, row = int64_t{0}]() mutable -> Result<columnar::RowSlice> {
+    if (slice == group.slices.size()) return columnar::RowSlice{};
     const columnar::RowSlice& from = group.slices[slice];
     const int64_t begin = from.begin + row;
     int64_t end = std::min(from.end, begin + kTailPieceRows);
@@ -202,8 +201,7 @@ columnar::RowSource PartitionRows::TailSource(const columnar::PartitionGroup& gr
       ++slice;
       row = 0;
     }
-    const bool whole = begin == 0 && end == from.batch->num_rows();
-    return whole ? from.batch : from.batch->Slice(begin, end - begin);
+    return columnar::RowSlice{from.batch, begin, end};
   };
 }
 
@@ -220,12 +218,12 @@ Result<columnar::RowSource> PartitionRows::Open(uint32_t partition) {
     return columnar::RowSource([merge = merge_.get()] { return merge->Next(); });
   }
   return columnar::RowSource(
-      [sources = std::move(sources), at = size_t{0}]() mutable -> Result<std::shared_ptr<arrow::RecordBatch>> {
+      [sources = std::move(sources), at = size_t{0}]() mutable -> Result<columnar::RowSlice> {
         for (; at < sources.size(); ++at) {
-          FIRN_ASSIGN(std::shared_ptr<arrow::RecordBatch> next, sources[at]());
-          if (next != nullptr) return next;
+          FIRN_ASSIGN(columnar::RowSlice next, sources[at]());
+          if (next.batch != nullptr) return next;
         }
-        return nullptr;
+        return columnar::RowSlice{};
       });
 }
 

@@ -1,6 +1,7 @@
 // ByteBuffer: bytes that grow at their end and are not zeroed first, as std::string and std::vector would do.
 //
-// Owned by one encoder or page, and its thread. Clear keeps the memory for the next page, Release gives it back.
+// Owned by one encoder or page, and its thread. Clear keeps the memory for the next page, Release gives it back,
+// ClearAndTrim does one or the other.
 // Growing throws std::bad_alloc, which FileLayout turns into an error.
 #pragma once
 
@@ -57,10 +58,17 @@ class ByteBuffer {
   }
 
   void Clear() { size_ = 0; }
+  // Keeps what the next use is likely to need, but not what one large use has left.
+  void ClearAndTrim() {
+    size_ = 0;
+    if (capacity_ > kKeptBytesMax) Release();
+  }
   void Release() {
     data_.reset();
     size_ = capacity_ = 0;
   }
+
+  static constexpr size_t kKeptBytesMax = 16 << 10;
 
  private:
   void Grow(size_t count) {

@@ -20,6 +20,9 @@ constexpr size_t kBlockBytesMin = 1 << 10;
 constexpr size_t kBlockBytesMax = 256 << 10;
 // After a page that did not shrink, so many are stored as they are before the next is tried.
 constexpr int32_t kPagesUntried = 3;
+// What a codec adds to a page is more than it takes from so few bytes; and the two pages of a column that is all alike
+// in a small file cost more to compress than to encode.
+constexpr size_t kTinyBytes = 64;
 // The format counts the bytes of a page in 32 bits.
 constexpr size_t kPageBytesLimit = std::numeric_limits<int32_t>::max();
 
@@ -54,8 +57,8 @@ Status ChunkPages::Add(PageHeader header, int64_t first_row, std::string_view bo
                                           : AddV1(std::move(page), body, scratch);
 }
 
-bool ChunkPages::IsTurn() {
-  if (!compressor_.compresses()) return false;
+bool ChunkPages::IsTurn(size_t bytes) {
+  if (!compressor_.compresses() || bytes <= kTinyBytes) return false;
   if (!last_try_failed_ || ++untried_ > kPagesUntried) {
     untried_ = 0;
     return true;
@@ -65,8 +68,9 @@ bool ChunkPages::IsTurn() {
 
 Status ChunkPages::AddV1(HeldPage page, std::string_view body, ByteBuffer& scratch) {
   // A chunk with a dictionary is compressed for the dictionary's sake.
-  bool must = compressor_.compresses() && (compressed_ || page.header.encoding == Encoding::kRleDictionary);
-  if (!must && !IsTurn()) return Hold(std::move(page), body);
+  const bool with_dictionary = page.header.encoding == Encoding::kRleDictionary && body.size() > kTinyBytes;
+  bool must = compressor_.compresses() && (compressed_ || with_dictionary);
+  if (!must && !IsTurn(body.size())) return Hold(std::move(page), body);
   FIRN_TRY(compressor_.Compress(body, scratch));
   if (!must && !Shrinks(body.size(), scratch.size())) {
     last_try_failed_ = true;
@@ -87,7 +91,7 @@ Status ChunkPages::AddV2(HeldPage page, std::string_view body, ByteBuffer& scrat
   std::string_view levels = body.substr(0, level_bytes);
   std::string_view values = body.substr(level_bytes);
   page.header.is_compressed = false;
-  if (values.empty() || !IsTurn()) return Hold(std::move(page), body);
+  if (!IsTurn(values.size())) return Hold(std::move(page), body);
   FIRN_TRY(compressor_.Compress(values, scratch));
   last_try_failed_ = !Shrinks(values.size(), scratch.size());
   if (last_try_failed_) return Hold(std::move(page), body);
@@ -132,14 +136,14 @@ std::string_view ChunkPages::BodyOf(const HeldPage& page) const {
 }
 
 Status ChunkPages::WritePage(PageHeader header, std::string_view body, FileOutput& out,
-                             format::ColumnChunk& chunk) const {
+                             format::ColumnChunk& chunk) {
   if (checksum_) header.crc = Crc32(body);
-  ByteBuffer head;
-  Append(header, head);
-  chunk.uncompressed_bytes += static_cast<int64_t>(head.size()) + header.uncompressed_bytes;
-  chunk.compressed_bytes += static_cast<int64_t>(head.size() + body.size());
+  head_.Clear();
+  Append(header, head_);
+  chunk.uncompressed_bytes += static_cast<int64_t>(head_.size()) + header.uncompressed_bytes;
+  chunk.compressed_bytes += static_cast<int64_t>(head_.size() + body.size());
   Count(header.type, header.encoding, chunk.encoding_counts);
-  FIRN_TRY(out.Append(head.view()));
+  FIRN_TRY(out.Append(head_.view()));
   return out.Append(body);
 }
 
@@ -153,12 +157,17 @@ Status ChunkPages::Write(std::string_view dictionary, int32_t dictionary_entries
     header.num_values = dictionary_entries;
     header.uncompressed_bytes = static_cast<int32_t>(dictionary.size());
     // One codec for the chunk: v1 pages with a dictionary are compressed, and v2 pages say it for themselves.
-    compressed_ = compressor_.compresses();
-    FIRN_TRY(compressor_.Compress(dictionary, scratch));
-    FIRN_TRY(CheckSize(scratch.size()));
-    header.compressed_bytes = static_cast<int32_t>(scratch.size());
+    if (!compressed_ && dictionary.size() > kTinyBytes && compressor_.compresses()) {
+      const bool v1 = !pages_.empty() && pages_.front().header.type == PageType::kData;
+      if (v1) FIRN_TRY(CompressHeld(scratch));
+      compressed_ = true;
+    }
+    if (compressed_) FIRN_TRY(compressor_.Compress(dictionary, scratch));
+    const std::string_view stored = compressed_ ? scratch.view() : dictionary;
+    FIRN_TRY(CheckSize(stored.size()));
+    header.compressed_bytes = static_cast<int32_t>(stored.size());
     chunk.dictionary_page_offset = out.position();
-    FIRN_TRY(WritePage(header, scratch.view(), out, chunk));
+    FIRN_TRY(WritePage(header, stored, out, chunk));
   }
   chunk.codec = compressed_ ? compressor_.codec() : format::Codec::kUncompressed;
   chunk.data_page_offset = out.position();
@@ -177,12 +186,20 @@ Status ChunkPages::Write(std::string_view dictionary, int32_t dictionary_entries
   if (std::find(chunk.encodings.begin(), chunk.encodings.end(), Encoding::kRle) == chunk.encodings.end()) {
     chunk.encodings.push_back(Encoding::kRle);
   }
-  pages_ = std::vector<HeldPage>();
-  blocks_ = std::vector<ByteBuffer>();
+  Clear();
+  return {};
+}
+
+void ChunkPages::Clear() {
+  if (blocks_.size() > 1) {
+    pages_ = std::vector<HeldPage>();
+    blocks_ = std::vector<ByteBuffer>();
+  }
+  pages_.clear();
+  for (ByteBuffer& block : blocks_) block.ClearAndTrim();
   stored_bytes_ = uncompressed_bytes_ = 0;
   compressed_ = last_try_failed_ = false;
   untried_ = 0;
-  return {};
 }
 
 }  // namespace firn::parquet

@@ -24,21 +24,26 @@ constexpr int64_t kDictionaryPieceBytes = 64 << 10;
 
 }  // namespace
 
-ColumnChunkWriter::ColumnChunkWriter(const LeafShape& shape, const ColumnOptions& options, PageCompressor& compressor,
-                                     PageScratch& scratch)
-    : shape_(shape), options_(options), scratch_(scratch), pages_(compressor, options.page_checksum),
+ColumnChunkWriter::ColumnChunkWriter(const LeafShape& shape, PageCompressor& compressor, PageScratch& scratch,
+                                     bool page_checksum)
+    : shape_(shape), scratch_(scratch), pages_(compressor, page_checksum), rows_(shape),
       statistics_(ValueStatistics::Make(shape)), definition_(shape.max_definition_level),
-      repetition_(shape.max_repetition_level) {
-  if (options.dictionary && Fits(Encoding::kRleDictionary, shape)) dictionary_ = DictionaryEncoder::Make(shape);
+      repetition_(shape.max_repetition_level) {}
+
+void ColumnChunkWriter::Open(const ColumnOptions& options) {
+  options_ = options;
+  has_dictionary_ = options.dictionary && Fits(Encoding::kRleDictionary, shape_);
+  if (has_dictionary_ && dictionary_ == nullptr) dictionary_ = DictionaryEncoder::Make(shape_);
   BeginChunk();
 }
 
 void ColumnChunkWriter::BeginChunk() {
-  dictionary_open_ = dictionary_ != nullptr;
+  dictionary_open_ = has_dictionary_;
   dictionary_values_ = 0;
   chunk_rows_ = chunk_entries_ = chunk_nulls_ = 0;
   nans_before_ = statistics_->nan_count();
-  summaries_ = {};
+  summaries_.clear();
+  chunk_bounds_ = {};
   sizes_ = {};
   if (shape_.max_repetition_level > 0) sizes_.repetition_levels.assign(shape_.max_repetition_level + size_t{1}, 0);
   // With one definition level the number of nulls says as much.
@@ -47,7 +52,10 @@ void ColumnChunkWriter::BeginChunk() {
 
 ValueEncoder& ColumnChunkWriter::encoder() {
   if (dictionary_open_) return *dictionary_;
-  if (plain_ == nullptr) plain_ = MakeValueEncoder(options_.encoding, shape_);
+  if (plain_ == nullptr || plain_encoding_ != options_.encoding) {
+    plain_ = MakeValueEncoder(options_.encoding, shape_);
+    plain_encoding_ = options_.encoding;
+  }
   return *plain_;
 }
 
@@ -58,29 +66,29 @@ int64_t ColumnChunkWriter::open_page_bytes() const {
 
 int64_t ColumnChunkWriter::open_bytes() const {
   int64_t bytes = open_page_bytes() + definition_.bytes() + repetition_.bytes();
-  if (dictionary_ != nullptr) bytes += dictionary_->entry_bytes();
+  if (has_dictionary_) bytes += dictionary_->entry_bytes();
   if (bloom_filter_.has_value()) bytes += bloom_filter_->bytes();
   return bytes;
 }
 
 int64_t ColumnChunkWriter::held_bytes() const {
-  return stored_bytes() + open_bytes() + (dictionary_ == nullptr ? 0 : dictionary_->table_bytes());
+  return stored_bytes() + open_bytes() + (has_dictionary_ ? dictionary_->table_bytes() : 0);
 }
 
 void ColumnChunkWriter::CloseDictionary() {
   dictionary_open_ = false;
-  if (dictionary_ != nullptr) dictionary_->Seal();
+  if (has_dictionary_) dictionary_->Seal();
 }
 
 Status ColumnChunkWriter::Append(const arrow::RecordBatch& batch, int64_t begin, int64_t end) {
-  LeafRows rows(shape_, batch);
+  rows_.PointAt(batch);
   while (begin < end) {
-    int64_t count = FittingRows(rows, begin, end);
+    int64_t count = FittingRows(begin, end);
     if (count == 0) {
       FIRN_TRY(FinishPage());
       continue;
     }
-    FIRN_TRY(Take(rows, begin, begin + count));
+    FIRN_TRY(Take(begin, begin + count));
     begin += count;
     bool full = open_page_bytes() > options_.page_bytes_max - options_.page_bytes_max / kPageFullShare;
     bool outgrown = dictionary_open_ && dictionary_->entry_bytes() > options_.dictionary_bytes_max;
@@ -91,11 +99,11 @@ Status ColumnChunkWriter::Append(const arrow::RecordBatch& batch, int64_t begin,
 
 // As many rows as the open page has room for, judged by the size of their values in PLAIN form: those that encode to
 // less leave room, and more are taken. At least one into an empty page.
-int64_t ColumnChunkWriter::FittingRows(const LeafRows& rows, int64_t begin, int64_t end) const {
+int64_t ColumnChunkWriter::FittingRows(int64_t begin, int64_t end) const {
   int64_t room = options_.page_bytes_max - open_page_bytes();
   int64_t left = std::min(end - begin, options_.page_rows_max - page_rows_);
   auto fits = [&](int64_t count) {
-    LeafRows::Extent extent = rows.ExtentOf(begin, begin + count);
+    LeafRows::Extent extent = rows_.ExtentOf(begin, begin + count);
     if (!dictionary_open_) return extent.bytes <= room && extent.entries <= options_.page_bytes_max;
     // The values may all be new to the dictionary.
     int64_t piece_bytes_max = std::max(options_.page_bytes_max, kDictionaryPieceBytes);
@@ -110,12 +118,12 @@ int64_t ColumnChunkWriter::FittingRows(const LeafRows& rows, int64_t begin, int6
   return fitting == 0 && page_rows_ == 0 ? 1 : fitting;
 }
 
-Status ColumnChunkWriter::Take(const LeafRows& rows, int64_t begin, int64_t end) {
-  if (dictionary_open_ && dictionary_->entry_bytes() + rows.ExtentOf(begin, end).bytes > kDictionaryBytesLimit) {
+Status ColumnChunkWriter::Take(int64_t begin, int64_t end) {
+  if (dictionary_open_ && dictionary_->entry_bytes() + rows_.ExtentOf(begin, end).bytes > kDictionaryBytesLimit) {
     FIRN_TRY(FinishPage());
     CloseDictionary();
   }
-  LeafRows::Counted counted = rows.Take(begin, end, definition_, repetition_, scratch_.leaf);
+  LeafRows::Counted counted = rows_.Take(begin, end, definition_, repetition_, scratch_.leaf);
   page_rows_ += end - begin;
   page_entries_ += counted.entries;
   page_.values += counted.values;
@@ -151,18 +159,28 @@ Encoding ColumnChunkWriter::SettlePage(bool last) {
     PutIntoBloomFilter(dictionary_->Entries());
     dictionary_open_ = false;
     dictionary_->MovePage(encoder());
-    dictionary_.reset();
+    dictionary_->Reset();
+    has_dictionary_ = false;
     return options_.encoding;
   }
   dictionary_values_ += page_.values;
   return Encoding::kRleDictionary;
 }
 
+// Exact bounds are kept once a chunk: each page's would be as long as the longest values, of which a page may hold one,
+// and compress to nothing.
+void ColumnChunkWriter::NoteBounds(const Bounds& exact) {
+  if (!exact.known) return;
+  chunk_bounds_.Widen(shape_.order, exact);
+  auto stored = StoredBounds(*shape_.type, exact, kPageBoundCharsMax);
+  if (stored.has_value()) page_.bounds = std::move(*stored);
+}
+
 Status ColumnChunkWriter::FinishPage(bool last) {
   if (page_rows_ == 0) return {};
   PageHeader header;
   header.encoding = SettlePage(last);
-  page_.bounds = statistics_->TakeBounds();
+  NoteBounds(statistics_->TakeBounds());
   header.num_values = static_cast<int32_t>(page_entries_);
   ByteBuffer& body = scratch_.page;
   body.Clear();
@@ -201,11 +219,9 @@ Result<ColumnChunkWriter::Finished> ColumnChunkWriter::Finish(FileOutput& out) {
   Finished finished;
   ByteBuffer& dictionary = scratch_.page;
   dictionary.Clear();
-  int64_t entries = dictionary_ == nullptr ? 0 : dictionary_->Entries().count;
+  int64_t entries = has_dictionary_ ? dictionary_->Entries().count : 0;
   if (entries > 0) {
-    auto plain = MakeValueEncoder(Encoding::kPlain, shape_);
-    plain->Put(dictionary_->Entries());
-    plain->Flush(dictionary);
+    AppendPlain(shape_, dictionary_->Entries(), dictionary);
     PutIntoBloomFilter(dictionary_->Entries());
   }
   FIRN_TRY(pages_.Write(dictionary.view(), static_cast<int32_t>(entries), entries > 0, scratch_.compressed, out,
@@ -215,12 +231,12 @@ Result<ColumnChunkWriter::Finished> ColumnChunkWriter::Finish(FileOutput& out) {
   chunk.path = shape_.path;
   chunk.num_values = chunk_entries_;
   for (const PageSummary& page : summaries_) {
-    finished.bounds.Widen(shape_.order, page.bounds);
-    if (!shape_.is_bytes()) continue;
+    if (!shape_.is_bytes()) break;
     finished.offset_index.unencoded_byte_array_bytes.push_back(page.unencoded_bytes);
     sizes_.unencoded_byte_array_bytes = sizes_.unencoded_byte_array_bytes.value_or(0) + page.unencoded_bytes;
   }
   chunk.size_statistics = std::move(sizes_);
+  finished.bounds = std::exchange(chunk_bounds_, {});
   chunk.statistics = ChunkStatistics(finished.bounds);
   finished.column_index = MakeColumnIndex();
   finished.nulls = chunk_nulls_;
@@ -230,7 +246,7 @@ Result<ColumnChunkWriter::Finished> ColumnChunkWriter::Finish(FileOutput& out) {
     bloom_filter_->FoldTo(BloomFilter::BytesFor(distinct, options_.bloom_filter->false_positive_rate,
                                                 options_.bloom_filter->bytes_max));
   }
-  if (dictionary_ != nullptr) dictionary_->Reset();
+  if (has_dictionary_) dictionary_->Reset();
   BeginChunk();
   return finished;
 }
@@ -259,10 +275,10 @@ format::Statistics ColumnChunkWriter::ChunkStatistics(const Bounds& bounds) cons
   return statistics;
 }
 
-std::optional<format::ColumnIndex> ColumnChunkWriter::MakeColumnIndex() const {
+std::optional<format::ColumnIndex> ColumnChunkWriter::MakeColumnIndex() {
   format::ColumnIndex index;
   PageOrder order(shape_.order);
-  for (const PageSummary& page : summaries_) {
+  for (PageSummary& page : summaries_) {
     index.null_pages.push_back(page.values == 0);
     index.null_counts.push_back(page.nulls);
     if (page.values == 0) {
@@ -270,12 +286,11 @@ std::optional<format::ColumnIndex> ColumnChunkWriter::MakeColumnIndex() const {
       index.max_values.emplace_back();
       continue;
     }
-    if (!page.bounds.known) return std::nullopt;  // nothing but NaN: no bound may stand there, and none may be left out
-    auto stored = StoredBounds(*shape_.type, page.bounds, kPageBoundCharsMax);
-    if (!stored.has_value()) return std::nullopt;
-    order.Add(stored->lower, stored->upper);
-    index.min_values.push_back(std::move(stored->lower));
-    index.max_values.push_back(std::move(stored->upper));
+    // Nothing but NaN, or no short upper bound: no bound may stand there, and none may be left out.
+    if (!page.bounds.known) return std::nullopt;
+    order.Add(page.bounds.lower, page.bounds.upper);
+    index.min_values.push_back(std::move(page.bounds.lower));
+    index.max_values.push_back(std::move(page.bounds.upper));
   }
   index.boundary_order = order.order();
   return index;

@@ -1,8 +1,8 @@
 // ColumnChunkWriter: one leaf column of the open row group: rows are cut into pages, each page encoded when it is full,
 // compressed and held until the group is written; statistics, page index and bloom filter on the way.
 //
-// Owned by one RowGroupWriter and its thread. Memory: the values of the open page, the dictionary (its limit and a page
-// more), the bloom filter, and the compressed pages.
+// Owned by one RowGroupWriter and its thread; serves one file after another. Memory: the values of the open page, the
+// dictionary (its limit and a page more), the bloom filter, and the compressed pages.
 #pragma once
 
 #include <cstdint>
@@ -39,7 +39,6 @@ struct ColumnOptions {
   int64_t page_bytes_max = 1 << 20;
   int64_t dictionary_bytes_max = 2 << 20;
   int32_t page_version = 1;
-  bool page_checksum = false;
   std::optional<BloomFilterSize> bloom_filter;
 };
 
@@ -52,9 +51,11 @@ struct PageScratch {
 
 class ColumnChunkWriter {
  public:
-  ColumnChunkWriter(const LeafShape& shape, const ColumnOptions& options, PageCompressor& compressor,
-                    PageScratch& scratch);
+  // Shape, compressor and scratch must outlive it.
+  ColumnChunkWriter(const LeafShape& shape, PageCompressor& compressor, PageScratch& scratch, bool page_checksum);
 
+  // Before the first rows of each file: all chunks of the last one are finished.
+  void Open(const ColumnOptions& options);
   // Rows [begin, end) of a batch.
   Status Append(const arrow::RecordBatch& batch, int64_t begin, int64_t end);
 
@@ -78,16 +79,17 @@ class ColumnChunkWriter {
 
  private:
   struct PageSummary {
-    Bounds bounds;
+    Bounds bounds;  // as the column index stores them; not known: none that could stand there
     int64_t values = 0;
     int64_t nulls = 0;
     int64_t unencoded_bytes = 0;
   };
 
-  int64_t FittingRows(const LeafRows& rows, int64_t begin, int64_t end) const;
-  Status Take(const LeafRows& rows, int64_t begin, int64_t end);
+  int64_t FittingRows(int64_t begin, int64_t end) const;
+  Status Take(int64_t begin, int64_t end);
   void BeginChunk();
   Status FinishPage(bool last = false);
+  void NoteBounds(const Bounds& exact);
   void CloseDictionary();
   // The encoding of the page that is being finished; decides whether the dictionary is kept.
   format::Encoding SettlePage(bool last);
@@ -95,14 +97,17 @@ class ColumnChunkWriter {
   ValueEncoder& encoder();
   int64_t open_page_bytes() const;
   format::Statistics ChunkStatistics(const Bounds& bounds) const;
-  std::optional<format::ColumnIndex> MakeColumnIndex() const;
+  std::optional<format::ColumnIndex> MakeColumnIndex();
 
   const LeafShape& shape_;
-  const ColumnOptions options_;
+  ColumnOptions options_;
   PageScratch& scratch_;
   ChunkPages pages_;
-  std::unique_ptr<ValueEncoder> plain_;               // in options_.encoding; once it is needed
-  std::unique_ptr<DictionaryEncoder> dictionary_;     // while the column may have one
+  LeafRows rows_;
+  std::unique_ptr<ValueEncoder> plain_;               // once it is needed
+  format::Encoding plain_encoding_ = format::Encoding::kPlain;  // what it writes
+  std::unique_ptr<DictionaryEncoder> dictionary_;     // once it is needed; its memory serves one chunk after another
+  bool has_dictionary_ = false;                       // the column may have one, in this file
   std::unique_ptr<ValueStatistics> statistics_;
   std::optional<BloomFilter> bloom_filter_;
   bool dictionary_open_ = false;                      // pages of this chunk still go into the dictionary
@@ -121,6 +126,7 @@ class ColumnChunkWriter {
   int64_t chunk_nulls_ = 0;
   int64_t nans_before_ = 0;                           // of earlier chunks
   std::vector<PageSummary> summaries_;
+  Bounds chunk_bounds_;                               // exact
   format::SizeStatistics sizes_;
 };
 

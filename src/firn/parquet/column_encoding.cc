@@ -1,10 +1,12 @@
 #include "firn/parquet/column_encoding.h"
 
-#include <arrow/array.h>
+#include <arrow/array/data.h>
+#include <arrow/buffer.h>
 #include <arrow/record_batch.h>
 #include <arrow/type.h>
 
 #include <algorithm>
+#include <array>
 #include <bit>
 #include <cmath>
 #include <cstring>
@@ -46,13 +48,12 @@ uint64_t HashBytes(std::string_view bytes) {
 
 // A leaf array without its type; booleans are never asked for.
 struct RawValues {
-  explicit RawValues(const arrow::Array& array) : length(array.length()) {
-    const arrow::ArrayData& data = *array.data();
-    if (array.null_count() > 0) validity = array.null_bitmap_data();
-    offset = data.offset;
-    if (array.type_id() == arrow::Type::STRING || array.type_id() == arrow::Type::BINARY) {
-      offsets = static_cast<const arrow::BinaryArray&>(array).raw_value_offsets();
-      bytes = reinterpret_cast<const char*>(static_cast<const arrow::BinaryArray&>(array).raw_data());
+  explicit RawValues(const LeafPiece& piece) : length(piece.length), offset(piece.begin) {
+    const arrow::ArrayData& data = *piece.array;
+    if (data.buffers[0] != nullptr && data.GetNullCount() > 0) validity = data.buffers[0]->data();
+    if (data.type->id() == arrow::Type::STRING || data.type->id() == arrow::Type::BINARY) {
+      if (data.buffers[1] != nullptr) offsets = data.GetValues<int32_t>(1, offset);
+      if (data.buffers[2] != nullptr) bytes = reinterpret_cast<const char*>(data.buffers[2]->data());
     } else if (data.buffers[1] != nullptr) {
       width = data.type->byte_width();
       bytes = reinterpret_cast<const char*>(data.buffers[1]->data()) + offset * width;
@@ -97,11 +98,21 @@ double EstimateDistinct(int64_t seen, int64_t once, int64_t twice, int64_t rows)
 // Values spread over the arrays, nulls left out; `looked_at` counts those too.
 std::vector<std::string_view> SampleValues(const LeafValues& arrays, int64_t total, int64_t& looked_at) {
   std::vector<std::string_view> values;
-  values.reserve(kSampleValuesMax);
-  double stride = std::max(1.0, static_cast<double>(total) / kSampleValuesMax);
+  values.reserve(static_cast<size_t>(std::min(total, kSampleValuesMax + 1)));
+  if (total <= kSampleValuesMax) {
+    looked_at = total;
+    for (const LeafPiece& piece : arrays) {
+      const RawValues array(piece);
+      for (int64_t index = 0; index < array.length; ++index) {
+        if (!array.IsNull(index)) values.push_back(array.Value(index));
+      }
+    }
+    return values;
+  }
+  const double stride = static_cast<double>(total) / kSampleValuesMax;
   int64_t array_begin = 0;
   size_t current = 0;
-  RawValues array(*arrays[0]);
+  RawValues array(arrays[0]);
   uint64_t jitter = 1;  // within each stride, so that periodic data does not deceive; the same in every run
   for (double position = 0; position < static_cast<double>(total); position += stride) {
     jitter = jitter * 6364136223846793005ULL + 1442695040888963407ULL;
@@ -109,7 +120,7 @@ std::vector<std::string_view> SampleValues(const LeafValues& arrays, int64_t tot
     index = std::min(index, total - 1);
     while (index >= array_begin + array.length) {
       array_begin += array.length;
-      array = RawValues(*arrays[++current]);
+      array = RawValues(arrays[++current]);
     }
     ++looked_at;
     if (array.IsNull(index - array_begin)) continue;
@@ -120,36 +131,55 @@ std::vector<std::string_view> SampleValues(const LeafValues& arrays, int64_t tot
   return values;
 }
 
+// How often values are there, by their hashes alone.
+struct Frequencies {
+  int64_t distinct = 0;
+  int64_t once = 0;
+  int64_t twice = 0;
+
+  void Count(std::span<const std::string_view> values) {
+    struct Slot {
+      uint64_t hash = 0;
+      uint32_t count = 0;
+    };
+    // Small files have few values: a table for as many as there may be would cost more than they do.
+    std::array<Slot, 256> few{};
+    std::vector<Slot> many;
+    const size_t count = std::bit_ceil(2 * values.size() + 1);
+    if (count > few.size()) many.resize(count);
+    Slot* slots = many.empty() ? few.data() : many.data();
+    for (std::string_view value : values) {
+      const uint64_t hash = HashBytes(value);
+      size_t at = hash >> 20 & (count - 1);
+      while (slots[at].hash != 0 && slots[at].hash != hash) at = (at + 1) & (count - 1);
+      slots[at].hash = hash;
+      switch (++slots[at].count) {
+        case 1: ++distinct; ++once; break;
+        case 2: --once; ++twice; break;
+        case 3: --twice; break;
+        default: break;
+      }
+    }
+  }
+};
+
 Sample TakeSample(const LeafValues& arrays) {
   int64_t total = 0;
-  for (const auto& array : arrays) total += array->length();
+  for (const LeafPiece& piece : arrays) total += piece.length;
   Sample sample;
   if (total == 0) return sample;
   int64_t looked_at = 0, bytes = 0;
-  auto values = SampleValues(arrays, total, looked_at);
-  constexpr size_t kSlots = 2 * kSampleValuesMax;
-  std::vector<uint64_t> hashes(kSlots, 0);
-  std::vector<uint32_t> counts(kSlots, 0);
-  for (std::string_view value : values) {
-    bytes += static_cast<int64_t>(value.size());
-    uint64_t hash = HashBytes(value);
-    size_t slot = hash >> 20 & (kSlots - 1);
-    while (hashes[slot] != 0 && hashes[slot] != hash) slot = (slot + 1) & (kSlots - 1);
-    hashes[slot] = hash;
-    ++counts[slot];
-  }
+  const auto values = SampleValues(arrays, total, looked_at);
   sample.values = static_cast<int64_t>(values.size());
   if (sample.values == 0) return sample;
-  int64_t seen = 0, once = 0, twice = 0;
-  for (uint32_t count : counts) {
-    seen += count > 0;
-    once += count == 1;
-    twice += count == 2;
-  }
+  for (std::string_view value : values) bytes += static_cast<int64_t>(value.size());
+  Frequencies seen;
+  seen.Count(values);
   sample.rows = std::max(sample.values, total * sample.values / looked_at);
   sample.value_bytes = static_cast<double>(bytes) / static_cast<double>(sample.values);
-  sample.distinct = sample.rows == sample.values ? static_cast<double>(seen)
-                                                 : EstimateDistinct(seen, once, twice, sample.rows);
+  sample.distinct = sample.rows == sample.values
+                        ? static_cast<double>(seen.distinct)
+                        : EstimateDistinct(seen.distinct, seen.once, seen.twice, sample.rows);
   return sample;
 }
 
@@ -170,8 +200,8 @@ int64_t IntegerAt(const RawValues& array, int64_t index) {
 // Mean bits a value that DELTA_BINARY_PACKED needs, from some runs of neighbours.
 double EstimateDeltaBits(const LeafValues& arrays) {
   int64_t blocks = 0, bits = 0;
-  for (const auto& leaf : arrays) {
-    RawValues array(*leaf);
+  for (const LeafPiece& piece : arrays) {
+    RawValues array(piece);
     int64_t step = std::max(kDeltaBlockValues, array.length / kDeltaBlocks * static_cast<int64_t>(arrays.size()));
     for (int64_t begin = 0; begin < array.length; begin += step) {
       int64_t previous = 0, count = 0, smallest = INT64_MAX, largest = INT64_MIN;
@@ -209,31 +239,37 @@ bool IsStoredAsInteger(const schema::Type& type) {
   }
 }
 
-// Appends the leaves below `array` in depth-first order, advancing `leaf`.
-void Collect(const schema::Type& type, const std::shared_ptr<arrow::Array>& array, std::vector<LeafValues>& leaves,
-             size_t& leaf) {
+// Appends the leaves below `array` in depth-first order, advancing `leaf`. `begin`: in the array's buffers.
+void Collect(const schema::Type& type, const arrow::ArrayData& array, int64_t begin, int64_t length,
+             std::vector<LeafValues>& leaves, size_t& leaf) {
   if (type.is_primitive()) {
-    leaves[leaf++].push_back(array);
+    leaves[leaf++].push_back({&array, begin, length});
     return;
   }
   if (type.kind() == TypeKind::kStruct) {
-    const auto& structs = static_cast<const arrow::StructArray&>(*array);
     for (size_t i = 0; i < type.fields().size(); ++i) {
-      Collect(*type.fields()[i].type, structs.field(static_cast<int>(i)), leaves, leaf);
+      const arrow::ArrayData& child = *array.child_data[i];
+      Collect(*type.fields()[i].type, child, begin + child.offset, length, leaves, leaf);
     }
     return;
   }
-  const auto& lists = static_cast<const arrow::ListArray&>(*array);
-  int64_t begin = lists.length() == 0 ? 0 : lists.value_offset(0);
-  int64_t end = lists.length() == 0 ? 0 : lists.value_offset(lists.length());
-  auto elements = lists.values()->Slice(begin, end - begin);
+  int64_t first = 0, end = 0;
+  if (length > 0) {
+    const auto* offsets = array.GetValues<int32_t>(1, begin);
+    first = offsets[0];
+    end = offsets[length];
+  }
+  const arrow::ArrayData& entries = *array.child_data[0];
+  first += entries.offset;
+  end += entries.offset;
   if (type.kind() == TypeKind::kList) {
-    Collect(*type.element().type, elements, leaves, leaf);
+    Collect(*type.element().type, entries, first, end - first, leaves, leaf);
     return;
   }
-  const auto& entries = static_cast<const arrow::StructArray&>(*elements);
-  Collect(*type.key().type, entries.field(0), leaves, leaf);
-  Collect(*type.value().type, entries.field(1), leaves, leaf);
+  for (size_t i = 0; i < 2; ++i) {
+    const arrow::ArrayData& child = *entries.child_data[i];
+    Collect(i == 0 ? *type.key().type : *type.value().type, child, first + child.offset, end - first, leaves, leaf);
+  }
 }
 
 double DictionaryBytesPerValue(const Sample& sample, double entry_bytes) {
@@ -243,16 +279,16 @@ double DictionaryBytesPerValue(const Sample& sample, double entry_bytes) {
 
 }  // namespace
 
-std::vector<LeafValues> CollectLeaves(const schema::Schema& schema,
-                                      const std::vector<std::shared_ptr<arrow::RecordBatch>>& batches) {
-  std::vector<LeafValues> leaves(schema::LeafColumns(schema).size());
-  for (const auto& batch : batches) {
+void CollectLeaves(const schema::Schema& schema, std::span<const columnar::RowSlice> rows,
+                   std::vector<LeafValues>& leaves) {
+  for (LeafValues& values : leaves) values.clear();
+  for (const columnar::RowSlice& slice : rows) {
     size_t leaf = 0;
     for (size_t i = 0; i < schema.fields.size(); ++i) {
-      Collect(*schema.fields[i].type, batch->column(static_cast<int>(i)), leaves, leaf);
+      const arrow::ArrayData& column = *slice.batch->column_data()[i];
+      Collect(*schema.fields[i].type, column, column.offset + slice.begin, slice.end - slice.begin, leaves, leaf);
     }
   }
-  return leaves;
 }
 
 EncodingChoice ChooseEncoding(const schema::Type& type, const LeafValues& values, const EncodingRules& rules) {

@@ -8,15 +8,15 @@
 #pragma once
 
 #include <cstdint>
-#include <memory>
+#include <span>
 #include <vector>
 
+#include "firn/columnar/row_pack.h"
 #include "firn/schema/type.h"
 
 namespace arrow {
-class Array;
-class RecordBatch;
-}  // namespace arrow
+struct ArrayData;
+}
 
 namespace firn::parquet {
 
@@ -32,12 +32,18 @@ struct EncodingRules {
   bool run_length_booleans = false;  // with v2 pages, as other writers do
 };
 
-// The values of one leaf column in the batches at hand, lists flattened. Not owned beyond the arrays.
-using LeafValues = std::vector<std::shared_ptr<arrow::Array>>;
+// The values of one leaf column in the rows at hand, lists flattened: entries [begin, begin + length) of the buffers of
+// an array, whose own offset is counted in already. The array must live as long.
+struct LeafPiece {
+  const arrow::ArrayData* array = nullptr;
+  int64_t begin = 0;
+  int64_t length = 0;
+};
+using LeafValues = std::vector<LeafPiece>;
 
-// One entry a leaf column in Parquet's order; the batches have the schema's layout.
-std::vector<LeafValues> CollectLeaves(const schema::Schema& schema,
-                                      const std::vector<std::shared_ptr<arrow::RecordBatch>>& batches);
+// One entry a leaf column in Parquet's order, which `leaves` has room for; the batches have the schema's layout.
+void CollectLeaves(const schema::Schema& schema, std::span<const columnar::RowSlice> rows,
+                   std::vector<LeafValues>& leaves);
 
 struct EncodingChoice {
   Encoding encoding = Encoding::kPlain;

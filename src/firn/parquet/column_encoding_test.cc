@@ -18,11 +18,14 @@ using schema::TypeKind;
 
 constexpr int64_t kRows = 100'000;
 
+LeafPiece PieceOf(const arrow::Array& array) { return {array.data().get(), array.offset(), array.length()}; }
+
 template <typename Builder, typename Make>
 Encoding Choose(TypeKind kind, int64_t rows, Make make, const EncodingRules& rules = {}) {
   Builder builder;
   for (int64_t row = 0; row < rows; ++row) EXPECT_TRUE(builder.Append(make(row)).ok());
-  return ChooseEncoding(*Type::Primitive(kind), {*builder.Finish()}, rules).encoding;
+  std::shared_ptr<arrow::Array> array = *builder.Finish();
+  return ChooseEncoding(*Type::Primitive(kind), {PieceOf(*array)}, rules).encoding;
 }
 
 template <typename Make>
@@ -90,7 +93,8 @@ TEST(ColumnEncoding, NothingToSeeIsNoReasonToFail) {
   EXPECT_EQ(ChooseEncoding(*Type::Primitive(TypeKind::kString), {}, {}).encoding, Encoding::kDictionary);
   arrow::StringBuilder nulls;
   ASSERT_TRUE(nulls.AppendNulls(1000).ok());
-  auto choice = ChooseEncoding(*Type::Primitive(TypeKind::kString), {*nulls.Finish()}, {});
+  std::shared_ptr<arrow::Array> array = *nulls.Finish();
+  auto choice = ChooseEncoding(*Type::Primitive(TypeKind::kString), {PieceOf(*array)}, {});
   EXPECT_EQ(choice.encoding, Encoding::kDictionary);
   EXPECT_EQ(choice.value_bytes, 0);
 }
@@ -115,15 +119,21 @@ TEST(ColumnEncoding, LeavesAreCollectedInParquetsOrder) {
     builder.column(1).AppendInt64(40 + row);
     builder.CloseRow();
   }
-  // Of a slice only the elements of its own lists count.
-  auto leaves = CollectLeaves(schema, {builder.Finish()->Slice(2)});
-  ASSERT_EQ(leaves.size(), 4U);
+  // Of a slice only the elements of its own lists count, whether the batch is sliced or rows of it are asked for.
+  const auto whole = builder.Finish();
+  const std::vector<columnar::RowSlice> slices[] = {
+      {{whole->Slice(2), 0, 1}}, {{whole->Slice(1), 1, 2}}, {{whole, 2, 3}}};
   const int64_t expected[] = {12, 22, 32, 42};
   const int64_t lengths[] = {2, 2, 2, 1};
-  for (size_t i = 0; i < 4; ++i) {
-    ASSERT_EQ(leaves[i].size(), 1U);
-    ASSERT_EQ(leaves[i][0]->length(), lengths[i]);
-    EXPECT_EQ(static_cast<const arrow::Int64Array&>(*leaves[i][0]).Value(0), expected[i]);
+  for (const auto& slice : slices) {
+    std::vector<LeafValues> leaves(4);
+    CollectLeaves(schema, slice, leaves);
+    for (size_t i = 0; i < 4; ++i) {
+      ASSERT_EQ(leaves[i].size(), 1U);
+      const LeafPiece& piece = leaves[i][0];
+      ASSERT_EQ(piece.length, lengths[i]);
+      EXPECT_EQ(piece.array->GetValues<int64_t>(1, piece.begin)[0], expected[i]);
+    }
   }
 }
 

@@ -98,10 +98,9 @@ void ColumnTotals::Add(const schema::Type& type, const ColumnChunkWriter::Finish
   if (IsNull(upper) || CompareValues(high, upper) > 0) upper = std::move(high);
 }
 
-FileMetrics MetricsOf(const std::vector<ColumnTotals>& totals, const schema::Schema& schema,
+FileMetrics MetricsOf(const std::vector<ColumnTotals>& totals, const std::vector<schema::LeafColumn>& leaves,
                       const FileLayoutOptions& options) {
   FileMetrics metrics;
-  auto leaves = schema::LeafColumns(schema);
   for (size_t i = 0; i < leaves.size(); ++i) {
     int32_t id = leaves[i].field->id.value();
     auto found = options.metrics.find(id);

@@ -28,9 +28,9 @@ struct ColumnTotals {
   void Add(const schema::Type& type, const ColumnChunkWriter::Finished& chunk);
 };
 
-// `totals` by leaf column of `schema`, in order. Fills everything but record_count, file_size_in_bytes and
+// `totals` by leaf column, in order. Fills everything but record_count, file_size_in_bytes and
 // split_offsets.
-FileMetrics MetricsOf(const std::vector<ColumnTotals>& totals, const schema::Schema& schema,
+FileMetrics MetricsOf(const std::vector<ColumnTotals>& totals, const std::vector<schema::LeafColumn>& leaves,
                       const FileLayoutOptions& options);
 
 }  // namespace firn::parquet

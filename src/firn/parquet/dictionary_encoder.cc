@@ -14,11 +14,19 @@ namespace {
 constexpr size_t kFirstSlots = 256;
 // A table of no more slots is taken to be in the cache.
 constexpr size_t kSlotsInCache = 4096;
+// Tables and entries up to that are kept for the next chunk.
+constexpr size_t kSlotsKept = 1024;
 // Values looked up at a time in a larger one.
 constexpr int64_t kAhead = 32;
 
 // Small tables grow fast, large ones so that at least every fourth slot is taken.
 size_t GrowthOf(size_t slots) { return slots < (size_t{1} << 15) ? 4 : 2; }
+
+template <typename T>
+void ClearOrFree(std::vector<T>& values) {
+  values.clear();
+  if (values.capacity() > kSlotsKept) values = {};
+}
 
 uint64_t Mix(uint64_t a, uint64_t b) {
   auto product = static_cast<unsigned __int128>(a) * b;
@@ -131,10 +139,11 @@ class NumberDictionary final : public DictionaryEncoder {
   }
 
   void Reset() override {
-    indices_.Release();
-    entries_ = {};
-    slots_ = {};
+    indices_.ClearAndTrim();
+    ClearOrFree(entries_);
+    if (slots_.size() > kSlotsKept) slots_ = {};
     MakeSlots(kFirstSlots);
+    guess_ = {};
   }
 
  private:
@@ -232,13 +241,15 @@ class BytesDictionary final : public DictionaryEncoder {
   }
 
   void Reset() override {
-    indices_.Release();
-    bytes_.Release();
-    offsets_ = {0};
-    hashes_ = {};
-    seen_ = {};
-    slots_ = {};
+    indices_.ClearAndTrim();
+    bytes_.ClearAndTrim();
+    ClearOrFree(offsets_);
+    offsets_.push_back(0);
+    ClearOrFree(hashes_);
+    ClearOrFree(seen_);
+    if (slots_.size() > kSlotsKept) slots_ = {};
     slots_.assign(kFirstSlots, Slot{});
+    guess_ = {};
   }
 
  private:

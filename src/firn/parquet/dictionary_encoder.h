@@ -34,7 +34,7 @@ class DictionaryEncoder : public ValueEncoder {
   virtual int64_t table_bytes() const = 0;
   // No more Put in this chunk: gives that memory back, the entries stay. The open page is empty.
   virtual void Seal() = 0;
-  // Forgets everything and gives the memory back; another chunk may begin.
+  // Forgets everything; another chunk may begin. The memory of a small dictionary is kept, that of a large one is not.
   virtual void Reset() = 0;
 
   int64_t page_values() const { return static_cast<int64_t>(indices_.size() / sizeof(uint32_t)); }

@@ -5,7 +5,6 @@
 #pragma once
 
 #include <cstdint>
-#include <memory>
 #include <string>
 #include <vector>
 
@@ -17,14 +16,23 @@
 
 namespace firn::parquet {
 
+// What all footers of a schema share, in its written form: the schema before the rows, and the end behind them.
+struct FooterFrame {
+  std::string schema;
+  std::string end;
+  // `schema_json` is stored as "iceberg.schema".
+  static FooterFrame Make(const ::parquet::schema::GroupNode& schema, const std::string& schema_json);
+};
+
 class FileFooter {
  public:
-  // `schema_json` is stored as "iceberg.schema".
-  FileFooter(std::shared_ptr<::parquet::schema::GroupNode> schema, std::string schema_json);
+  // `frame` must outlive it.
+  explicit FileFooter(const FooterFrame& frame) : frame_(frame) {}
 
   // The chunks of a row group, which stand in the file already.
   void AddRowGroup(int64_t rows, std::vector<ColumnChunkWriter::Finished> chunks);
   Status Write(FileOutput& out);
+  void Clear();  // for another file
 
  private:
   // Of one column chunk; begin and end in indexes_.
@@ -34,9 +42,11 @@ class FileFooter {
     size_t end = 0;
   };
 
-  format::FileMetaData metadata_;
+  const FooterFrame& frame_;
+  std::vector<format::RowGroup> row_groups_;
   ByteBuffer indexes_;
   std::vector<std::vector<Extents>> extents_;  // by row group and column
+  ByteBuffer footer_;
 };
 
 }  // namespace firn::parquet

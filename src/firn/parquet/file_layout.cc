@@ -2,17 +2,19 @@
 
 #include <arrow/record_batch.h>
 #include <arrow/type.h>
-#include <arrow/util/byte_size.h>
 #include <fmt/format.h>
 
 #include <algorithm>
 #include <new>
 #include <optional>
+#include <span>
 #include <utility>
 
+#include "firn/base/check.h"
 #include "firn/columnar/column_builder.h"
 #include "firn/parquet/column_encoding.h"
 #include "firn/parquet/column_metrics.h"
+#include "firn/parquet/file_form.h"
 #include "firn/parquet/parquet_schema.h"
 #include "firn/parquet/required_values.h"
 #include "firn/parquet/row_group_writer.h"
@@ -44,28 +46,19 @@ format::Encoding ToParquetEncoding(Encoding encoding) {
 
 class ParquetFileLayout final : public FileLayout {
  public:
-  ParquetFileLayout(const schema::Schema& schema, const FileLayoutOptions& options, ByteSink sink)
-      : schema_(schema), options_(options), sink_(std::move(sink)) {}
+  ParquetFileLayout(std::shared_ptr<const FileForm> form, ByteSink sink)
+      : form_(std::move(form)), options_(form_->options), sink_(std::move(sink)), samples_(form_->leaves.size()) {}
 
-  Status Prepare(std::string schema_json) {
-    FIRN_ASSIGN(compressor_, PageCompressor::Make(options_.compression_codec, options_.compression_level));
-    FIRN_ASSIGN(shape_.parquet_schema, ToParquetSchema(schema_));
-    FIRN_ASSIGN(shape_.leaves, LeafShapes(schema_, shape_.parquet_schema));
-    shape_.schema_json = std::move(schema_json);
-    arrow_schema_ = columnar::ToArrowSchema(schema_);
-    return {};
-  }
-
-  Status Write(const arrow::RecordBatch& batch) override {
+  Status Write(const columnar::RowSlice& rows) override {
     FIRN_TRY(Usable());
-    Status status = Guard([&] { return Take(batch); });
+    Status status = Guard([&] { return Take(rows); });
     if (!status.has_value()) error_ = status.error();
     return status;
   }
 
   int64_t bytes_estimated() const override {
     auto raw = static_cast<double>(pending_bytes_) * kCompressionGuess;
-    if (writer_ == nullptr) return static_cast<int64_t>(raw);
+    if (!opened_) return static_cast<int64_t>(raw);
     auto stored = static_cast<double>(writer_->stored_bytes());
     auto uncompressed = static_cast<double>(writer_->uncompressed_bytes());
     double ratio = uncompressed > 0 ? std::min(1.0, stored / uncompressed) : kPageCompressionGuess;
@@ -73,7 +66,7 @@ class ParquetFileLayout final : public FileLayout {
   }
 
   int64_t bytes_buffered() const override {
-    if (writer_ == nullptr) return pending_bytes_;
+    if (!opened_) return pending_bytes_;
     return pending_bytes_ + writer_->held_bytes();
   }
 
@@ -87,6 +80,12 @@ class ParquetFileLayout final : public FileLayout {
       return std::unexpected<Error>(*error_);
     }
     return metrics;
+  }
+
+  void Reopen() override {
+    FIRN_CHECK(closed_ && !error_.has_value(), "only a file that was closed may be followed by another");
+    closed_ = opened_ = false;
+    record_count_ = 0;
   }
 
  private:
@@ -105,38 +104,46 @@ class ParquetFileLayout final : public FileLayout {
     return {};
   }
 
-  Status Take(const arrow::RecordBatch& batch) {
-    if (batch.num_rows() == 0) return {};
-    FIRN_TRY(CheckLayout(batch, *arrow_schema_));
-    FIRN_TRY(CheckRequired(schema_, batch));
-    record_count_ += batch.num_rows();
-    if (writer_ != nullptr) return Encode(batch);
-    auto bytes = arrow::util::ReferencedBufferSize(batch);
-    pending_bytes_ += bytes.ok() ? *bytes : arrow::util::TotalBufferSize(batch);
-    pending_rows_ += batch.num_rows();
-    pending_.push_back(arrow::RecordBatch::Make(batch.schema(), batch.num_rows(), batch.column_data()));
+  Status Take(const columnar::RowSlice& rows) {
+    if (rows.end == rows.begin) return {};
+    if (rows.batch->schema() != checked_schema_) {
+      FIRN_TRY(CheckLayout(*rows.batch, *form_->arrow_schema));
+      checked_schema_ = rows.batch->schema();
+    }
+    FIRN_TRY(CheckRequired(form_->schema, form_->required_columns, rows));
+    record_count_ += rows.end - rows.begin;
+    if (opened_) return Encode(rows);
+    pending_bytes_ += columnar::BytesOfRows(*rows.batch, rows.begin, rows.end);
+    pending_rows_ += rows.end - rows.begin;
+    pending_.push_back(rows);
     return pending_rows_ >= kSampleRows || pending_bytes_ >= kSampleBytesMax ? EncodePending() : Status();
   }
 
   Status EncodePending() {
-    auto columns = ChooseColumns();
-    auto batches = std::exchange(pending_, {});
-    writer_ = std::make_unique<RowGroupWriter>(std::move(shape_), columns, std::move(compressor_), sink_);
-    FIRN_TRY(writer_->Open());
+    if (writer_ == nullptr) {
+      FIRN_ASSIGN(auto compressor, PageCompressor::Make(options_.compression_codec, options_.compression_level));
+      writer_ = std::make_unique<RowGroupWriter>(*form_, std::move(compressor), sink_);
+    }
+    opened_ = true;
+    FIRN_TRY(writer_->Open(ChooseColumns()));
     row_bytes_ = pending_rows_ == 0 ? 1 : std::max<int64_t>(1, pending_bytes_ / pending_rows_);
     pending_rows_ = pending_bytes_ = 0;
-    for (const auto& batch : batches) FIRN_TRY(Encode(*batch));
+    for (columnar::RowSlice& rows : pending_) {
+      FIRN_TRY(Encode(rows));
+      rows.batch.reset();
+    }
+    pending_.clear();
     return {};
   }
 
-  Status Encode(const arrow::RecordBatch& batch) {
-    int64_t rows_max = std::clamp<int64_t>(kSliceBytesMax / row_bytes_, 64, kSliceRows);
-    for (int64_t begin = 0; begin < batch.num_rows();) {
-      int64_t room = options_.row_group_rows_max - writer_->rows();
-      int64_t rows = std::min({batch.num_rows() - begin, rows_max, room});
-      FIRN_TRY(writer_->Write(batch, begin, begin + rows));
-      begin += rows;
-      int64_t bytes = writer_->stored_bytes() + writer_->open_bytes();
+  Status Encode(const columnar::RowSlice& rows) {
+    const int64_t rows_max = std::clamp<int64_t>(kSliceBytesMax / row_bytes_, 64, kSliceRows);
+    for (int64_t begin = rows.begin; begin < rows.end;) {
+      const int64_t room = options_.row_group_rows_max - writer_->rows();
+      const int64_t end = begin + std::min({rows.end - begin, rows_max, room});
+      FIRN_TRY(writer_->Write(*rows.batch, begin, end));
+      begin = end;
+      const int64_t bytes = writer_->stored_bytes() + writer_->open_bytes();
       if (bytes >= options_.row_group_bytes_max || writer_->rows() >= options_.row_group_rows_max) {
         FIRN_TRY(writer_->EndRowGroup());
       }
@@ -144,13 +151,13 @@ class ParquetFileLayout final : public FileLayout {
     return {};
   }
 
-  std::vector<ColumnOptions> ChooseColumns() const {
+  std::span<const ColumnOptions> ChooseColumns() {
     EncodingRules rules{options_.dictionary_bytes_max, options_.modern_encodings, options_.page_version == 2};
-    auto values = CollectLeaves(schema_, pending_);
-    std::vector<ColumnOptions> columns;
-    for (size_t i = 0; i < shape_.leaves.size(); ++i) {
-      const LeafShape& leaf = shape_.leaves[i];
-      EncodingChoice choice = ChooseEncoding(*leaf.type, values[i], rules);
+    CollectLeaves(form_->schema, pending_, samples_);
+    columns_.clear();
+    for (size_t i = 0; i < form_->leaves.size(); ++i) {
+      const LeafShape& leaf = form_->leaves[i];
+      EncodingChoice choice = ChooseEncoding(*leaf.type, samples_[i], rules);
       ColumnOptions column;
       column.dictionary = choice.encoding == Encoding::kDictionary;
       column.encoding = ToParquetEncoding(column.dictionary ? choice.otherwise : choice.encoding);
@@ -158,11 +165,10 @@ class ParquetFileLayout final : public FileLayout {
       column.page_bytes_max = options_.page_bytes_max;
       column.dictionary_bytes_max = options_.dictionary_bytes_max;
       column.page_version = options_.page_version;
-      column.page_checksum = options_.page_checksum;
       column.bloom_filter = BloomFilterOf(leaf.field_id);
-      columns.push_back(column);
+      columns_.push_back(column);
     }
-    return columns;
+    return columns_;
   }
 
   std::optional<BloomFilterSize> BloomFilterOf(int32_t id) const {
@@ -175,9 +181,9 @@ class ParquetFileLayout final : public FileLayout {
   }
 
   Status Finish(FileMetrics& metrics) {
-    if (writer_ == nullptr) FIRN_TRY(EncodePending());
+    if (!opened_) FIRN_TRY(EncodePending());
     FIRN_TRY(writer_->Close());
-    metrics = MetricsOf(writer_->totals(), schema_, options_);
+    metrics = MetricsOf(writer_->totals(), form_->columns, options_);
     metrics.record_count = writer_->rows_written();
     metrics.split_offsets = writer_->row_group_offsets();
     metrics.file_size_in_bytes = writer_->bytes_written();
@@ -188,14 +194,15 @@ class ParquetFileLayout final : public FileLayout {
     return {};
   }
 
-  const schema::Schema schema_;
-  const FileLayoutOptions options_;
+  const std::shared_ptr<const FileForm> form_;
+  const FileLayoutOptions& options_;
   ByteSink sink_;
-  std::unique_ptr<PageCompressor> compressor_;     // until the writer has it, and so has the shape
-  RowGroupWriter::Shape shape_;
-  std::shared_ptr<arrow::Schema> arrow_schema_;
-  std::unique_ptr<RowGroupWriter> writer_;         // once the encodings are chosen
-  std::vector<std::shared_ptr<arrow::RecordBatch>> pending_;
+  std::unique_ptr<RowGroupWriter> writer_;
+  bool opened_ = false;                            // the encodings are chosen, rows go to the writer
+  std::shared_ptr<arrow::Schema> checked_schema_;  // of the batches, which mostly share one
+  std::vector<columnar::RowSlice> pending_;
+  std::vector<LeafValues> samples_;
+  std::vector<ColumnOptions> columns_;
   int64_t pending_rows_ = 0;
   int64_t pending_bytes_ = 0;
   int64_t row_bytes_ = 1;  // of the first batches, in Arrow's form
@@ -206,11 +213,34 @@ class ParquetFileLayout final : public FileLayout {
 
 }  // namespace
 
+Result<std::shared_ptr<const FileForm>> MakeFileForm(const schema::Schema& schema, const FileLayoutOptions& options,
+                                                     const std::string& schema_json) {
+  FIRN_TRY(PageCompressor::Make(options.compression_codec, options.compression_level));
+  auto form = std::make_shared<FileForm>();
+  form->schema = schema;
+  form->options = options;
+  FIRN_ASSIGN(auto parquet_schema, ToParquetSchema(schema));
+  FIRN_ASSIGN(form->leaves, LeafShapes(schema, parquet_schema));
+  form->columns = schema::LeafColumns(form->schema);
+  form->required_columns = RequiredColumns(schema);
+  form->arrow_schema = columnar::ToArrowSchema(schema);
+  form->footer = FooterFrame::Make(*parquet_schema, schema_json);
+  return std::shared_ptr<const FileForm>(std::move(form));
+}
+
+Status FileLayout::Write(const arrow::RecordBatch& batch) {
+  auto kept = arrow::RecordBatch::Make(batch.schema(), batch.num_rows(), batch.column_data());
+  return Write(columnar::RowSlice{std::move(kept), 0, batch.num_rows()});
+}
+
+std::unique_ptr<FileLayout> FileLayout::Create(std::shared_ptr<const FileForm> form, ByteSink sink) {
+  return std::make_unique<ParquetFileLayout>(std::move(form), std::move(sink));
+}
+
 Result<std::unique_ptr<FileLayout>> FileLayout::Create(const schema::Schema& schema, const FileLayoutOptions& options,
                                                        std::string schema_json, ByteSink sink) {
-  auto layout = std::make_unique<ParquetFileLayout>(schema, options, std::move(sink));
-  FIRN_TRY(layout->Prepare(std::move(schema_json)));
-  return layout;
+  FIRN_ASSIGN(auto form, MakeFileForm(schema, options, schema_json));
+  return Create(std::move(form), std::move(sink));
 }
 
 }  // namespace firn::parquet

@@ -12,12 +12,14 @@
 #include <vector>
 
 #include "firn/base/error.h"
+#include "firn/columnar/row_pack.h"
 #include "firn/schema/partition.h"
 #include "firn/schema/type.h"
 
 namespace arrow {
 class RecordBatch;
-}
+class Schema;
+}  // namespace arrow
 
 namespace firn::parquet {
 
@@ -78,23 +80,35 @@ struct FileMetrics {
 // Bytes go out through this; a Status that fails ends the file.
 using ByteSink = std::function<Status(std::string_view)>;
 
+struct FileForm;
+
+// What files of one schema and one set of options share (file_form.h). `schema_json`: the Iceberg schema, stored under
+// "iceberg.schema" in the footer as Java does. kUnsupported names a column that Parquet cannot store, kInvalidInput a
+// codec that this build does not have.
+Result<std::shared_ptr<const FileForm>> MakeFileForm(const schema::Schema& schema, const FileLayoutOptions& options,
+                                                     const std::string& schema_json);
+
 class FileLayout {
  public:
-  // `schema_json`: the Iceberg schema, stored under "iceberg.schema" in the footer as Java does. kUnsupported names a
-  // column that Parquet cannot store, kInvalidInput a codec that this build does not have.
+  static std::unique_ptr<FileLayout> Create(std::shared_ptr<const FileForm> form, ByteSink sink);
+  // With a form of its own.
   static Result<std::unique_ptr<FileLayout>> Create(const schema::Schema& schema, const FileLayoutOptions& options,
                                                     std::string schema_json, ByteSink sink);
   virtual ~FileLayout() = default;
-  // Batches of the Arrow schema of `schema`, in file order; field names and nullability in the batch's own types do not
+  // Rows of the Arrow schema of `schema`, in file order; field names and nullability in the batch's own types do not
   // matter, a null in a required column is kInvalidInput. The first batches are kept (not copied) until the encodings
   // can be chosen from them. After a failure the file is of no use: every later call returns that error.
-  virtual Status Write(const arrow::RecordBatch& batch) = 0;
+  virtual Status Write(const columnar::RowSlice& rows) = 0;
+  Status Write(const arrow::RecordBatch& batch);
   // Bytes that the file would have if it were closed now, roughly: for rolling over at the target size.
   virtual int64_t bytes_estimated() const = 0;
   // Bytes that the writer holds in memory: batches not encoded yet, pages of the open row group.
   virtual int64_t bytes_buffered() const = 0;
   // Writes the footer. A layout that is destroyed without it sends nothing more into the sink.
   virtual Result<FileMetrics> Close() = 0;
+  // After a Close that succeeded: the next rows begin another file, whose bytes go into the same sink. It is the same
+  // file that a new layout would write, without the cost of making one, which is more than that of a hundred rows.
+  virtual void Reopen() = 0;
 };
 
 }  // namespace firn::parquet

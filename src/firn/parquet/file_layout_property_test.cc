@@ -158,6 +158,41 @@ schema::TypePtr WithFreshIds(const schema::TypePtr& type, int32_t& id) {
   return schema::Type::Map(std::move(fields[0]), std::move(fields[1]));
 }
 
+// Neither what a file before it has left in the writer nor what stands around its rows in their batch gets into a file.
+TEST(FileLayoutReopened, WritesTheFileThatANewOneWrites) {
+  for (uint64_t seed = 1; seed <= 60; ++seed) {
+    SCOPED_TRACE("seed " + std::to_string(seed));
+    RandomRows rows(seed);
+    std::mt19937_64 random(seed + 5);
+    const FileLayoutOptions options = RandomOptions(random, rows.schema());
+    std::string bytes;
+    auto form = MakeFileForm(rows.schema(), options, "{\"type\":\"struct\"}");
+    ASSERT_TRUE(form.has_value()) << form.error().ToString();
+    auto layout = FileLayout::Create(*form, AppendTo(bytes));
+    for (int file = 0; file < 6; ++file) {
+      std::vector<std::shared_ptr<arrow::RecordBatch>> batches;
+      if (file > 0) layout->Reopen();
+      bytes.clear();
+      for (uint64_t parts = random() % 4; parts > 0; --parts) {
+        auto batch = rows.MakeBatch(1 + static_cast<int64_t>(random() % (file == 2 ? 5'000 : 150)));
+        const auto begin = static_cast<int64_t>(random() % static_cast<uint64_t>(batch->num_rows()));
+        const auto left = static_cast<uint64_t>(batch->num_rows() - begin);
+        const columnar::RowSlice slice{batch, begin, begin + static_cast<int64_t>(random() % (left + 1))};
+        batches.push_back(slice.Batch());
+        ASSERT_TRUE(layout->Write(slice).has_value());
+      }
+      auto metrics = layout->Close();
+      ASSERT_TRUE(metrics.has_value()) << metrics.error().ToString();
+      auto alone = WriteParquet(rows.schema(), options, batches);
+      ASSERT_TRUE(alone.has_value());
+      ASSERT_EQ(bytes, alone->bytes) << "file " << file;
+      EXPECT_EQ(metrics->lower_bounds, alone->metrics.lower_bounds);
+      EXPECT_EQ(metrics->nan_value_counts, alone->metrics.nan_value_counts);
+      EXPECT_EQ(metrics->split_offsets, alone->metrics.split_offsets);
+    }
+  }
+}
+
 TEST(FileLayoutNesting, EveryShape) {
   std::vector<schema::TypePtr> types;
   int32_t id = 0;

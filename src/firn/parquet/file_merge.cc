@@ -88,7 +88,8 @@ class PageFileMerge final : public FileMerge {
     table_codec_ = *codec;
     FIRN_ASSIGN(parquet_schema_, ToParquetSchema(schema_));
     leaves_ = OutputLeaves(schema_, parquet_schema_);
-    footer_.emplace(parquet_schema_, schema_json_);
+    footer_frame_ = FooterFrame::Make(*parquet_schema_, schema_json_);
+    footer_.emplace(footer_frame_);
     FIRN_TRY(output_.Append(format::kMagic));
     memories_.resize(leaves_.size());
     column_bytes_.resize(leaves_.size());
@@ -319,6 +320,7 @@ class PageFileMerge final : public FileMerge {
   int64_t waiting_bytes_ = 0;
   size_t inputs_ = 0;
   int64_t rows_ = 0;
+  FooterFrame footer_frame_;
   std::optional<FileFooter> footer_;
   std::vector<int64_t> split_offsets_;
   std::vector<int64_t> column_bytes_;

@@ -19,6 +19,11 @@ Status FileOutput::Append(std::string_view bytes) {
   return {};
 }
 
+void FileOutput::Restart() {
+  gathered_.Clear();
+  position_ = 0;
+}
+
 Status FileOutput::Flush() {
   if (gathered_.empty()) return {};
   Status status = sink_(gathered_.view());

@@ -18,6 +18,8 @@ class FileOutput {
 
   Status Append(std::string_view bytes);
   Status Flush();
+  // For another file: what is gathered is dropped.
+  void Restart();
   int64_t position() const { return position_; }  // of the next byte in the file
 
  private:

@@ -109,7 +109,7 @@ void AppendNumbers(ThriftWriter& thrift, int16_t id, const std::vector<int64_t>&
   for (int64_t number : numbers) thrift.NumberElement(number);
 }
 
-void AppendTexts(ThriftWriter& thrift, int16_t id, const std::vector<std::string>& texts) {
+void AppendTexts(ThriftWriter& thrift, int16_t id, std::span<const std::string> texts) {
   thrift.BeginList(id, ThriftType::kBinary, texts.size());
   for (const auto& text : texts) thrift.Bytes(text);
 }
@@ -253,26 +253,35 @@ void Append(const ColumnIndex& index, ByteBuffer& out) {
   thrift.EndStruct();
 }
 
-void Append(const FileMetaData& metadata, ByteBuffer& out) {
+void AppendSchema(const pq::schema::GroupNode& schema, ByteBuffer& out) {
   ThriftWriter thrift(out);
   thrift.I32(1, kFileVersion);
-  thrift.BeginList(2, ThriftType::kStruct, CountNodes(*metadata.schema));
-  AppendSchemaElement(thrift, *metadata.schema, true);
-  thrift.I64(3, metadata.num_rows);
-  thrift.BeginList(4, ThriftType::kStruct, metadata.row_groups.size());
-  for (size_t i = 0; i < metadata.row_groups.size(); ++i) {
+  thrift.BeginList(2, ThriftType::kStruct, CountNodes(schema));
+  AppendSchemaElement(thrift, schema, true);
+}
+
+void AppendRowGroups(std::span<const RowGroup> row_groups, ByteBuffer& out) {
+  ThriftWriter thrift(out, 2);
+  int64_t rows = 0;
+  for (const RowGroup& group : row_groups) rows += group.num_rows;
+  thrift.I64(3, rows);
+  thrift.BeginList(4, ThriftType::kStruct, row_groups.size());
+  for (size_t i = 0; i < row_groups.size(); ++i) {
     // The ordinal is a 16-bit number that only encryption needs; beyond it, it is left out.
-    AppendRowGroup(thrift, metadata.row_groups[i], i <= INT16_MAX ? static_cast<int16_t>(i) : int16_t{-1});
+    AppendRowGroup(thrift, row_groups[i], i <= INT16_MAX ? static_cast<int16_t>(i) : int16_t{-1});
   }
-  thrift.BeginList(5, ThriftType::kStruct, metadata.key_values.size());
-  for (const auto& [key, value] : metadata.key_values) {
-    thrift.BeginElement();
-    thrift.Binary(1, key);
-    thrift.Binary(2, value);
-    thrift.EndStruct();
-  }
-  thrift.Binary(6, metadata.created_by);
-  size_t leaves = CountLeaves(*metadata.schema);
+}
+
+void AppendFileEnd(const std::string& key, const std::string& value, const std::string& created_by,
+                   const pq::schema::GroupNode& schema, ByteBuffer& out) {
+  ThriftWriter thrift(out, 4);
+  thrift.BeginList(5, ThriftType::kStruct, 1);
+  thrift.BeginElement();
+  thrift.Binary(1, key);
+  thrift.Binary(2, value);
+  thrift.EndStruct();
+  thrift.Binary(6, created_by);
+  size_t leaves = CountLeaves(schema);
   thrift.BeginList(7, ThriftType::kStruct, leaves);
   for (size_t i = 0; i < leaves; ++i) {
     thrift.BeginElement();

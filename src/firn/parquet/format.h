@@ -5,9 +5,10 @@
 #pragma once
 
 #include <cstdint>
-#include <memory>
 #include <optional>
+#include <span>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "firn/parquet/byte_buffer.h"
@@ -71,7 +72,7 @@ struct PageEncodingCount {
 struct ColumnChunk {
   PhysicalType type = PhysicalType::kInt32;
   std::vector<Encoding> encodings;
-  std::vector<std::string> path;
+  std::span<const std::string> path;  // the writer's
   Codec codec = Codec::kUncompressed;
   int64_t num_values = 0;
   int64_t uncompressed_bytes = 0;  // headers included, here and in the next
@@ -96,14 +97,6 @@ struct RowGroup {
   int64_t num_rows = 0;
 };
 
-struct FileMetaData {
-  std::shared_ptr<::parquet::schema::GroupNode> schema;
-  int64_t num_rows = 0;
-  std::vector<RowGroup> row_groups;
-  std::vector<std::pair<std::string, std::string>> key_values;
-  std::string created_by;
-};
-
 struct PageLocation {
   int64_t offset = 0;
   int32_t compressed_bytes = 0;  // header included
@@ -126,7 +119,12 @@ struct ColumnIndex {
 void Append(const PageHeader& header, ByteBuffer& out);
 void Append(const OffsetIndex& index, ByteBuffer& out);
 void Append(const ColumnIndex& index, ByteBuffer& out);
-void Append(const FileMetaData& metadata, ByteBuffer& out);
+// FileMetaData in three parts, one behind another: the schema, the rows, and what ends it. The first and the last are
+// alike in all files of a schema.
+void AppendSchema(const ::parquet::schema::GroupNode& schema, ByteBuffer& out);
+void AppendRowGroups(std::span<const RowGroup> row_groups, ByteBuffer& out);
+void AppendFileEnd(const std::string& key, const std::string& value, const std::string& created_by,
+                   const ::parquet::schema::GroupNode& schema, ByteBuffer& out);
 // Header of a split-block bloom filter of so many bytes, hashed by XXH64, not compressed.
 void AppendBloomFilterHeader(int32_t bytes, ByteBuffer& out);
 

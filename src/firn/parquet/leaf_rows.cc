@@ -1,6 +1,7 @@
 #include "firn/parquet/leaf_rows.h"
 
-#include <arrow/array.h>
+#include <arrow/array/data.h>
+#include <arrow/buffer.h>
 #include <arrow/record_batch.h>
 #include <arrow/type.h>
 
@@ -29,48 +30,48 @@ void FindRuns(std::span<const uint8_t> levels, uint8_t full, int64_t begin, std:
 
 }  // namespace
 
-LeafRows::LeafRows(const LeafShape& shape, const arrow::RecordBatch& batch) : shape_(shape) {
-  std::shared_ptr<arrow::Array> array = batch.column(shape.root);
-  for (const LeafStep& step : shape.steps) {
+void LeafRows::PointAt(const arrow::RecordBatch& batch) {
+  nodes_.clear();
+  has_list_ = false;
+  const arrow::ArrayData* array = batch.column_data()[static_cast<size_t>(shape_.root)].get();
+  int64_t first = array->offset;  // of the entry that counts as the first, in the array's buffers
+  for (const LeafStep& step : shape_.steps) {
     Node node{step.kind, step.optional};
-    if (step.optional && array->null_count() > 0) {
-      node.validity = array->null_bitmap_data();
-      node.all_null = array->null_count() == array->length();
-      node.offset = array->offset();
-    }
-    if (step.kind == Kind::kStruct) {
-      nodes_.push_back(node);
-      array = static_cast<const arrow::StructArray&>(*array).field(step.child);
-      continue;
+    if (const int64_t nulls = step.optional ? array->GetNullCount() : 0; nulls > 0) {
+      node.validity = array->buffers[0] == nullptr ? nullptr : array->buffers[0]->data();
+      node.all_null = nulls == array->length;
+      node.offset = first;
     }
     if (step.kind == Kind::kList) {
-      const auto& list = static_cast<const arrow::ListArray&>(*array);
-      node.offsets = list.raw_value_offsets();
-      nodes_.push_back(node);
+      node.offsets = array->buffers[1] == nullptr ? nullptr : array->GetValues<int32_t>(1, first);
       has_list_ = true;
-      array = list.values();
-      continue;
     }
     nodes_.push_back(node);
+    if (step.kind == Kind::kLeaf) break;
+    // A struct's children begin where it does; the entries of a list are counted from the first of their array.
+    const int64_t begin = step.kind == Kind::kStruct ? first : 0;
+    array = array->child_data[static_cast<size_t>(step.child)].get();
+    first = begin + array->offset;
   }
-  leaf_ = array;
-  const arrow::ArrayData& data = *leaf_->data();
-  if (shape.is_bytes()) {
-    const auto& binary = static_cast<const arrow::BinaryArray&>(*leaf_);
-    value_offsets_ = binary.raw_value_offsets();
-    values_ = binary.raw_data();
-  } else if (data.buffers[1] != nullptr) {
-    values_ = data.buffers[1]->data();
-    if (shape.physical == PhysicalType::kBoolean) {
-      bit_offset_ = data.offset;
+  PointAtValues(*array, first);
+}
+
+void LeafRows::PointAtValues(const arrow::ArrayData& leaf, int64_t first) {
+  values_ = nullptr;
+  value_offsets_ = nullptr;
+  if (shape_.is_bytes()) {
+    if (leaf.buffers[1] != nullptr) value_offsets_ = leaf.GetValues<int32_t>(1, first);
+    if (leaf.buffers[2] != nullptr) values_ = leaf.buffers[2]->data();
+  } else if (leaf.buffers[1] != nullptr) {
+    values_ = leaf.buffers[1]->data();
+    if (shape_.physical == PhysicalType::kBoolean) {
+      bit_offset_ = first;
     } else {
-      stored_width_ = data.type->byte_width();
-      values_ += data.offset * stored_width_;
+      stored_width_ = leaf.type->byte_width();
+      values_ += first * stored_width_;
     }
   }
 }
-
-LeafRows::~LeafRows() = default;
 
 LeafRows::Extent LeafRows::ExtentOf(int64_t begin, int64_t end) const {
   if (begin == end) return {};

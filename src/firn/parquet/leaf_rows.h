@@ -1,13 +1,12 @@
 // LeafRows: one leaf column of one batch: the levels of its rows, and its values without nulls and in the form in which
 // Parquet stores them.
 //
-// Owned by one column writer while it takes the batch, which must live as long. Levels follow the Dremel paper: a
-// definition level tells how much of the way to the leaf is there, a repetition level at which list an entry goes on.
-// What lies under a null struct, or outside the ranges of a list, is no value, whatever stands there.
+// Owned by one column writer, which points it at one batch after another; a batch must live until the next one.
+// Levels follow the Dremel paper: a definition level tells how much of the way to the leaf is there, a repetition level
+// at which list an entry goes on. What lies under a null struct, or outside of a list's ranges, is no value at all.
 #pragma once
 
 #include <cstdint>
-#include <memory>
 #include <vector>
 
 #include "firn/parquet/byte_buffer.h"
@@ -15,7 +14,7 @@
 #include "firn/parquet/level_buffer.h"
 
 namespace arrow {
-class Array;
+struct ArrayData;
 class RecordBatch;
 }  // namespace arrow
 
@@ -48,9 +47,11 @@ struct LeafScratch {
 
 class LeafRows {
  public:
-  // The batch has the layout of the schema (CheckLayout).
-  LeafRows(const LeafShape& shape, const arrow::RecordBatch& batch);
-  ~LeafRows();
+  explicit LeafRows(const LeafShape& shape) : shape_(shape) {}
+
+  // The batch has the layout of the schema (CheckLayout). Only its buffers are looked at: a batch of few rows is taken
+  // thousands of times, and making Arrow's arrays of its columns would cost more than their values.
+  void PointAt(const arrow::RecordBatch& batch);
 
   struct Counted {
     int64_t entries = 0;
@@ -78,6 +79,7 @@ class LeafRows {
     const int32_t* offsets = nullptr;   // of a list
   };
 
+  void PointAtValues(const arrow::ArrayData& leaf, int64_t first);
   void TakeFlat(int64_t begin, int64_t end, LevelBuffer& definition, LeafScratch& scratch) const;
   void TakeNested(int64_t begin, int64_t end, LeafScratch& scratch) const;
   static bool Thin(const Node& node, LeafScratch& scratch);
@@ -90,7 +92,6 @@ class LeafRows {
   const LeafShape& shape_;
   std::vector<Node> nodes_;
   bool has_list_ = false;
-  std::shared_ptr<arrow::Array> leaf_;
   const uint8_t* values_ = nullptr;        // of entry 0 of the leaf; booleans: the bits
   const int32_t* value_offsets_ = nullptr;
   int64_t bit_offset_ = 0;                 // booleans

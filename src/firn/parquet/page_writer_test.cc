@@ -1,6 +1,7 @@
 // What a column chunk looks like in the file: when a dictionary is given up, when a codec is not used, what nulls are.
 #include <arrow/record_batch.h>
 #include <gtest/gtest.h>
+#include <malloc.h>
 #include <parquet/page_index.h>
 #include <parquet/statistics.h>
 
@@ -197,6 +198,31 @@ TEST(PageWriter, PagesKeepTheirBytes) {
     EXPECT_LE(pages[i].compressed_page_size, 10'200);
     EXPECT_GE(pages[i].compressed_page_size, 9'000);
   }
+}
+
+// Under a sanitizer's allocator there is nothing to be seen.
+int64_t AllocatedBytes() {
+  const struct mallinfo2 info = mallinfo2();
+  return static_cast<int64_t>(info.uordblks + info.hblkhd);
+}
+
+// A page may hold a single long value, which compresses to nothing; its exact bounds, twice as long, do not.
+TEST(PageWriter, PagesOfLongValuesLeaveLittleInMemory) {
+  Schema schema = OneColumn(TypeKind::kString);
+  columnar::RowBuilder builder(schema);
+  builder.column(0).AppendBytes(std::string(300'000, 'x'));
+  builder.CloseRow();
+  const auto batch = builder.Finish();
+  std::string bytes;
+  auto layout = FileLayout::Create(schema, {.page_bytes_max = 200'000}, "{}", AppendTo(bytes));
+  ASSERT_TRUE(layout.has_value());
+  for (int row = 0; row < 200; ++row) ASSERT_TRUE((*layout)->Write(*batch).has_value());
+  const int64_t before = AllocatedBytes();
+  for (int row = 0; row < 200; ++row) ASSERT_TRUE((*layout)->Write(*batch).has_value());
+  EXPECT_LT(AllocatedBytes() - before, 5'000'000);
+  auto metrics = (*layout)->Close();
+  ASSERT_TRUE(metrics.has_value());
+  EXPECT_EQ(metrics->lower_bounds.at(1), std::string(16, 'x'));
 }
 
 }  // namespace

@@ -4,6 +4,7 @@
 #include <arrow/record_batch.h>
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <vector>
 
 namespace firn::parquet {
@@ -83,12 +84,28 @@ class Walker {
   }
 };
 
+bool AsksForSomething(const schema::Field& field) {
+  return field.required || std::ranges::any_of(field.type->fields(), AsksForSomething);
+}
+
 }  // namespace
 
-Status CheckRequired(const schema::Schema& schema, const arrow::RecordBatch& batch) {
-  Walker walker;
+std::vector<size_t> RequiredColumns(const schema::Schema& schema) {
+  std::vector<size_t> columns;
   for (size_t i = 0; i < schema.fields.size(); ++i) {
-    FIRN_TRY(walker.Visit(schema.fields[i], *batch.column(static_cast<int>(i)), Rows{0, batch.num_rows()}));
+    if (AsksForSomething(schema.fields[i])) columns.push_back(i);
+  }
+  return columns;
+}
+
+Status CheckRequired(const schema::Schema& schema, std::span<const size_t> columns, const columnar::RowSlice& rows) {
+  Walker walker;
+  for (size_t column : columns) {
+    const bool whole = schema.fields[column].type->is_primitive();
+    if (whole && rows.batch->column_data()[column]->GetNullCount() == 0) continue;
+    // What the walk notes down is of the array's size.
+    const auto array = rows.batch->column(static_cast<int>(column))->Slice(rows.begin, rows.end - rows.begin);
+    FIRN_TRY(walker.Visit(schema.fields[column], *array, Rows{0, array->length()}));
   }
   return {};
 }

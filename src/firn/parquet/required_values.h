@@ -5,16 +5,21 @@
 // value.
 #pragma once
 
-#include "firn/base/error.h"
-#include "firn/schema/type.h"
+#include <cstddef>
+#include <span>
+#include <vector>
 
-namespace arrow {
-class RecordBatch;
-}
+#include "firn/base/error.h"
+#include "firn/columnar/row_pack.h"
+#include "firn/schema/type.h"
 
 namespace firn::parquet {
 
-// `batch` has the schema's layout. kInvalidInput names a required column with a null in it.
-Status CheckRequired(const schema::Schema& schema, const arrow::RecordBatch& batch);
+// The top-level columns that are required, or have something required in them: the others need no look.
+std::vector<size_t> RequiredColumns(const schema::Schema& schema);
+
+// The batch has the schema's layout, `columns` are what RequiredColumns gives for it. kInvalidInput names a required
+// column with a null in it.
+Status CheckRequired(const schema::Schema& schema, std::span<const size_t> columns, const columnar::RowSlice& rows);
 
 }  // namespace firn::parquet

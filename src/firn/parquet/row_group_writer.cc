@@ -6,16 +6,23 @@
 
 namespace firn::parquet {
 
-RowGroupWriter::RowGroupWriter(Shape shape, const std::vector<ColumnOptions>& columns,
-                               std::unique_ptr<PageCompressor> compressor, ByteSink sink)
-    : leaves_(std::move(shape.leaves)), footer_(std::move(shape.parquet_schema), std::move(shape.schema_json)),
-      compressor_(std::move(compressor)), out_(std::move(sink)), totals_(leaves_.size()) {
-  for (size_t i = 0; i < leaves_.size(); ++i) {
-    columns_.push_back(std::make_unique<ColumnChunkWriter>(leaves_[i], columns[i], *compressor_, scratch_));
+RowGroupWriter::RowGroupWriter(const FileForm& form, std::unique_ptr<PageCompressor> compressor, ByteSink sink)
+    : form_(form), footer_(form.footer), compressor_(std::move(compressor)), out_(std::move(sink)) {
+  for (const LeafShape& leaf : form.leaves) {
+    columns_.push_back(
+        std::make_unique<ColumnChunkWriter>(leaf, *compressor_, scratch_, form.options.page_checksum));
   }
 }
 
-Status RowGroupWriter::Open() { return out_.Append(format::kMagic); }
+Status RowGroupWriter::Open(std::span<const ColumnOptions> columns) {
+  footer_.Clear();
+  out_.Restart();
+  totals_.assign(columns_.size(), ColumnTotals{});
+  row_group_offsets_.clear();
+  rows_ = rows_written_ = 0;
+  for (size_t i = 0; i < columns_.size(); ++i) columns_[i]->Open(columns[i]);
+  return out_.Append(format::kMagic);
+}
 
 Status RowGroupWriter::Write(const arrow::RecordBatch& batch, int64_t begin, int64_t end) {
   for (auto& column : columns_) FIRN_TRY(column->Append(batch, begin, end));
@@ -27,9 +34,10 @@ Status RowGroupWriter::EndRowGroup() {
   if (rows_ == 0) return {};
   row_group_offsets_.push_back(out_.position());
   std::vector<ColumnChunkWriter::Finished> chunks;
+  chunks.reserve(columns_.size());
   for (size_t i = 0; i < columns_.size(); ++i) {
     FIRN_ASSIGN(ColumnChunkWriter::Finished finished, columns_[i]->Finish(out_));
-    totals_[i].Add(*leaves_[i].type, finished);
+    totals_[i].Add(*form_.leaves[i].type, finished);
     chunks.push_back(std::move(finished));
   }
   for (size_t i = 0; i < columns_.size(); ++i) FIRN_TRY(columns_[i]->WriteBloomFilter(out_, chunks[i].chunk));

@@ -1,19 +1,20 @@
 // RowGroupWriter: all columns of the open row group, and the groups before it, already written.
 //
-// Owned by one FileLayout and its thread. Destroying it without Close writes nothing more into the sink.
+// Owned by one FileLayout and its thread; serves one file after another, in the same memory. Destroyed without Close,
+// it writes nothing more into the sink.
 #pragma once
 
 #include <cstdint>
 #include <memory>
-#include <string>
+#include <span>
 #include <vector>
 
 #include "firn/base/error.h"
 #include "firn/parquet/column_chunk_writer.h"
 #include "firn/parquet/column_metrics.h"
 #include "firn/parquet/file_footer.h"
+#include "firn/parquet/file_form.h"
 #include "firn/parquet/file_output.h"
-#include "firn/parquet/leaf_shape.h"
 #include "firn/parquet/page_compressor.h"
 
 namespace arrow {
@@ -24,16 +25,11 @@ namespace firn::parquet {
 
 class RowGroupWriter {
  public:
-  struct Shape {
-    std::vector<LeafShape> leaves;
-    std::shared_ptr<::parquet::schema::GroupNode> parquet_schema;
-    std::string schema_json;
-  };
-  // `columns`: one a leaf.
-  RowGroupWriter(Shape shape, const std::vector<ColumnOptions>& columns, std::unique_ptr<PageCompressor> compressor,
-                 ByteSink sink);
+  // `form` must outlive it.
+  RowGroupWriter(const FileForm& form, std::unique_ptr<PageCompressor> compressor, ByteSink sink);
 
-  Status Open();
+  // Begins a file; the last one is closed. `columns`: one a leaf.
+  Status Open(std::span<const ColumnOptions> columns);
   // Adds rows [begin, end) of a batch to the open row group; after EndRowGroup to a new one.
   Status Write(const arrow::RecordBatch& batch, int64_t begin, int64_t end);
   Status EndRowGroup();
@@ -54,7 +50,7 @@ class RowGroupWriter {
  private:
   int64_t Sum(int64_t (ColumnChunkWriter::*bytes)() const) const;
 
-  const std::vector<LeafShape> leaves_;
+  const FileForm& form_;
   FileFooter footer_;
   std::unique_ptr<PageCompressor> compressor_;
   FileOutput out_;

@@ -82,9 +82,7 @@ void ThriftWriter::BeginList(int16_t id, ThriftType element, size_t count) {
 
 void ThriftWriter::EndStruct() {
   out_.AppendByte(static_cast<uint8_t>(ThriftType::kStop));
-  if (outer_ids_.empty()) return;
-  last_id_ = outer_ids_.back();
-  outer_ids_.pop_back();
+  if (depth_ > 0) last_id_ = outer_ids_[--depth_];
 }
 
 Result<uint64_t> ThriftReader::Varint() {

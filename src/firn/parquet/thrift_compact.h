@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "firn/base/byte_cursor.h"
+#include "firn/base/check.h"
 #include "firn/base/error.h"
 #include "firn/parquet/byte_buffer.h"
 
@@ -24,7 +25,8 @@ inline constexpr int kThriftDepthMax = 64;
 
 class ThriftWriter {
  public:
-  explicit ThriftWriter(ByteBuffer& out) : out_(out) {}
+  // `last_id`: of the field that was written last into the outermost struct, by another writer.
+  explicit ThriftWriter(ByteBuffer& out, int16_t last_id = 0) : out_(out), last_id_(last_id) {}
 
   // Fields of the open struct, by ascending id.
   void Bool(int16_t id, bool value) { Header(id, value ? ThriftType::kTrue : ThriftType::kFalse); }
@@ -45,7 +47,8 @@ class ThriftWriter {
 
   // Elements of a list, as many as were said.
   void BeginElement() {
-    outer_ids_.push_back(last_id_);
+    FIRN_CHECK(depth_ < kDepthMax, "what is written to Parquet files is not nested so deeply");
+    outer_ids_[depth_++] = last_id_;
     last_id_ = 0;
   }
   void BoolElement(bool value) {
@@ -64,9 +67,12 @@ class ThriftWriter {
     out_.AppendZigZag(value);
   }
 
+  static constexpr size_t kDepthMax = 8;
+
   ByteBuffer& out_;
-  int16_t last_id_ = 0;
-  std::vector<int16_t> outer_ids_;
+  int16_t last_id_;
+  size_t depth_ = 0;
+  int16_t outer_ids_[kDepthMax];
 };
 
 class ThriftReader {

@@ -17,10 +17,10 @@ size_t LengthOf(const ValueSpan& span, int64_t index) {
   return static_cast<size_t>(span.offsets[index + 1] - span.offsets[index]);
 }
 
-class PlainFixedEncoder final : public ValueEncoder {
+class PlainEncoder final : public ValueEncoder {
  public:
-  explicit PlainFixedEncoder(int32_t width) : width_(static_cast<size_t>(width)) {}
-  void Put(const ValueSpan& span) override { values_.Append(span.bytes, static_cast<size_t>(span.count) * width_); }
+  explicit PlainEncoder(const LeafShape& shape) : shape_(shape) {}
+  void Put(const ValueSpan& span) override { AppendPlain(shape_, span, values_); }
   int64_t page_bytes() const override { return static_cast<int64_t>(values_.size()); }
   void Flush(ByteBuffer& out) override {
     out.Append(values_.view());
@@ -28,32 +28,7 @@ class PlainFixedEncoder final : public ValueEncoder {
   }
 
  private:
-  size_t width_;
-  ByteBuffer values_;
-};
-
-class PlainBytesEncoder final : public ValueEncoder {
- public:
-  void Put(const ValueSpan& span) override {
-    if (span.count == 0) return;
-    auto bytes = static_cast<size_t>(span.offsets[span.count] - span.offsets[0]);
-    uint8_t* out = values_.Extend(bytes + static_cast<size_t>(span.count) * sizeof(uint32_t));
-    for (int64_t i = 0; i < span.count; ++i) {
-      size_t length = LengthOf(span, i);
-      auto stored = static_cast<uint32_t>(length);
-      std::memcpy(out, &stored, sizeof(stored));
-      // Where all values are empty there may be no bytes at all.
-      if (length > 0) std::memcpy(out + sizeof(stored), span.bytes + span.offsets[i], length);
-      out += sizeof(stored) + length;
-    }
-  }
-  int64_t page_bytes() const override { return static_cast<int64_t>(values_.size()); }
-  void Flush(ByteBuffer& out) override {
-    out.Append(values_.view());
-    values_.Clear();
-  }
-
- private:
+  const LeafShape& shape_;
   ByteBuffer values_;
 };
 
@@ -142,6 +117,21 @@ class ByteStreamSplitEncoder final : public ValueEncoder {
 
 }  // namespace
 
+void AppendPlain(const LeafShape& shape, const ValueSpan& span, ByteBuffer& out) {
+  if (span.count == 0) return;
+  if (!shape.is_bytes()) return out.Append(span.bytes, static_cast<size_t>(span.count * shape.width));
+  auto bytes = static_cast<size_t>(span.offsets[span.count] - span.offsets[0]);
+  uint8_t* to = out.Extend(bytes + static_cast<size_t>(span.count) * sizeof(uint32_t));
+  for (int64_t i = 0; i < span.count; ++i) {
+    size_t length = LengthOf(span, i);
+    auto stored = static_cast<uint32_t>(length);
+    std::memcpy(to, &stored, sizeof(stored));
+    // Where all values are empty there may be no bytes at all.
+    if (length > 0) std::memcpy(to + sizeof(stored), span.bytes + span.offsets[i], length);
+    to += sizeof(stored) + length;
+  }
+}
+
 bool Fits(Encoding encoding, const LeafShape& shape) {
   switch (encoding) {
     case Encoding::kPlain: return true;
@@ -170,8 +160,7 @@ std::unique_ptr<ValueEncoder> MakeValueEncoder(Encoding encoding, const LeafShap
       return std::make_unique<ByteStreamSplitEncoder<4>>();
     default: break;
   }
-  if (shape.is_bytes()) return std::make_unique<PlainBytesEncoder>();
-  return std::make_unique<PlainFixedEncoder>(shape.width);
+  return std::make_unique<PlainEncoder>(shape);
 }
 
 }  // namespace firn::parquet

@@ -24,9 +24,12 @@ class ValueEncoder {
   virtual void Flush(ByteBuffer& out) = 0;
 };
 
+// The values in PLAIN form; of any type but boolean.
+void AppendPlain(const LeafShape& shape, const ValueSpan& span, ByteBuffer& out);
+
 // Does the encoding know the column's physical type? RLE stands for booleans.
 bool Fits(format::Encoding encoding, const LeafShape& shape);
-// Any encoding that fits but kRleDictionary.
+// Any encoding that fits but kRleDictionary. The shape must outlive the encoder.
 std::unique_ptr<ValueEncoder> MakeValueEncoder(format::Encoding encoding, const LeafShape& shape);
 
 }  // namespace firn::parquet
