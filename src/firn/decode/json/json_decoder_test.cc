@@ -412,6 +412,21 @@ TEST(JsonDecoder, TakesASubsetOfTheKafkaFields) {
   EXPECT_EQ(strict.rows.Finish()->num_rows(), 0);
 }
 
+TEST(JsonDecoder, AHeaderWithoutItsRequiredValueIsAReject) {
+  JsonDecoderOptions options;
+  options.kafka_column = "k";
+  Fixture table("a: int, k: struct<headers: list<struct<name: string, value: string not null>>>", options);
+  const stream::Header headers[] = {{"first", "1"}, {"second", std::nullopt}};
+  table.record.headers = headers;
+  EXPECT_EQ(table.CodeOf(R"({"a":1})"), "missing_required");
+  table.record.headers = std::span(headers).first(1);
+  EXPECT_EQ(table.CodeOf(R"({"a":1})"), "decoded");
+  auto batch = table.rows.Finish();
+  ASSERT_TRUE(batch->ValidateFull().ok()) << batch->ValidateFull().ToString();
+  const auto& kafka = static_cast<const arrow::StructArray&>(*batch->column(1));
+  EXPECT_EQ(static_cast<const arrow::ListArray&>(*kafka.field(0)).value_length(0), 1);
+}
+
 TEST(JsonDecoder, ColumnsMayHaveUnitsOfTheirOwn) {
   schema::Schema schema = ParseColumns("s: timestamptz, m: timestamptz, h: binary, b: binary, l: list<timestamptz>");
   JsonDecoderOptions options;
