@@ -427,6 +427,29 @@ TEST(JsonDecoder, AHeaderWithoutItsRequiredValueIsAReject) {
   EXPECT_EQ(static_cast<const arrow::ListArray&>(*kafka.field(0)).value_length(0), 1);
 }
 
+// Two bytes of text may stand for an element of a thousand columns.
+TEST(JsonDecoder, ElementsThatWouldOutgrowMemoryAreTooLarge) {
+  auto repeated = [](int64_t count, const std::string& element) {
+    std::string text = "{\"l\":[";
+    for (int64_t i = 0; i < count; ++i) text += (i == 0 ? "" : ",") + element;
+    return text + "]}";
+  };
+  std::string wide = "l: list<struct<f0: long";
+  for (int i = 1; i < 1000; ++i) wide += fmt::format(", f{}: long", i);
+  Fixture table(wide + ">>");
+  const int64_t fitting = (int64_t{64} << 20) / 8000;
+  EXPECT_EQ(table.CodeOf(repeated(fitting + 1, "{}")), "too_large");
+  EXPECT_NE(table.reject.message.find("'l'"), std::string::npos) << table.reject.message;
+  EXPECT_EQ(table.CodeOf(repeated(fitting, "{}")), "decoded");
+  EXPECT_EQ(table.CodeOf(repeated(1, "{}")), "decoded");
+  EXPECT_EQ(table.rows.Finish()->num_rows(), 2);
+  // One list of a record that is as long as may be.
+  Fixture numbers("l: list<long>");
+  EXPECT_EQ(numbers.CodeOf(repeated((int64_t{8} << 20) - 10, "1")), "decoded");
+  Fixture nested("l: list<list<list<int>>>, m: map<string, decimal(9, 2)>");
+  EXPECT_EQ(nested.CodeOf(repeated(100'000, "[[],[]]")), "decoded");
+}
+
 TEST(JsonDecoder, ColumnsMayHaveUnitsOfTheirOwn) {
   schema::Schema schema = ParseColumns("s: timestamptz, m: timestamptz, h: binary, b: binary, l: list<timestamptz>");
   JsonDecoderOptions options;
