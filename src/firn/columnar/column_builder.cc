@@ -236,6 +236,7 @@ std::shared_ptr<arrow::ArrayData> ColumnBuilder::FinishData(ZeroBlock& zeros) {
   std::vector<std::shared_ptr<arrow::ArrayData>> children;
   for (auto& child : children_) {
     if (storage_ == Storage::kStruct && child->length_ == 0) {
+      child->Truncate(0);  // what a discarded row has left below it, or a list left open
       children.push_back(child->NullData(length_, zeros));
       continue;
     }

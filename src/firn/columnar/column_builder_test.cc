@@ -282,6 +282,39 @@ TEST(ColumnBuilder, StructFieldsThatAreLeftOutAreNull) {
   EXPECT_EQ(parts.field(1)->null_count(), 3);
 }
 
+// A field of a struct that is filled by itself: the struct gets its row later, or never.
+TEST(RowBuilder, WhatADiscardedRowLeftBelowAStructWithoutRowsIsGone) {
+  schema::Schema schema;
+  schema.fields.push_back(MakeField(
+      1, "actor",
+      Type::Struct({MakeField(2, "name", StringType()),
+                    MakeField(3, "user", Type::Struct({MakeField(4, "uid", IntType()),
+                                                       MakeField(5, "tags", Type::List(MakeField(6, "element",
+                                                                                                 IntType())))}))})));
+  RowBuilder rows(schema);
+  ColumnBuilder& actor = rows.column(0);
+  ColumnBuilder& user = actor.child(1);
+  auto add_row = [&] {
+    actor.child(0).AppendBytes("x");
+    actor.AppendStruct();
+    rows.CloseRow();
+  };
+  for (int i = 0; i < 3; ++i) add_row();
+  user.child(0).FillNulls(3);
+  user.child(0).AppendInt32(7);
+  user.child(1).child(0).AppendInt32(7);  // of a list that is still open
+  rows.DiscardRow();
+  add_row();
+  auto batch = rows.Finish();
+  ExpectValid(*batch->column(0));
+  EXPECT_EQ(user.child(0).length(), 0);
+  EXPECT_EQ(user.child(1).open_elements(), 0);
+  add_row();
+  batch = rows.Finish();
+  ExpectValid(*batch->column(0));
+  EXPECT_EQ(static_cast<const arrow::StructArray&>(*batch->column(0)).field(1)->null_count(), 1);
+}
+
 TEST(ColumnBuilder, NestedListsKeepTheirPlaces) {
   auto inner = Type::List(MakeField(3, "element", IntType()));
   auto column = ColumnBuilder::Make(MakeField(1, "a", Type::List(MakeField(2, "element", inner))));

@@ -15,7 +15,7 @@ enum class RejectCode : uint8_t {
   kInvalidUtf8,
   kNotAnObject,        // the root is not a JSON object
   kTooDeep,            // nesting beyond decode.depth_max
-  kTooLarge,           // the record is longer than decode.record_bytes_max
+  kTooLarge,           // the record is longer than decode.record_bytes_max, or its elements take too much room
   kWrongType,          // a JSON value that the column's type does not take
   kOutOfRange,         // a number, date, decimal, fixed length outside the type
   kInexactNumber,      // 1.5 into a long, more digits than the decimal's scale

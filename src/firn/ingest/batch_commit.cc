@@ -14,6 +14,8 @@ namespace {
 
 constexpr int64_t kRetryWaitMsMin = 200;
 constexpr int64_t kRetryWaitMsMax = 10'000;
+// Whatever one try takes, a table is not detached before so many have failed in a row.
+constexpr int kDetachTriesMin = 3;
 
 // Does the mark belong to a cluster that is not read any more, or to a topic that was made anew?
 bool IsLeftBehind(const PartitionKey& key, const Mark& mark, const Claims& read) {
@@ -96,12 +98,14 @@ bool IsTransient(ErrorCode code) {
 }
 
 // Waits between attempts of something that failed for a reason that may pass; logs the first and then every tenth time.
+// Its time runs from the first failure on: what an attempt takes by itself is no outage.
 class BatchCommitter::Patience {
  public:
   Patience(env::Clock& clock, std::string what, int64_t patience_ms = INT64_MAX)
-      : clock_(clock), what_(std::move(what)), since_ms_(clock.BootMs()), patience_ms_(patience_ms) {}
+      : clock_(clock), what_(std::move(what)), patience_ms_(patience_ms) {}
 
   bool Wait(const Error& error, BatchResult& result, std::stop_token stop) {
+    if (failures_ == 0) since_ms_ = clock_.BootMs();
     if (failures_++ % 10 == 0) {
       LogWarning("failed, will be tried again", {{"what", what_}, {"failures", failures_}, {"error", error}});
     }
@@ -116,13 +120,15 @@ class BatchCommitter::Patience {
     result.reason = "stopped before the batch was committed";
     return false;
   }
-  int64_t elapsed_ms() const { return clock_.BootMs() - since_ms_; }
+  void Reset() { failures_ = 0; }  // after a step that may have failed before
+  int failures() const { return failures_; }
+  int64_t elapsed_ms() const { return failures_ == 0 ? 0 : clock_.BootMs() - since_ms_; }
   const std::string& what() const { return what_; }
 
  private:
   env::Clock& clock_;
   std::string what_;
-  int64_t since_ms_;
+  int64_t since_ms_ = 0;
   int64_t patience_ms_;
   int failures_ = 0;
 };
@@ -305,6 +311,7 @@ void BatchCommitter::CommitTable(TableBatch& table, Batch& batch, BatchResult& r
                                                   options_.upload_threads);
       if (files.has_value()) {
         written = std::move(files).value();
+        patience.Reset();
         FIRN_CHECK(written->rows == table.rows, "data files must hold exactly the decoded rows");
         NoteUpload(*written, result);
         if (result.kind != BatchResult::Kind::kDone) return;
@@ -355,7 +362,7 @@ void BatchCommitter::CommitTable(TableBatch& table, Batch& batch, BatchResult& r
         failure = std::move(committed.error());
       }
     }
-    if (patience.elapsed_ms() >= options_.detach_after_ms) {
+    if (patience.elapsed_ms() >= options_.detach_after_ms && patience.failures() + 1 >= kDetachTriesMin) {
       // When the home cannot be committed either, it is not this table's fault: both are tried on.
       Status detached = Detach(table, batch, failure.ToString(), false, result, stop);
       if (detached.has_value()) return;

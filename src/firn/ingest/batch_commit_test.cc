@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include "firn/columnar/column_builder.h"
+#include "firn/env/testing/faulty_store.h"
 #include "firn/env/testing/manual_clock.h"
 #include "firn/env/testing/memory_store.h"
 #include "firn/iceberg/catalog/testing/memory_catalog.h"
@@ -214,6 +215,46 @@ TEST_F(BatchCommitTest, AStoreWithAnotherTimeIsRefused) {
   }
   store_clock_.JumpWall(29'000);
   EXPECT_EQ(batches_.Commit(MakeBatch(0, 5), {}).kind, BatchResult::Kind::kDone);
+}
+
+// An upload takes what it takes: time runs from the first failure on, and one alone detaches nothing.
+TEST_F(BatchCommitTest, ASlowUploadThatFailsIsTriedAgain) {
+  constexpr int64_t kMinuteMs = 60'000;
+  env::FaultyStore slow(store_, clock_);
+  MapCommitter committer{catalog_, slow, clock_, random_, {"p", "w", ""}};
+  options_.detach_after_ms = 2 * kMinuteMs;
+  options_.clock_skew_max_ms = kHourMs;  // the store's clock stands still
+  BatchCommitter batches(options_, home_, committer, env::SystemThreads());
+  auto close = [](int64_t nth, bool fails) {
+    return env::Fault{.call = env::StoreCall::kClose,
+                      .nth = nth,
+                      .location_contains = "/data/",
+                      .delay_ms = 3 * kMinuteMs,
+                      .fails = fails};
+  };
+  slow.Inject(close(1, true));
+  slow.Inject(close(2, true));
+  slow.Inject(close(3, false));
+  // What an upload took is no failure of the commit that follows.
+  FailOnce([&] { clock_.Advance(kMinuteMs); });
+  BatchResult result = batches.Commit(MakeBatch(0, 5), {});
+  EXPECT_EQ(result.kind, BatchResult::Kind::kDone) << result.reason;
+  EXPECT_TRUE(result.detached.empty());
+  EXPECT_EQ(Position(), 5);
+}
+
+TEST_F(BatchCommitTest, ATableWhoseFilesCannotBeWrittenIsDetached) {
+  env::FaultyStore broken(store_, clock_);
+  MapCommitter committer{catalog_, broken, clock_, random_, {"p", "w", ""}};
+  options_.detach_after_ms = 120'000;
+  BatchCommitter batches(options_, home_, committer, env::SystemThreads());
+  broken.Inject({.call = env::StoreCall::kClose, .persistent = true, .location_contains = "/data/"});
+  const int64_t began_ms = clock_.BootMs();
+  BatchResult result = batches.Commit(MakeBatch(0, 5), {});
+  EXPECT_EQ(result.kind, BatchResult::Kind::kDone) << result.reason;
+  EXPECT_EQ(result.detached.size(), 1u);
+  EXPECT_GE(clock_.BootMs() - began_ms, 120'000);
+  EXPECT_LE(clock_.BootMs() - began_ms, 140'000);
 }
 
 // A table that is older than what this worker has committed to it is not built upon, whatever its positions say.

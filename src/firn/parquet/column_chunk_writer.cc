@@ -67,12 +67,12 @@ int64_t ColumnChunkWriter::open_page_bytes() const {
 int64_t ColumnChunkWriter::open_bytes() const {
   int64_t bytes = open_page_bytes() + definition_.bytes() + repetition_.bytes();
   if (has_dictionary_) bytes += dictionary_->entry_bytes();
-  if (bloom_filter_.has_value()) bytes += bloom_filter_->bytes();
   return bytes;
 }
 
 int64_t ColumnChunkWriter::held_bytes() const {
-  return stored_bytes() + open_bytes() + (has_dictionary_ ? dictionary_->table_bytes() : 0);
+  return stored_bytes() + open_bytes() + (has_dictionary_ ? dictionary_->table_bytes() : 0) +
+         (bloom_filter_.has_value() ? bloom_filter_->bytes() : 0);
 }
 
 void ColumnChunkWriter::CloseDictionary() {

@@ -75,7 +75,7 @@ class ColumnChunkWriter {
   int64_t stored_bytes() const { return pages_.stored_bytes(); }              // finished pages, compressed
   int64_t uncompressed_bytes() const { return pages_.uncompressed_bytes(); }  // the same before
   int64_t open_bytes() const;                                                 // not in a page yet, and the dictionary
-  int64_t held_bytes() const;                                                 // memory of all that
+  int64_t held_bytes() const;                                                 // memory of all that, and of the filter
 
  private:
   struct PageSummary {

@@ -28,6 +28,9 @@ constexpr int64_t kSampleBytesMax = 32 << 20;
 // Rows written between two looks at the size of the row group.
 constexpr int64_t kSliceRows = 65'536;
 constexpr int64_t kSliceBytesMax = 32 << 20;
+// The bloom filters of a row group together have that part of its bytes. They come on top: they are made for as many
+// rows as it may have, and would end it long before.
+constexpr int64_t kBloomFilterPart = 2;
 // Guess of what encoding and compression leave of Arrow's bytes, until there are pages to tell.
 constexpr double kCompressionGuess = 0.2;
 constexpr double kPageCompressionGuess = 0.5;
@@ -176,8 +179,10 @@ class ParquetFileLayout final : public FileLayout {
     if (fpp == options_.bloom_filter_fpp.end()) return std::nullopt;
     auto ndv = options_.bloom_filter_ndv.find(id);
     bool given = ndv != options_.bloom_filter_ndv.end();
-    return BloomFilterSize{fpp->second, given ? ndv->second : options_.row_group_rows_max, given,
-                           options_.bloom_filter_bytes_max};
+    const auto filters = static_cast<int64_t>(options_.bloom_filter_fpp.size());
+    return BloomFilterSize{
+        fpp->second, given ? ndv->second : options_.row_group_rows_max, given,
+        std::min(options_.bloom_filter_bytes_max, options_.row_group_bytes_max / (kBloomFilterPart * filters))};
   }
 
   Status Finish(FileMetrics& metrics) {

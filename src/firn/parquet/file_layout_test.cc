@@ -338,6 +338,36 @@ TEST(FileLayout, TheSizeIsEstimatedWhileWriting) {
   EXPECT_NEAR(static_cast<double>(before), static_cast<double>(bytes.size()), 0.15 * static_cast<double>(bytes.size()));
 }
 
+// Filters are made for as many rows as a row group may have: they must not be what ends it.
+TEST(FileLayout, BloomFiltersDoNotCutRowGroups) {
+  Schema schema;
+  for (int32_t id = 1; id <= 4; ++id) schema.fields.push_back(Required(id, "n" + std::to_string(id), Of(TypeKind::kLong)));
+  std::vector<std::shared_ptr<arrow::RecordBatch>> batches;
+  for (int64_t first = 0; first < 40'000; first += 1'000) {
+    batches.push_back(OneBatch(schema, 1'000, [&](auto& builder, int64_t row) {
+      for (size_t i = 0; i < 4; ++i) builder.column(i).AppendInt64((first + row) * 0x9E3779B97F4A7C15LL);
+    })[0]);
+  }
+  FileLayoutOptions options;
+  options.row_group_bytes_max = 2 << 20;
+  for (int32_t id = 1; id <= 4; ++id) options.bloom_filter_fpp[id] = 0.01;
+  auto file = WriteParquet(schema, options, batches);
+  ASSERT_TRUE(file.has_value());
+  auto reader = file->Open();
+  EXPECT_EQ(reader->metadata()->num_row_groups(), 1);
+  // All filters of a row group have half of its bytes.
+  options.row_group_bytes_max = 256 << 10;
+  auto small = WriteParquet(schema, options, batches);
+  ASSERT_TRUE(small.has_value());
+  auto small_reader = small->Open();
+  EXPECT_LE(small_reader->metadata()->num_row_groups(), 8);
+  int64_t bytes = 0;
+  for (int i = 0; i < 4; ++i) {
+    bytes += small_reader->GetBloomFilterReader().RowGroup(0)->GetColumnBloomFilter(i)->GetBitsetSize();
+  }
+  EXPECT_LE(bytes, 128 << 10);
+}
+
 TEST(FileLayout, BloomFiltersHoldTheirValuesWithinTheirBytes) {
   Schema schema{.fields = {Required(1, "s", Of(TypeKind::kString)), Required(2, "n", Of(TypeKind::kLong))}};
   auto batches = OneBatch(schema, 50'000, [](auto& builder, int64_t row) {

@@ -32,6 +32,29 @@ Usual UsualOf(const ScalarRule& rule) {
   }
 }
 
+// What a value takes in columns, whatever it is.
+int64_t FixedBytesOf(const schema::Type& type) {
+  switch (type.kind()) {
+    case TypeKind::kBoolean: return 1;
+    case TypeKind::kLong:
+    case TypeKind::kDouble:
+    case TypeKind::kTime:
+    case TypeKind::kTimestamp:
+    case TypeKind::kTimestamptz:
+    case TypeKind::kTimestampNs:
+    case TypeKind::kTimestamptzNs: return 8;
+    case TypeKind::kDecimal:
+    case TypeKind::kUuid: return 16;
+    case TypeKind::kFixed: return type.length();
+    case TypeKind::kStruct: {
+      int64_t bytes = 0;
+      for (const schema::Field& field : type.fields()) bytes += FixedBytesOf(*field.type);
+      return bytes;
+    }
+    default: return 4;  // numbers, and offsets of texts, lists and maps
+  }
+}
+
 bool CanComeFromJson(TypeKind kind) {
   return kind != TypeKind::kUnknown && kind != TypeKind::kVariant && kind != TypeKind::kGeometry &&
          kind != TypeKind::kGeography;
@@ -137,9 +160,11 @@ Result<std::unique_ptr<ValuePlan>> Compiler::CompileValue(const schema::Field& f
     plan->object->known_count = plan->object->members.size();
   } else if (type.kind() == TypeKind::kList) {
     plan->shape = Shape::kList;
+    plan->element_bytes = FixedBytesOf(*type.element().type);
     FIRN_ASSIGN(plan->element, CompileValue(type.element(), name + ".element", path + "[]"));
   } else if (type.kind() == TypeKind::kMap) {
     plan->shape = Shape::kMap;
+    plan->element_bytes = FixedBytesOf(*type.key().type) + FixedBytesOf(*type.value().type);
     if (type.key().type->is_nested() || !CanComeFromJson(type.key().type->kind())) {
       return Fail(ErrorCode::kUnsupported,
                   fmt::format("JSON keys are texts and cannot become map keys of type {}: '{}'",

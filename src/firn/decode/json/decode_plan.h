@@ -38,6 +38,7 @@ struct ValuePlan {
   ScalarRule key_rule;                    // kMap
   std::unique_ptr<ObjectPlan> object;     // kStruct
   std::unique_ptr<ValuePlan> element;     // kList: element, kMap: value
+  int64_t element_bytes = 0;              // kList, kMap: what an element holds beside texts and its own lists
   std::string name;                       // dotted column name, for messages
   std::string type_name;
 };

@@ -412,6 +412,44 @@ TEST(JsonDecoder, TakesASubsetOfTheKafkaFields) {
   EXPECT_EQ(strict.rows.Finish()->num_rows(), 0);
 }
 
+TEST(JsonDecoder, AHeaderWithoutItsRequiredValueIsAReject) {
+  JsonDecoderOptions options;
+  options.kafka_column = "k";
+  Fixture table("a: int, k: struct<headers: list<struct<name: string, value: string not null>>>", options);
+  const stream::Header headers[] = {{"first", "1"}, {"second", std::nullopt}};
+  table.record.headers = headers;
+  EXPECT_EQ(table.CodeOf(R"({"a":1})"), "missing_required");
+  table.record.headers = std::span(headers).first(1);
+  EXPECT_EQ(table.CodeOf(R"({"a":1})"), "decoded");
+  auto batch = table.rows.Finish();
+  ASSERT_TRUE(batch->ValidateFull().ok()) << batch->ValidateFull().ToString();
+  const auto& kafka = static_cast<const arrow::StructArray&>(*batch->column(1));
+  EXPECT_EQ(static_cast<const arrow::ListArray&>(*kafka.field(0)).value_length(0), 1);
+}
+
+// Two bytes of text may stand for an element of a thousand columns.
+TEST(JsonDecoder, ElementsThatWouldOutgrowMemoryAreTooLarge) {
+  auto repeated = [](int64_t count, const std::string& element) {
+    std::string text = "{\"l\":[";
+    for (int64_t i = 0; i < count; ++i) text += (i == 0 ? "" : ",") + element;
+    return text + "]}";
+  };
+  std::string wide = "l: list<struct<f0: long";
+  for (int i = 1; i < 1000; ++i) wide += fmt::format(", f{}: long", i);
+  Fixture table(wide + ">>");
+  const int64_t fitting = (int64_t{64} << 20) / 8000;
+  EXPECT_EQ(table.CodeOf(repeated(fitting + 1, "{}")), "too_large");
+  EXPECT_NE(table.reject.message.find("'l'"), std::string::npos) << table.reject.message;
+  EXPECT_EQ(table.CodeOf(repeated(fitting, "{}")), "decoded");
+  EXPECT_EQ(table.CodeOf(repeated(1, "{}")), "decoded");
+  EXPECT_EQ(table.rows.Finish()->num_rows(), 2);
+  // One list of a record that is as long as may be.
+  Fixture numbers("l: list<long>");
+  EXPECT_EQ(numbers.CodeOf(repeated((int64_t{8} << 20) - 10, "1")), "decoded");
+  Fixture nested("l: list<list<list<int>>>, m: map<string, decimal(9, 2)>");
+  EXPECT_EQ(nested.CodeOf(repeated(100'000, "[[],[]]")), "decoded");
+}
+
 TEST(JsonDecoder, ColumnsMayHaveUnitsOfTheirOwn) {
   schema::Schema schema = ParseColumns("s: timestamptz, m: timestamptz, h: binary, b: binary, l: list<timestamptz>");
   JsonDecoderOptions options;

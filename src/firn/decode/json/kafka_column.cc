@@ -159,6 +159,7 @@ bool KafkaColumn::AppendHeaders(const Entry& entry, const stream::Record& record
       } else if (index == entry.header_value && header.value.has_value()) {
         appended = AppendBytes(*header.value, entry.header_value_is_text, element.child(i));
       } else if (index == entry.header_value && entry.header_value_required) {
+        lacks_value_ = true;
         return false;
       }
       if (!appended) element.child(i).AppendNull();
@@ -193,9 +194,15 @@ bool KafkaColumn::AppendPart(const Entry& entry, const stream::Record& record,
 
 bool KafkaColumn::Append(const stream::Record& record, const stream::SourcePartition& partition,
                          columnar::ColumnBuilder& column, Reject& reject) {
-  is_full_ = false;
+  is_full_ = lacks_value_ = false;
   for (size_t i = 0; i < entries_.size(); ++i) {
     if (AppendPart(entries_[i], record, partition, column.child(i))) continue;
+    if (lacks_value_) {
+      reject.code = RejectCode::kMissingRequired;
+      reject.message = fmt::format("a header has no value, which is required; make it optional: '{}.element.value'",
+                                   entries_[i].name);
+      return false;
+    }
     if (entries_[i].required) {
       reject.code = RejectCode::kMissingRequired;
       reject.message = fmt::format("the record has no value for the required column; make it optional: '{}'",

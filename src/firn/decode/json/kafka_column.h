@@ -56,6 +56,7 @@ class KafkaColumn {
   std::vector<Entry> entries_;  // one a field
   std::string scratch_;
   bool is_full_ = false;        // a column of the batch has no room left
+  bool lacks_value_ = false;    // a header has no value, and must have one
 };
 
 }  // namespace firn::decode::json

@@ -70,6 +70,7 @@ bool RecordDecoder::Decode(const stream::Record& record, const stream::SourcePar
   reject_ = &reject;
   row_ = rows.row_count();
   ++record_serial_;
+  element_bytes_ = 0;
   depth_ = 0;
   taken_whole_ = 0;
   kept_.clear();
@@ -368,6 +369,8 @@ bool RecordDecoder::DecodeList(const ValuePlan& plan, ColumnBuilder& column, con
   } else {
     Place here{&place, {}, 0};
     for (;; ++here.index) {
+      element_bytes_ += plan.element_bytes;
+      if (element_bytes_ > kElementBytesMax) return FailElements(plan, place);
       if (!DecodeValue(*plan.element, column.child(0), here)) return false;
       char separator = cursor_.Peek();
       cursor_.Advance();
@@ -390,6 +393,8 @@ bool RecordDecoder::DecodeMap(const ValuePlan& plan, ColumnBuilder& column, cons
   if (end - begin > 1 && !DropDuplicateEntries(begin, place)) return false;
   for (size_t i = begin; i < end; ++i) {
     if (map_entries_[i].dropped) continue;
+    element_bytes_ += plan.element_bytes;
+    if (element_bytes_ > kElementBytesMax) return FailElements(plan, place);
     Place here{&place, map_entries_[i].key, -1};
     cursor_.Return(map_entries_[i].value_at);
     if (!AppendMapKey(plan, map_entries_[i], column.child(0), here)) return false;

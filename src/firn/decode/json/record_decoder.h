@@ -111,6 +111,7 @@ class RecordDecoder : public JsonDecoder {
   bool FailType(const ValuePlan& plan, const Place& place);
   bool FailDuplicate(const Place& place);
   bool FailMissing(std::string_view column);
+  bool FailElements(const ValuePlan& plan, const Place& place);
   std::string ValueText(uint32_t at) const;  // the value that begins there, shortened
   void CollectUnknown(ObjectPlan& plan, UnknownFieldCounts& counts);
   static std::string PlaceText(const Place& place);
@@ -127,6 +128,7 @@ class RecordDecoder : public JsonDecoder {
   Reject* reject_ = nullptr;
   int64_t row_ = 0;              // index of the row at hand
   uint64_t record_serial_ = 0;
+  int64_t element_bytes_ = 0;    // of the record so far
   int32_t depth_ = 0;
   int32_t taken_whole_ = 0;      // above 0: a column takes all that is here, so nothing is unknown
   std::string text_scratch_;     // unescaped strings, compacted JSON

@@ -81,6 +81,13 @@ bool RecordDecoder::FailMissing(std::string_view column) {
               fmt::format("the record has no value for the required column '{}'", column));
 }
 
+bool RecordDecoder::FailElements(const ValuePlan& plan, const Place& place) {
+  return Fail(RejectCode::kTooLarge,
+              fmt::format("the elements of the record's lists and maps would take more than {} bytes; column '{}' ({}), "
+                          "at '{}'",
+                          kElementBytesMax, plan.name, plan.type_name, PlaceText(place)));
+}
+
 std::string RecordDecoder::ValueText(uint32_t at) const {
   return Shorten(cursor_.ValueFrom(at), kRejectValueBytesMax);
 }

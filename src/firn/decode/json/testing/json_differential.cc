@@ -169,6 +169,27 @@ class Writer {
   const bool spaced_;
 };
 
+// Some columns, and fields of struct columns, from inside the object of the first column, or from the same place; some
+// fields from where they would be taken anyway, which makes their struct one that is assembled.
+void AddSources(const schema::Field& field, const std::string& first, std::vector<std::string> path, Engine& random,
+                JsonDecoderOptions& options) {
+  const bool is_nested = !path.empty();
+  path.push_back(field.name);
+  if (Below(random, is_nested ? 32 : 8) == 0) {
+    options.sources[field.id].path = {first};
+    if (Below(random, 2) == 0) options.sources[field.id].path.push_back("f0");
+  } else if (is_nested && Below(random, 6) == 0) {
+    options.sources[field.id].path = path;
+  }
+  if (field.type->kind() != TypeKind::kStruct) return;
+  for (const schema::Field& child : field.type->fields()) AddSources(child, first, path, random, options);
+}
+
+void CheckEmpty(const columnar::ColumnBuilder& column) {
+  FIRN_CHECK(column.length() == 0, "rows of one batch are left for the next");
+  for (const auto& child : column.children()) CheckEmpty(*child);
+}
+
 }  // namespace
 
 Differential::Differential(const schema::Schema& schema, const JsonDecoderOptions& options)
@@ -204,6 +225,7 @@ void Differential::CompareRows() {
   FIRN_CHECK(rows->ValidateFull().ok(), rows->ValidateFull().ToString());
   auto equal = arrow::EqualOptions::Defaults().nans_equal(true);
   FIRN_CHECK(rows->Equals(*reference_rows_.Finish(), false, equal), "the rows differ");
+  for (const auto& column : tested_rows_.columns()) CheckEmpty(*column);
   UnknownFieldCounts counts = tested_->TakeUnknownFieldCounts();
   UnknownFieldCounts expected = reference_->TakeUnknownFieldCounts();
   FIRN_CHECK(counts.by_path == expected.by_path && counts.beyond_the_limit == expected.beyond_the_limit &&
@@ -244,11 +266,9 @@ JsonDecoderOptions RandomOptions(const schema::Schema& schema, Engine& random) {
   options.unknown_fields = static_cast<UnknownFields>(Below(random, 3));
   if (options.unknown_fields == UnknownFields::kKeep) options.unknown_column = "rest";
   if (Below(random, 2) == 0) options.raw_column = "_raw";
-  // Some columns from inside the object of the first one, or from the same place.
+  const std::string& first = schema.fields.front().name;
   for (const schema::Field& field : schema.fields) {
-    if (field.name == "rest" || field.name == "_raw" || Below(random, 8) != 0) continue;
-    options.sources[field.id].path = {schema.fields.front().name};
-    if (Below(random, 2) == 0) options.sources[field.id].path.push_back("f0");
+    if (field.name != "rest" && field.name != "_raw") AddSources(field, first, {}, random, options);
   }
   return options;
 }
