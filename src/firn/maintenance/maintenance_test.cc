@@ -270,6 +270,45 @@ TEST_F(MaintenanceTest, OrphansAreNotLookedForWhereThatIsNotSafe) {
   expect_refused("manifests that are gone", ErrorCode::kCorruption);
 }
 
+// A second catalog over the same warehouse path. Its table was made before most of our metadata files were written.
+TEST_F(MaintenanceTest, AForeignTableIsFoundBelowManyMetadataFilesOfOurOwn) {
+  Commit({File("a", Today())});
+  File("theirs", Today());
+  iceberg::TableMetadata other = Metadata();
+  other.table_uuid = "11111111-1111-4111-8111-111111111111";
+  const std::string folder = "file:///lake/events/metadata/";
+  ASSERT_TRUE(store_.Put(folder + "00000-x.metadata.json", other.Serialize()).has_value());
+  iceberg::TableMetadata own = Metadata();
+  for (int version = 1; version <= 30; ++version) {
+    clock_.Advance(1);
+    const std::string location = fmt::format("{}{:05}-own.metadata.json", folder, version);
+    ASSERT_TRUE(store_.Put(location, own.Serialize()).has_value());
+    own.metadata_log.push_back({clock_.WallMs(), location});
+    if (own.metadata_log.size() > 10) own.metadata_log.erase(own.metadata_log.begin());
+  }
+  clock_.Advance(4 * kDayMs);
+  for (const bool apply : {false, true}) {
+    auto report = Orphans(apply);
+    ASSERT_FALSE(report.has_value());
+    EXPECT_EQ(report.error().code(), ErrorCode::kUnsupported) << report.error().ToString();
+  }
+  EXPECT_TRUE(DataExists("theirs"));
+  // Bytes that are nobody's metadata may be a damaged file of theirs.
+  ASSERT_TRUE(store_.Delete(folder + "00000-x.metadata.json").has_value());
+  ASSERT_TRUE(store_.Put(folder + "00000-x.metadata.json", "{").has_value());
+  clock_.Advance(4 * kDayMs);
+  EXPECT_EQ(Orphans(true).error().code(), ErrorCode::kUnsupported);
+  EXPECT_TRUE(DataExists("theirs"));
+  ASSERT_TRUE(store_.Delete(folder + "00000-x.metadata.json").has_value());
+  // Each names ten before it: three are read, and then nothing is unknown.
+  const int64_t reads = store_.calls(env::StoreCall::kRead);
+  ASSERT_TRUE(Orphans(false).has_value());
+  EXPECT_LE(store_.calls(env::StoreCall::kRead) - reads, 3 + 2);  // and a manifest list and a manifest
+  auto done = Orphans(true);
+  ASSERT_TRUE(done.has_value()) << done.error().ToString();
+  EXPECT_EQ(done->by_kind.at("metadata"), 30);
+}
+
 TEST_F(MaintenanceTest, AnAgeShorterThanWritersMayTakeIsRefused) {
   auto report = Orphans(false, 59 * kHourMs);
   ASSERT_FALSE(report.has_value());
