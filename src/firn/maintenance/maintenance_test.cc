@@ -2,6 +2,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <limits>
 #include <set>
 
 #include "firn/env/testing/faulty_store.h"
@@ -693,6 +694,25 @@ TEST_F(MaintenanceTest, RetentionNeedsAPartitionFieldOfTime) {
             ErrorCode::kInvalidInput);
 }
 
+// A slip in a record's time makes partitions of the far future; they are not old.
+TEST_F(MaintenanceTest, PartitionsOfTheFarFutureStay) {
+  const iceberg::TableIdentifier table{{"db"}, "monthly"};
+  iceberg::CreateTableRequest request = Request("file:///lake/monthly");
+  request.spec.fields[0].name = "event_month";
+  request.spec.fields[0].transform.kind = schema::TransformKind::kMonth;
+  ASSERT_TRUE(catalog_.CreateTable(table, request).has_value());
+  iceberg::AppendRequest append;
+  const std::vector<iceberg::NewDataFile> files = {{0, File("old", 0)}, {0, File("future", (55'841 - 1970) * 12)}};
+  append.files = files;
+  iceberg::ManifestListCache cache;
+  auto prepared = iceberg::PrepareAppend(catalog_.LoadTable(table)->metadata, append, store_, clock_, random_, cache);
+  ASSERT_TRUE(prepared.has_value()) << prepared.error().ToString();
+  ASSERT_TRUE(catalog_.CommitAsSomebodyElse(table, prepared->updates).has_value());
+  auto report = RetainData(Parts(), table, {.field = "event_month", .age_ms = kDayMs}, {});
+  ASSERT_TRUE(report.has_value()) << report.error().ToString();
+  EXPECT_EQ(report->files, 1);
+}
+
 TEST(PartitionEnd, IsTheFirstInstantAfterThePartition) {
   using schema::TransformKind;
   auto end = [](TransformKind kind, TypeKind source, schema::Value value) {
@@ -709,6 +729,14 @@ TEST(PartitionEnd, IsTheFirstInstantAfterThePartition) {
   EXPECT_EQ(end(TransformKind::kMonth, time, int32_t{649}), 1'709'251'200'000);  // February 2024 ends on the 29th
   EXPECT_EQ(end(TransformKind::kYear, time, int32_t{0}), 365 * kDayMs);
   EXPECT_EQ(end(TransformKind::kYear, time, int32_t{-1}), 0);
+  // Beyond what a 16-bit year holds, and where milliseconds end.
+  constexpr int64_t k400YearsMs = 146'097 * kDayMs;
+  EXPECT_EQ(end(TransformKind::kMonth, time, int32_t{134 * 4800 - 1}), 134 * k400YearsMs);  // December 55569
+  EXPECT_EQ(end(TransformKind::kYear, time, int32_t{134 * 400 + 53}), 134 * k400YearsMs + 19'723 * kDayMs);
+  EXPECT_EQ(end(TransformKind::kMonth, time, int32_t{-134 * 4800 - 1}), -134 * k400YearsMs);
+  EXPECT_EQ(end(TransformKind::kYear, time, std::numeric_limits<int32_t>::max()), std::numeric_limits<int64_t>::max());
+  EXPECT_EQ(end(TransformKind::kYear, time, std::numeric_limits<int32_t>::min()), std::numeric_limits<int64_t>::min());
+  EXPECT_EQ(end(TransformKind::kDay, time, std::numeric_limits<int64_t>::max()), std::numeric_limits<int64_t>::max());
   EXPECT_EQ(end(TransformKind::kIdentity, TypeKind::kDate, int32_t{1}), 2 * kDayMs);
   EXPECT_EQ(end(TransformKind::kIdentity, time, int64_t{1'999}), 2);
   EXPECT_EQ(end(TransformKind::kIdentity, time, int64_t{-1}), 0);
