@@ -156,6 +156,43 @@ TEST_F(MaintenanceTest, AForeignTableIsFoundBelowManyMetadataFilesOfOurOwn) {
   EXPECT_EQ(done->by_kind.at("metadata"), 30);
 }
 
+TEST_F(MaintenanceTest, StatisticsAreNoOrphans) {
+  Commit({File("a", Today())});
+  iceberg::TableMetadata metadata = Metadata();
+  const std::string folder = "file:///lake/events/metadata/";
+  for (const char* name : {"stats.puffin", "partitions.parquet", "left.puffin"}) {
+    ASSERT_TRUE(store_.Put(folder + name, "sketches").has_value());
+  }
+  metadata.other_members_json["statistics"] =
+      R"([{"snapshot-id": 1, "statistics-path": "file:/lake/events/metadata/stats.puffin"}])";
+  metadata.other_members_json["partition-statistics"] =
+      R"([{"snapshot-id": 1, "statistics-path": "file:///lake/events/metadata/partitions.parquet"}])";
+  catalog_.Register(kTable, metadata);
+  clock_.Advance(4 * kDayMs);
+  auto done = Orphans(true);
+  ASSERT_TRUE(done.has_value()) << done.error().ToString();
+  EXPECT_EQ(done->locations, std::vector<std::string>{folder + "left.puffin"});
+  EXPECT_TRUE(Exists(folder + "stats.puffin"));
+  EXPECT_TRUE(Exists(folder + "partitions.parquet"));
+  // A list that cannot be understood protects nothing, so nothing goes.
+  metadata = Metadata();
+  metadata.other_members_json["statistics"] = R"([{"snapshot-id": 1}])";
+  catalog_.Register(kTable, metadata);
+  EXPECT_EQ(Orphans(true).error().code(), ErrorCode::kCorruption);
+}
+
+TEST(Locations, ASetKnowsThemByRootAndPath) {
+  LocationSet set;
+  EXPECT_TRUE(set.Add("s3a://k/a//b"));
+  EXPECT_FALSE(set.Add("s3://k/a/b"));
+  EXPECT_TRUE(set.Contains("s3n://k/a/b/"));
+  EXPECT_FALSE(set.Contains("s3://l/a/b"));
+  ASSERT_NE(set.RootElsewhere("file:/a/b"), nullptr);
+  EXPECT_EQ(*set.RootElsewhere("s3://l/a/b"), "s3://k");
+  EXPECT_EQ(set.RootElsewhere("s3://k/a/b"), nullptr);
+  EXPECT_EQ(set.size(), 1u);
+}
+
 TEST_F(MaintenanceTest, AnAgeShorterThanWritersMayTakeIsRefused) {
   auto report = Orphans(false, 59 * kHourMs);
   ASSERT_FALSE(report.has_value());
@@ -314,6 +351,47 @@ TEST_F(MaintenanceTest, ExpiryAnswersThatAreLostAreSeen) {
     ExpectWhole();
   }
   EXPECT_FALSE(DataExists("a"));
+}
+
+// The first attempt was applied, and before the second one there is more to expire.
+TEST_F(MaintenanceTest, FilesOfAnAttemptWhoseAnswerWasLostAreDeletedToo) {
+  Commit({File("a", Today())});
+  Commit({File("b", Today())});
+  Replace({"a", "b"}, File("ab", Today(), 150));
+  clock_.Advance(6 * kDayMs);
+  int commits = 0, loads = 0;
+  catalog_.SetFaults([&](iceberg::CatalogCall call, const iceberg::TableIdentifier&) {
+    if (call == iceberg::CatalogCall::kCommit && ++commits == 1) return iceberg::CatalogFault::kLostAnswer;
+    if (call == iceberg::CatalogCall::kLoad && commits == 1 && ++loads == 1) {
+      clock_.Advance(1);
+      Commit({File("c", Today())});
+      clock_.Advance(1);
+    }
+    return iceberg::CatalogFault::kNone;
+  });
+  auto done = Expire({.snapshot_age_ms = 0, .apply = true});
+  catalog_.SetFaults({});
+  ASSERT_TRUE(done.has_value()) << done.error().ToString();
+  EXPECT_EQ(commits, 2);
+  EXPECT_EQ(done->snapshots_before, 3);
+  EXPECT_EQ(done->plan.snapshots.size(), 3u);
+  EXPECT_EQ(Metadata().snapshots.size(), 1u);
+  EXPECT_FALSE(DataExists("a") || DataExists("b"));
+  ExpectWhole();
+}
+
+TEST_F(MaintenanceTest, AnExpiryWhoseFilesCannotBeLookedForReportsWhatItDid) {
+  Commit({File("a", Today())});
+  Commit({File("b", Today())});
+  clock_.Advance(6 * kDayMs);
+  store_.Inject({.call = env::StoreCall::kRead, .persistent = true, .code = ErrorCode::kIoError});
+  auto done = Expire({.snapshot_age_ms = 0, .apply = true});
+  store_.ClearFaults();
+  ASSERT_TRUE(done.has_value()) << done.error().ToString();
+  EXPECT_EQ(done->plan.snapshots.size(), 1u);
+  ASSERT_TRUE(done->search_error.has_value());
+  EXPECT_EQ(done->search_error->code(), ErrorCode::kIoError);
+  EXPECT_EQ(Metadata().snapshots.size(), 1u);
 }
 
 TEST_F(MaintenanceTest, ATagThatIsMadeMeanwhileKeepsItsSnapshot) {

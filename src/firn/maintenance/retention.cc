@@ -7,7 +7,9 @@
 #include <chrono>
 #include <limits>
 #include <set>
+#include <string_view>
 #include <unordered_map>
+#include <unordered_set>
 
 #include "firn/base/log.h"
 #include "firn/iceberg/commit/live_entries.h"
@@ -201,23 +203,28 @@ class Retention {
 
   // Of what leaves main: how much tags and other branches still reach.
   Status CountHeld(const iceberg::TableMetadata& base) {
-    std::unordered_map<std::string, int64_t> removed;
+    std::unordered_set<std::string_view> removed;
     for (const iceberg::NewDataFile& file : removed_) {
-      if (file.file.content == FileContent::kData) removed.emplace(file.file.file_path, file.file.file_size_in_bytes);
+      if (file.file.content == FileContent::kData) removed.insert(file.file.file_path);
     }
     ReferenceReader reader(parts_.store);
+    std::unordered_map<std::string, HeldFiles> of_manifests;  // refs have most of them in common
     for (const auto& [name, ref] : base.refs) {
       const iceberg::Snapshot* snapshot = base.FindSnapshot(ref.snapshot_id);
       if (name == iceberg::kMainBranch || snapshot == nullptr) continue;
       FIRN_ASSIGN(const SnapshotFiles files, reader.FilesOf({snapshot}));
       HeldFiles held;
       for (const auto& [path, manifest] : files.manifests) {
-        FIRN_ASSIGN(const std::vector<ReferenceReader::ContentFile>* entries, reader.EntriesOf(manifest));
-        for (const ReferenceReader::ContentFile& file : *entries) {
-          if (!file.live || !removed.contains(file.location)) continue;
-          ++held.files;
-          held.bytes += file.bytes;
+        auto [of_manifest, fresh] = of_manifests.try_emplace(path);
+        if (fresh) {
+          FIRN_TRY(reader.ForEachEntry(manifest, [&](const ReferenceReader::ContentFile& file) {
+            if (!file.live || !removed.contains(file.location)) return;
+            ++of_manifest->second.files;
+            of_manifest->second.bytes += file.bytes;
+          }));
         }
+        held.files += of_manifest->second.files;
+        held.bytes += of_manifest->second.bytes;
       }
       if (held.files > 0) report_.held[name] = held;
     }
