@@ -133,6 +133,7 @@ class MaintainCommand final : public Command {
     });
     tasks.emplace_back(do_expire_, [&]() -> Status {
       FIRN_ASSIGN(report.expiry, maintenance::ExpireSnapshots(parts, table, expiry_, stop));
+      if (report.expiry->search_error.has_value()) return std::unexpected<Error>(*report.expiry->search_error);
       return FirstError(report.expiry->deleted);
     });
     tasks.emplace_back(do_manifests_, [&]() -> Status {

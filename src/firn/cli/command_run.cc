@@ -173,8 +173,7 @@ class RunCommand final : public Command {
 
   static lag::TableLagWatchOptions LagWatchOptions(const config::Config& config) {
     lag::TableLagWatchOptions options{.pipeline = config.pipeline.pipeline, .interval_ms = config.lag.interval_ms};
-    options.lag.window_ms = config.lag.window_ms;
-    options.lag.partitions_max = static_cast<size_t>(config.lag.partitions_max);
+    options.lag = LagOptionsOf(config);
     return options;
   }
 

@@ -7,6 +7,7 @@
 
 #include "firn/base/log.h"
 #include "firn/cli/command_factories.h"
+#include "firn/cli/compaction_parts.h"
 #include "firn/cli/kafka_probe.h"
 #include "firn/cli/pipeline_parts.h"
 #include "firn/cli/pipeline_tables.h"
@@ -76,6 +77,9 @@ class StatusCommand final : public Command {
     Result<config::Config> config = config::LoadConfig(config_path_);
     if (!config.has_value()) return ReportError(invocation, config.error(), json_, kUsage);
     ConfigureLogging(config->log.format, config->log.level);
+    lag_options_ = LagOptionsOf(*config);
+    lag_options_.window_ms = window_ms_;
+    lag_options_.partitions_max = tables_.empty() ? 0 : kPartitionsOfNamedTable;
     // So that the catalog is asked for these tables' storage too.
     const ingest::PipelineOptions pipeline = config->pipeline;
     for (const std::string& table : tables_) {
@@ -97,14 +101,13 @@ class StatusCommand final : public Command {
 
  private:
   Status ReadOptions(int64_t& interval_ms) {
-    FIRN_ASSIGN(lag_options_.window_ms, WithContext(config::ParseDurationMs(window_), "--window"));
+    FIRN_ASSIGN(window_ms_, WithContext(config::ParseDurationMs(window_), "--window"));
     FIRN_ASSIGN(interval_ms, WithContext(config::ParseDurationMs(interval_), "--interval"));
-    if (lag_options_.window_ms <= 0) return Fail(ErrorCode::kInvalidInput, "--window must be more than nothing");
+    if (window_ms_ <= 0) return Fail(ErrorCode::kInvalidInput, "--window must be more than nothing");
     if (interval_ms < kWatchIntervalMsMin) {
       return Fail(ErrorCode::kInvalidInput,
                   fmt::format("--interval is at least {} ms: '{}'", kWatchIntervalMsMin, interval_));
     }
-    if (!tables_.empty()) lag_options_.partitions_max = kPartitionsOfNamedTable;
     for (const std::string& table : tables_) FIRN_TRY(iceberg::TableIdentifier::Parse(table));
     return {};
   }
@@ -214,6 +217,7 @@ class StatusCommand final : public Command {
   std::string interval_ = "5s";
   bool watch_ = false;
   bool json_ = false;
+  int64_t window_ms_ = 0;
   lag::LagOptions lag_options_;
   std::unique_ptr<KafkaProbe> probe_;
 };

@@ -1,5 +1,6 @@
 #include "firn/cli/compaction_parts.h"
 
+#include <algorithm>
 #include <utility>
 
 namespace firn::cli {
@@ -13,6 +14,21 @@ compaction::LoopOptions LoopOptionsOf(const config::Config& config) {
   options.cpu_share.high = static_cast<double>(config.compaction.cpu_share_max_percent) / 100;
   options.memory_bytes = config.pipeline.memory_limit_bytes / kCompactionShareOfMemory;
   options.output_age_ms_max = config.pipeline.commit_max_age_ms;
+  return options;
+}
+
+lag::LagOptions LagOptionsOf(const config::Config& config) {
+  const compaction::LoopOptions loop = LoopOptionsOf(config);
+  lag::LagOptions options;
+  options.window_ms = config.lag.window_ms;
+  options.partitions_max = static_cast<size_t>(config.lag.partitions_max);
+  options.files_min = loop.files_min;
+  options.cold_after_ms = loop.cold_after_ms;
+  options.memory_bytes = loop.memory_bytes;
+  if (config.compaction.enabled) options.cpu_share = loop.cpu_share.high;
+  // Tables at rest are looked at so rarely.
+  options.stalled_after_ms =
+      std::max(options.stalled_after_ms, 2 * compaction::kQuietIntervals * config.compaction.interval_ms);
   return options;
 }
 

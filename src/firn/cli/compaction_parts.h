@@ -1,5 +1,5 @@
-// From the configuration and a pipeline's share of the work to a compaction loop; what `run` and `compact --watch`
-// have in common.
+// From the configuration and a pipeline's share of the work to a compaction loop, and to the figures of its lag; what
+// `run`, `compact --watch` and `status` have in common.
 //
 // Pure.
 #pragma once
@@ -10,6 +10,7 @@
 #include "firn/compaction/loop.h"
 #include "firn/config/config.h"
 #include "firn/ingest/pipeline_share.h"
+#include "firn/lag/table_lag.h"
 
 namespace firn::cli {
 
@@ -17,6 +18,8 @@ namespace firn::cli {
 inline constexpr int64_t kCompactionShareOfMemory = 8;
 
 compaction::LoopOptions LoopOptionsOf(const config::Config& config);
+// As that loop would pick. Where this configuration compacts not itself, somebody with a whole core may.
+lag::LagOptions LagOptionsOf(const config::Config& config);
 compaction::LoopScope ScopeOf(const ingest::PipelineShare& share);
 
 // What the loops of all workers together could take in, bytes a second: each has its part of the shares, and is taken

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <nlohmann/json.hpp>
+#include <string_view>
 
 #include "firn/cli/human_format.h"
 #include "firn/config/units.h"
@@ -14,6 +15,8 @@ namespace {
 using nlohmann::json;
 
 constexpr size_t kOrphansShown = 10;  // to people
+// The snapshots that knew of them are gone: another expiry does not find them.
+constexpr std::string_view kRestOfExpiry = "run firn maintain --orphans: no snapshot names them any more";
 
 json ToJson(const maintenance::DeletionReport& deleted) {
   json out = {{"files", deleted.files}, {"bytes", deleted.bytes}, {"failed", deleted.failed}};
@@ -82,10 +85,12 @@ std::string Bytes(int64_t bytes) {
   return FormatBytes(static_cast<double>(bytes));
 }
 
-std::string DeletedText(const maintenance::DeletionReport& deleted) {
+// `rest`: how what is left can still go.
+std::string DeletedText(const maintenance::DeletionReport& deleted, std::string_view rest) {
   std::string text = fmt::format("  deleted {} files, {} freed\n", FormatCount(deleted.files), Bytes(deleted.bytes));
   if (deleted.failed > 0) text += fmt::format("  not deleted, because it failed: {}\n", FormatCount(deleted.failed));
-  if (deleted.stopped) text += "  stopped before the end; run it again for the rest\n";
+  if (deleted.stopped) text += "  stopped before the end\n";
+  if (deleted.failed > 0 || deleted.stopped) text += fmt::format("  for the rest {}\n", rest);
   return text;
 }
 
@@ -123,7 +128,8 @@ std::string ToText(const maintenance::ExpiryReport& report, bool applied) {
     text += fmt::format("  left where they are, because they lie outside of the table's folders: {} files\n",
                         FormatCount(report.files_outside));
   }
-  return applied ? text + DeletedText(report.deleted) : text;
+  if (report.search_error.has_value()) text += fmt::format("  files are left behind: for them {}\n", kRestOfExpiry);
+  return applied ? text + DeletedText(report.deleted, kRestOfExpiry) : text;
 }
 
 std::string ToText(const maintenance::ClusteringReport& report, bool applied) {
@@ -157,7 +163,7 @@ std::string ToText(const maintenance::OrphanReport& report, bool applied) {
   for (const std::string& folder : report.not_listed) {
     text += fmt::format("  not looked into, because it lies outside of the table's location: {}\n", folder);
   }
-  return applied ? text + DeletedText(report.deleted) : text;
+  return applied ? text + DeletedText(report.deleted, "run it again") : text;
 }
 
 }  // namespace

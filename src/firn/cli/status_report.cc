@@ -63,6 +63,9 @@ json ToJson(const TableLag& lag, int64_t now_ms) {
             {"uncompacted_files", lag.uncompacted_files},
             {"uncompacted_bytes", lag.uncompacted_bytes},
             {"uncompacted_partitions", lag.uncompacted_partitions},
+            {"left_alone_files", lag.left_alone},
+            {"left_alone_bytes", lag.left_alone_bytes},
+            {"waiting_seconds", static_cast<double>(lag.waiting_ms) / 1000.0},
             {"oldest_seconds", AgeJson(lag.oldest_ms, now_ms)},
             {"oldest_is_lower_bound", lag.oldest_at_least},
             {"window_seconds", lag.window_s},
@@ -105,7 +108,9 @@ std::string ForecastText(const TableLag& lag) {
     case LagState::kKeepsUp: return "done in " + time;
     case LagState::kFallsBehind: return time.empty() ? "stands still" : "behind in " + time;
     case LagState::kBehind: return time.empty() ? "behind, growing" : "behind, done in " + time;
-    case LagState::kNotCompacted: return "not compacted";
+    case LagState::kNotCompacted:
+      return lag.waiting_ms > 0 ? "not compacted for " + AgeText(static_cast<double>(lag.waiting_ms) / 1000.0)
+                                : "not compacted";
     case LagState::kUnknown: return "-";
   }
   return "-";
@@ -174,6 +179,16 @@ std::string TablesText(const PipelineStatus& status) {
   return grid.text();
 }
 
+// What compaction does not take, and why.
+std::string LeftAloneText(const TableStatus& table) {
+  if (!table.lag.has_value() || table.lag->left_alone.empty()) return "";
+  std::string text;
+  for (const auto& [reason, files] : table.lag->left_alone) {
+    text += fmt::format("{}{} {}", text.empty() ? "" : ", ", FormatCount(files), reason);
+  }
+  return fmt::format("{} leaves small files alone, {}: {}\n", table.table, Bytes(table.lag->left_alone_bytes), text);
+}
+
 std::string PartitionsText(const PipelineStatus& status) {
   std::string text;
   for (const TableStatus& table : status.tables) {
@@ -186,6 +201,9 @@ std::string PartitionsText(const PipelineStatus& status) {
     }
     text += "\n" + grid.text();
   }
+  std::string left_alone;
+  for (const TableStatus& table : status.tables) left_alone += LeftAloneText(table);
+  if (!left_alone.empty()) text += "\n" + left_alone;
   return text;
 }
 

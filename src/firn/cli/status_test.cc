@@ -120,6 +120,20 @@ PipelineStatus Example() {
   return status;
 }
 
+TEST(Maintain, FilesThatExpiryLeavesBehindGoAsOrphans) {
+  MaintainReport report;
+  report.table = "db.events";
+  report.applied = true;
+  report.expiry.emplace();
+  EXPECT_THAT(ToText(report), Not(HasSubstr("--orphans")));
+  report.expiry->deleted.stopped = true;
+  EXPECT_THAT(ToText(report), HasSubstr("for the rest run firn maintain --orphans"));
+  EXPECT_THAT(ToText(report), Not(HasSubstr("run it again")));
+  report.expiry->deleted.stopped = false;
+  report.expiry->search_error = Error(ErrorCode::kIoError, "the disk is gone");
+  EXPECT_THAT(ToText(report), HasSubstr("files are left behind"));
+}
+
 TEST(Status, ShowsPeopleWhatTheyNeed) {
   PipelineStatus status = Example();
   const std::string text = ToText(status);

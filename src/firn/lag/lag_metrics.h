@@ -27,17 +27,23 @@ class LagMetrics {
   void Set(const std::string& table, const TableLag& lag, int64_t now_ms);
   // The figures stay as they were; firn_table_lag_up says 0.
   void SetFailed(const std::string& table);
+  // The table is no more: its series go.
+  void Remove(const std::string& table);
 
  private:
+  void SetLeftAlone(const std::string& table, const TableLag& lag);
   void SetPartitions(const std::string& table, const TableLag& lag, int64_t now_ms);
 
   metrics::Registry& registry_;
   const std::string pipeline_;
+  std::set<std::string> names_;                              // of series that each table has
   std::map<std::string, std::set<std::string>> partitions_;  // with series, by table
+  std::map<std::string, std::set<std::string>> reasons_;     // the same
 };
 
 struct WatchedTable {
   std::string table;
+  iceberg::TableIdentifier identifier;
   TableLag lag;                // as last read
   std::optional<Error> error;  // why it is not newer
   int64_t read_ms = 0;
@@ -68,7 +74,9 @@ class TableLagWatch {
   void Run(std::stop_token stop);
   void Round(std::stop_token stop);
   void ShareCapacity(std::map<std::string, Result<TableLag>>& lags) const;
-  void Take(const std::string& table, Result<TableLag> lag);
+  void Take(const iceberg::TableIdentifier& identifier, Result<TableLag> lag);
+  void FailAll(const Error& error);
+  void ForgetOthers(const std::map<std::string, Result<TableLag>>& lags);
 
   env::Clock& clock_;
   const TableLagWatchOptions options_;

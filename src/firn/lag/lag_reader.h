@@ -16,7 +16,8 @@
 
 namespace firn::lag {
 
-// Files whose facts are kept, over all tables (about 20 MB); those of further tables are read anew each time.
+// Files whose facts are kept, over all tables (about 30 MB; 100 where tables have delete files or an order); those of
+// further tables are read anew each time.
 inline constexpr size_t kFilesKeptMax = 500'000;
 
 class LagReader {
@@ -26,12 +27,20 @@ class LagReader {
 
   // `options.now_ms` is set here. Errors: the catalog's, the store's, kCorruption, kUnsupported.
   Result<TableLag> Read(const iceberg::TableIdentifier& table, LagOptions options);
+  // A table that is no more.
+  void Forget(const iceberg::TableIdentifier& table);
 
  private:
   using Facts = std::map<std::string, std::shared_ptr<const ManifestFacts>>;  // by manifest path
 
+  // What the picker wants to know of data files, beyond what it always does.
+  struct Needs {
+    bool paths = false;
+    std::optional<int32_t> sort_field_id;
+  };
+  static bool Suffice(const ManifestFacts& facts, const Needs& needs);
   Result<std::shared_ptr<const ManifestFacts>> ReadFacts(const iceberg::TableMetadata& metadata,
-                                                         const iceberg::ManifestFile& manifest);
+                                                         const iceberg::ManifestFile& manifest, const Needs& needs);
 
   iceberg::Catalog& catalog_;
   env::ObjectStore& store_;

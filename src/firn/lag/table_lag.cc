@@ -8,7 +8,7 @@
 #include <tuple>
 #include <unordered_map>
 
-#include "firn/compaction/picker.h"
+#include "firn/iceberg/commit/append.h"
 
 namespace firn::lag {
 namespace {
@@ -59,6 +59,7 @@ class History {
     for (const Snapshot& each : metadata.snapshots) {
       by_id_.emplace(each.snapshot_id, &each);
       by_sequence_.emplace(each.sequence_number, each.timestamp_ms);
+      oldest_ms_ = std::min(oldest_ms_, each.timestamp_ms);
     }
   }
 
@@ -75,6 +76,11 @@ class History {
     if (later == by_sequence_.end()) return std::nullopt;
     return Added{later->second, true};
   }
+  // As compaction::ReadTableFiles has it.
+  int64_t AddedForPicker(SnapshotId snapshot_id) const {
+    auto found = by_id_.find(snapshot_id);
+    return found == by_id_.end() ? oldest_ms_ : found->second->timestamp_ms;
+  }
   const Snapshot* Find(SnapshotId id) const {
     auto found = by_id_.find(id);
     return found == by_id_.end() ? nullptr : found->second;
@@ -84,6 +90,7 @@ class History {
   std::vector<const Snapshot*> chain_;
   std::unordered_map<SnapshotId, const Snapshot*> by_id_;
   std::map<int64_t, int64_t> by_sequence_;  // → timestamp
+  int64_t oldest_ms_ = std::numeric_limits<int64_t>::max();
 };
 
 class LagComputation {
@@ -94,17 +101,23 @@ class LagComputation {
   TableLag Run() {
     lag_.snapshots = static_cast<int64_t>(metadata_.snapshots.size());
     SetWindow();
+    SetPickOptions();
     CountFiles();
     FindUncompacted();
     MeasureRates();
+    FindStall();
     SetCapacity(lag_, measured_capacity_, options_.behind_after_ms);
     return std::move(lag_);
   }
 
  private:
-  struct SmallFiles {
+  struct FileRef {
+    uint32_t manifest = 0;
+    uint32_t file = 0;
+  };
+  struct Partition {
     PartitionLag lag;
-    int64_t smallest[2] = {std::numeric_limits<int64_t>::max(), std::numeric_limits<int64_t>::max()};
+    std::vector<FileRef> small;
     bool oldest_at_least = false;
   };
 
@@ -122,61 +135,70 @@ class LagComputation {
   }
 
   void CountFiles() {
-    const int64_t small = SmallFileBytes(metadata_);
-    for (const ManifestState& state : manifests_) {
+    for (uint32_t at = 0; at < manifests_.size(); ++at) {
+      const ManifestState& state = manifests_[at];
       const bool is_data = state.manifest.content == iceberg::ManifestContent::kData;
       if (state.facts->files.empty()) continue;
       ++lag_.manifests;
       lag_.manifest_bytes += state.manifest.manifest_length;
-      for (const ManifestFacts::File& file : state.facts->files) {
+      for (uint32_t index = 0; index < state.facts->files.size(); ++index) {
         if (!is_data) {
           ++lag_.delete_files;
           continue;
         }
+        const ManifestFacts::File& file = state.facts->files[index];
         const std::string& partition = state.facts->partitions[file.partition];
-        auto [at, fresh] = partitions_.try_emplace({state.manifest.partition_spec_id, partition});
+        auto [found, fresh] = partitions_.try_emplace({state.manifest.partition_spec_id, partition});
         if (fresh) {
-          at->second.lag.spec_id = state.manifest.partition_spec_id;
-          at->second.lag.partition = partition;
+          found->second.lag.spec_id = state.manifest.partition_spec_id;
+          found->second.lag.partition = partition;
         }
-        Count(file, file.bytes < small, at->second);
+        Count(file, found->second.lag);
+        if (file.bytes < SmallBytes()) found->second.small.push_back({at, index});
       }
     }
     lag_.partitions = static_cast<int64_t>(partitions_.size());
   }
 
-  void Count(const ManifestFacts::File& file, bool is_small, SmallFiles& partition) {
+  int64_t SmallBytes() const {
+    return static_cast<int64_t>(static_cast<double>(pick_.target_bytes) * pick_.large_enough);
+  }
+
+  void Count(const ManifestFacts::File& file, PartitionLag& lag) {
     ++lag_.data_files;
     lag_.data_bytes += file.bytes;
     lag_.rows += file.rows;
-    PartitionLag& lag = partition.lag;
     ++lag.files;
     lag.bytes += file.bytes;
     if (lag_.window_s > 0 && IsArrival(file.added_snapshot_id)) {
       lag.arrival_bytes_per_s += static_cast<double>(file.bytes) / lag_.window_s;
     }
-    if (!is_small) return;
-    ++lag.uncompacted_files;
-    lag.uncompacted_bytes += file.bytes;
-    if (file.bytes < partition.smallest[1]) partition.smallest[1] = file.bytes;
-    if (partition.smallest[1] < partition.smallest[0]) std::swap(partition.smallest[0], partition.smallest[1]);
-    const auto added = history_.AddedAt(file.added_snapshot_id, file.sequence_number);
-    if (!added.has_value()) return;
-    if (lag.oldest_ms.has_value() && added->ms >= *lag.oldest_ms) return;
-    lag.oldest_ms = added->ms;
-    partition.oldest_at_least = added->at_least;
   }
 
-  // Small files count where two of them fit into one; a partition's only small file is as good as it gets.
+  // As PlanTable asks the picker, but for `refused`: what only an attempt to merge finds out is not known here.
+  void SetPickOptions() {
+    pick_.target_bytes = TargetBytes(metadata_);
+    pick_.pace = compaction::PickPace{options_.files_min, options_.now_ms - options_.cold_after_ms};
+    pick_.file_bytes_max = options_.memory_bytes;
+    pick_.sort_field_id = SortFieldOf(metadata_);
+    if (pick_.sort_field_id.has_value()) {
+      pick_.sort_type = metadata_.CurrentSchema().FindById(FieldId{*pick_.sort_field_id})->type;
+    }
+  }
+
+  // One partition after the other, so that only its entries are there at the same time.
   void FindUncompacted() {
-    const int64_t target = TargetBytes(metadata_);
+    const bool is_writable = iceberg::CheckWritable(metadata_).has_value();
     for (auto& [key, partition] : partitions_) {
-      PartitionLag& lag = partition.lag;
-      if (lag.uncompacted_files < 2 || partition.smallest[0] > target - partition.smallest[1]) {
-        lag.uncompacted_files = lag.uncompacted_bytes = 0;
-        lag.oldest_ms.reset();
-        continue;
+      if (partition.small.empty()) continue;
+      if (is_writable) {
+        PickOf(partition);
+      } else {
+        lag_.left_alone["unsupported"] += std::ssize(partition.small);
+        for (const FileRef& ref : partition.small) lag_.left_alone_bytes += FileOf(ref).bytes;
       }
+      const PartitionLag& lag = partition.lag;
+      if (lag.uncompacted_files == 0) continue;
       ++lag_.uncompacted_partitions;
       lag_.uncompacted_files += lag.uncompacted_files;
       lag_.uncompacted_bytes += lag.uncompacted_bytes;
@@ -193,6 +215,76 @@ class LagComputation {
     const size_t count = std::min(options_.partitions_max, lag_.worst.size());
     std::partial_sort(lag_.worst.begin(), lag_.worst.begin() + static_cast<ptrdiff_t>(count), lag_.worst.end(), worse);
     lag_.worst.resize(count);
+  }
+
+  void PickOf(Partition& partition) {
+    compaction::TableFiles files;
+    for (const FileRef& ref : partition.small) files.data.push_back(LiveFileOf(ref, partition.lag));
+    for (const ManifestState& state : manifests_) {
+      for (const compaction::LiveFile& deletes : state.facts->deletes) {
+        const bool elsewhere = !deletes.partition_path.empty() && deletes.partition_path != partition.lag.partition;
+        // One that names its data file may be in any partition.
+        if (!elsewhere || deletes.entry.data_file.referenced_data_file.has_value()) files.deletes.push_back(deletes);
+      }
+    }
+    const compaction::Picked picked = compaction::Pick(files, pick_);
+    for (const FileRef& ref : partition.small) lag_.left_alone_bytes += FileOf(ref).bytes;
+    for (const compaction::PickedGroup& group : picked.groups) Take(files, group, partition);
+    for (const auto& [reason, count] : picked.left_alone) lag_.left_alone[reason] += count;
+  }
+
+  void Take(const compaction::TableFiles& files, const compaction::PickedGroup& group, Partition& partition) {
+    PartitionLag& lag = partition.lag;
+    lag.uncompacted_files += std::ssize(group.files);
+    lag.uncompacted_bytes += group.bytes;
+    lag_.left_alone_bytes -= group.bytes;
+    std::vector<int64_t> added_ms;
+    for (const size_t index : group.files) {
+      added_ms.push_back(files.data[index].added_ms);
+      const ManifestFacts::File& file = FileOf(partition.small[index]);
+      const auto added = history_.AddedAt(file.added_snapshot_id, file.sequence_number);
+      if (!added.has_value() || (lag.oldest_ms.has_value() && added->ms >= *lag.oldest_ms)) continue;
+      lag.oldest_ms = added->ms;
+      partition.oldest_at_least = added->at_least;
+    }
+    // Since when it could have been taken: the partition had grown cold, or the last file that it needed was there.
+    std::sort(added_ms.begin(), added_ms.end());
+    const size_t needed = std::min(std::max<size_t>(options_.files_min, 2), added_ms.size());
+    const int64_t since_ms = group.cold ? added_ms.back() + options_.cold_after_ms : added_ms[needed - 1];
+    work_since_ms_ = std::min(work_since_ms_, since_ms);
+  }
+
+  const ManifestFacts::File& FileOf(const FileRef& ref) const {
+    return manifests_[ref.manifest].facts->files[ref.file];
+  }
+
+  compaction::LiveFile LiveFileOf(const FileRef& ref, const PartitionLag& partition) const {
+    const ManifestFacts& facts = *manifests_[ref.manifest].facts;
+    const ManifestFacts::File& file = facts.files[ref.file];
+    compaction::LiveFile live;
+    live.spec_id = partition.spec_id;
+    live.partition_path = partition.partition;
+    live.added_ms = history_.AddedForPicker(file.added_snapshot_id);
+    live.entry.sequence_number = file.data_sequence_number;
+    iceberg::DataFile& data = live.entry.data_file;
+    data.file_size_in_bytes = file.bytes;
+    data.record_count = file.rows;
+    if (!file.is_parquet) data.file_format = "other";
+    if (file.is_encrypted) data.key_metadata = "";
+    if (!facts.paths.empty()) data.file_path = facts.paths[ref.file];
+    const bool has_bounds = facts.sort_field_id == pick_.sort_field_id && !facts.sort_bounds.empty();
+    if (has_bounds && facts.sort_bounds[ref.file].has_value()) {
+      data.lower_bounds[*facts.sort_field_id] = *facts.sort_bounds[ref.file];
+    }
+    return live;
+  }
+
+  // Compaction of any part of the table counts: a long queue is not the end of work.
+  void FindStall() {
+    if (lag_.uncompacted_files == 0) return;
+    const int64_t since_ms = std::max(work_since_ms_, lag_.last_compaction_ms.value_or(work_since_ms_));
+    lag_.waiting_ms = std::max<int64_t>(options_.now_ms - since_ms, 0);
+    lag_.stalled = lag_.waiting_ms > options_.stalled_after_ms;
   }
 
   void MeasureRates() {
@@ -215,7 +307,10 @@ class LagComputation {
       if (!IsReplace(*snapshot)) arrived += added;
       if (compacts) compacted += removed;
     }
-    if (measured_ms > 0) measured_capacity_ = static_cast<double>(measured_bytes) / Seconds(measured_ms);
+    // A CPU second of work is a second's only with a whole core.
+    if (measured_ms > 0) {
+      measured_capacity_ = static_cast<double>(measured_bytes) / Seconds(measured_ms) * options_.cpu_share;
+    }
     if (lag_.window_s <= 0) return;
     lag_.arrival_bytes_per_s = static_cast<double>(arrived) / lag_.window_s;
     lag_.compacted_bytes_per_s = static_cast<double>(compacted) / lag_.window_s;
@@ -227,7 +322,9 @@ class LagComputation {
   const LagOptions& options_;
   const History history_;
   int64_t window_from_ms_ = 0;
-  std::map<std::pair<int32_t, std::string>, SmallFiles> partitions_;
+  std::map<std::pair<int32_t, std::string>, Partition> partitions_;
+  compaction::PickOptions pick_;
+  int64_t work_since_ms_ = std::numeric_limits<int64_t>::max();
   std::optional<double> measured_capacity_;
   TableLag lag_;
 };
@@ -244,6 +341,11 @@ void SetCapacity(TableLag& lag, std::optional<double> bytes_per_s, int64_t behin
   if (lag.uncompacted_files == 0) {
     lag.state = LagState::kClear;
     lag.forecast_s = 0;
+    return;
+  }
+  // Capacity that nobody uses works nothing off.
+  if (lag.stalled) {
+    lag.state = LagState::kNotCompacted;
     return;
   }
   const std::optional<double> speed = bytes_per_s.has_value() ? bytes_per_s : lag.compacted_bytes_per_s;
@@ -279,8 +381,15 @@ std::string_view LagStateName(LagState state) {
   return "unknown";
 }
 
-int64_t SmallFileBytes(const TableMetadata& metadata) {
-  return static_cast<int64_t>(static_cast<double>(TargetBytes(metadata)) * compaction::PickOptions{}.large_enough);
+std::optional<int32_t> SortFieldOf(const TableMetadata& metadata) {
+  const schema::SortOrder& order = metadata.DefaultSortOrder();
+  if (order.fields.empty()) return std::nullopt;
+  const schema::SortField& first = order.fields[0];
+  const schema::Field* field = metadata.CurrentSchema().FindById(first.source_id);
+  const bool as_it_is =
+      first.transform.kind == schema::TransformKind::kIdentity && first.direction == schema::SortDirection::kAscending;
+  if (!as_it_is || field == nullptr || !field->type->is_primitive()) return std::nullopt;
+  return first.source_id.value();
 }
 
 TableLag ComputeLag(const TableMetadata& metadata, const std::vector<ManifestState>& manifests,

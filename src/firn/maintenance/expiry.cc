@@ -151,22 +151,24 @@ class FileSearch {
       if (!after.manifest_lists.contains(list)) Add(out.lists, "manifest_list", list, 0);
     }
     // Without a manifest of their own, none of their files has become unreachable.
-    std::map<std::string, ReferenceReader::ContentFile> candidates;
+    std::vector<const iceberg::ManifestFile*> own;
     for (const auto& [path, manifest] : before.manifests) {
       if (after.manifests.contains(path)) continue;
       Add(out.manifests, "manifest", path, manifest.manifest_length);
-      FIRN_ASSIGN(const std::vector<ReferenceReader::ContentFile>* entries, reader_.EntriesOf(manifest));
-      for (const ReferenceReader::ContentFile& file : *entries) candidates.emplace(KeyOf(file.location).text(), file);
+      own.push_back(&manifest);
     }
+    if (own.empty()) return out;
+    LocationSet seen;  // what stays, and then what goes
     for (const auto& [path, manifest] : after.manifests) {
-      if (candidates.empty()) break;
-      FIRN_ASSIGN(const std::vector<ReferenceReader::ContentFile>* entries, reader_.EntriesOf(manifest));
-      for (const ReferenceReader::ContentFile& file : *entries) {
-        if (file.live) candidates.erase(KeyOf(file.location).text());
-      }
+      FIRN_TRY(reader_.ForEachEntry(manifest, [&](const ReferenceReader::ContentFile& file) {
+        if (file.live) seen.Add(file.location);
+      }));
     }
-    for (const auto& [key, file] : candidates) {
-      Add(out.content, file.content == iceberg::FileContent::kData ? "data" : "deletes", file.location, file.bytes);
+    for (const iceberg::ManifestFile* manifest : own) {
+      FIRN_TRY(reader_.ForEachEntry(*manifest, [&](const ReferenceReader::ContentFile& file) {
+        if (!seen.Add(file.location)) return;
+        Add(out.content, file.content == iceberg::FileContent::kData ? "data" : "deletes", file.location, file.bytes);
+      }));
     }
     return out;
   }
@@ -186,6 +188,12 @@ class FileSearch {
   ReferenceReader reader_;
   ExpiryReport& report_;
 };
+
+std::unordered_set<SnapshotId> IdsOf(const TableMetadata& metadata) {
+  std::unordered_set<SnapshotId> ids;
+  for (const Snapshot& snapshot : metadata.snapshots) ids.insert(snapshot.snapshot_id);
+  return ids;
+}
 
 // The snapshots of `base` that `ids` names, and the others.
 void Divide(const TableMetadata& base, const std::unordered_set<SnapshotId>& ids, std::vector<const Snapshot*>& in,
@@ -212,29 +220,26 @@ class Expiry {
 
   Result<ExpiryReport> Run(std::stop_token stop) {
     if (!options_.apply) return DryRun();
-    TableMetadata base;  // of the last attempt
     auto prepare = [&](const iceberg::LoadedTable& loaded) -> Result<std::optional<PlannedCommit>> {
       FIRN_TRY(iceberg::CheckWritable(loaded.metadata));
-      FIRN_ASSIGN(ExpiryPlan plan, PlanExpiry(loaded.metadata, options_, parts_.clock.WallMs()));
-      const bool empty = plan.snapshots.empty() && plan.refs.empty();
-      // After a lost answer the plan is empty, and what was planned before has been done.
-      if (!empty || base.snapshots.empty()) {
-        base = loaded.metadata;
-        report_.plan = std::move(plan);
-        report_.snapshots_before = static_cast<int64_t>(base.snapshots.size());
-      }
-      if (empty) return std::optional<PlannedCommit>();
-      return std::optional<PlannedCommit>(CommitOf(loaded.metadata, report_.plan));
+      FIRN_ASSIGN(const ExpiryPlan plan, PlanExpiry(loaded.metadata, options_, parts_.clock.WallMs()));
+      if (base_.snapshots.empty()) report_.snapshots_before = std::ssize(loaded.metadata.snapshots);
+      Remember(loaded.metadata, plan);
+      if (plan.snapshots.empty() && plan.refs.empty()) return std::optional<PlannedCommit>();
+      return std::optional<PlannedCommit>(CommitOf(loaded.metadata, plan));
     };
-    FIRN_ASSIGN(const LoopOutcome outcome, CommitUntilTaken(parts_, table_, prepare, stop));
-    report_.conflicts = outcome.conflicts;
-    if (!outcome.committed) {
-      // Somebody else has expired meanwhile what was planned.
-      report_.plan.snapshots.clear();
-      report_.plan.refs.clear();
-      return std::move(report_);
+    Result<LoopOutcome> outcome = CommitUntilTaken(parts_, table_, prepare, stop);
+    if (!outcome.has_value() && outcome.error().code() == ErrorCode::kCommitStateUnknown) {
+      return WithContext(Result<ExpiryReport>(std::unexpected<Error>(std::move(outcome.error()))),
+                         "if the snapshots are gone all the same, their files are orphans (--orphans)");
     }
-    FIRN_TRY(DeleteUnreachable(base, outcome.table.metadata, stop));
+    if (!outcome.has_value()) return std::unexpected<Error>(std::move(outcome.error()));
+    report_.conflicts = outcome->conflicts;
+    const TableMetadata& after = outcome->table.metadata;
+    SetDone(after, outcome->committed);
+    if (!outcome->committed) return std::move(report_);
+    Status deleted = DeleteUnreachable(after, stop);
+    if (!deleted.has_value()) report_.search_error = std::move(deleted.error());
     LogInfo("snapshots are expired", {{"table", table_.ToString()},
                                       {"snapshots", report_.plan.snapshots.size()},
                                       {"files", report_.deleted.files},
@@ -254,19 +259,41 @@ class Expiry {
     return std::move(report_);
   }
 
-  // By what the catalog has now, not by what was planned: it has the last word on what is gone.
-  Status DeleteUnreachable(const TableMetadata& before, const TableMetadata& after, std::stop_token stop) {
-    if (after.table_uuid != before.table_uuid) return {};
-    std::unordered_set<SnapshotId> there;
-    std::vector<const Snapshot*> kept;
-    for (const Snapshot& snapshot : after.snapshots) {
-      there.insert(snapshot.snapshot_id);
-      kept.push_back(&snapshot);
+  // All snapshots of all attempts: of one whose answer was lost, some are gone before the next.
+  void Remember(const TableMetadata& metadata, const ExpiryPlan& plan) {
+    std::vector<Snapshot> earlier = std::move(base_.snapshots);
+    base_ = metadata;
+    const std::unordered_set<SnapshotId> there = IdsOf(metadata);
+    for (Snapshot& snapshot : earlier) {
+      if (!there.contains(snapshot.snapshot_id)) base_.snapshots.push_back(std::move(snapshot));
     }
+    for (const SnapshotId id : plan.snapshots) {
+      if (planned_.insert(id).second) report_.plan.snapshots.push_back(id);
+    }
+    for (const std::string& ref : plan.refs) {
+      std::vector<std::string>& refs = report_.plan.refs;
+      if (std::find(refs.begin(), refs.end(), ref) == refs.end()) refs.push_back(ref);
+    }
+    report_.plan.kept_for = plan.kept_for;
+  }
+
+  // The report is to name what was planned and is gone; without a commit of ours, somebody else has done it.
+  void SetDone(const TableMetadata& after, bool committed) {
+    const std::unordered_set<SnapshotId> there = IdsOf(after);
+    std::erase_if(report_.plan.snapshots, [&](SnapshotId id) { return !committed || there.contains(id); });
+    std::erase_if(report_.plan.refs, [&](const std::string& ref) { return !committed || after.refs.contains(ref); });
+  }
+
+  // By what the catalog has now, not by what was planned: it has the last word on what is gone.
+  Status DeleteUnreachable(const TableMetadata& after, std::stop_token stop) {
+    if (after.table_uuid != base_.table_uuid) return {};
+    const std::unordered_set<SnapshotId> there = IdsOf(after);
+    std::vector<const Snapshot*> kept;
+    for (const Snapshot& snapshot : after.snapshots) kept.push_back(&snapshot);
     std::vector<const Snapshot*> gone, rest;
-    Divide(before, there, rest, gone);
+    Divide(base_, there, rest, gone);
     // Read while everything is there; manifests are needed to find the files, so they go after them.
-    FIRN_ASSIGN(const Unreachable files, FileSearch(before, parts_.store, report_).Find(gone, kept));
+    FIRN_ASSIGN(const Unreachable files, FileSearch(base_, parts_.store, report_).Find(gone, kept));
     for (const std::vector<DoomedFile>* group : {&files.content, &files.manifests, &files.lists}) {
       report_.deleted.Add(DeleteFiles(parts_.store, *group, stop));
       if (report_.deleted.stopped) break;
@@ -277,6 +304,8 @@ class Expiry {
   const MaintenanceParts& parts_;
   const iceberg::TableIdentifier& table_;
   const ExpiryOptions& options_;
+  TableMetadata base_;  // of the last attempt, with the snapshots of those before it
+  std::set<SnapshotId> planned_;
   ExpiryReport report_;
 };
 

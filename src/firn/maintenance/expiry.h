@@ -44,6 +44,8 @@ struct ExpiryReport {
   int64_t files_outside = 0;  // imported from elsewhere; not deleted
   int32_t conflicts = 0;
   DeletionReport deleted;
+  // The snapshots are gone, but why their files could not be looked for; those that are left are orphans now.
+  std::optional<Error> search_error;
 };
 
 // The metadata go first; a crash after that leaves orphans. Without `apply` nothing is changed; with it, a table that

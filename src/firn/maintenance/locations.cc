@@ -1,6 +1,7 @@
 #include "firn/maintenance/locations.h"
 
 #include <algorithm>
+#include <functional>
 
 namespace firn::maintenance {
 namespace {
@@ -70,6 +71,32 @@ bool IsOfTable(const iceberg::TableMetadata& metadata, std::string_view location
   const std::vector<std::string> outside = FoldersOutside(metadata);
   return std::any_of(outside.begin(), outside.end(),
                      [&](const std::string& folder) { return IsBelow(key, KeyOf(folder)); });
+}
+
+bool LocationSet::Add(std::string_view location) {
+  const LocationKey key = KeyOf(location);
+  return by_root_[key.root].insert(std::hash<std::string>{}(key.path)).second;
+}
+
+bool LocationSet::Contains(std::string_view location) const {
+  const LocationKey key = KeyOf(location);
+  auto found = by_root_.find(key.root);
+  return found != by_root_.end() && found->second.contains(std::hash<std::string>{}(key.path));
+}
+
+const std::string* LocationSet::RootElsewhere(std::string_view location) const {
+  const LocationKey key = KeyOf(location);
+  const uint64_t path = std::hash<std::string>{}(key.path);
+  for (const auto& [root, paths] : by_root_) {
+    if (root != key.root && paths.contains(path)) return &root;
+  }
+  return nullptr;
+}
+
+size_t LocationSet::size() const {
+  size_t size = 0;
+  for (const auto& [root, paths] : by_root_) size += paths.size();
+  return size;
 }
 
 }  // namespace firn::maintenance

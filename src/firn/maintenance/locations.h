@@ -3,8 +3,12 @@
 // Pure.
 #pragma once
 
+#include <cstdint>
+#include <map>
 #include <string>
 #include <string_view>
+#include <unordered_set>
+#include <vector>
 
 #include "firn/iceberg/spec/table_metadata.h"
 
@@ -32,5 +36,20 @@ std::vector<std::string> FoldersOutside(const iceberg::TableMetadata& metadata);
 
 // Below the table's location or a folder that its properties name?
 bool IsOfTable(const iceberg::TableMetadata& metadata, std::string_view location);
+
+// Many locations, each kept as a hash of 64 bits: of a million files not their paths. Two that collide are taken for
+// one, which can only keep a file that might go.
+class LocationSet {
+ public:
+  // False: it was there.
+  bool Add(std::string_view location);
+  bool Contains(std::string_view location) const;
+  // The root of another location with the same path, of none with the same root; nullptr: there is none.
+  const std::string* RootElsewhere(std::string_view location) const;
+  size_t size() const;
+
+ private:
+  std::map<std::string, std::unordered_set<uint64_t>> by_root_;
+};
 
 }  // namespace firn::maintenance

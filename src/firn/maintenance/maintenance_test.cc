@@ -1,164 +1,11 @@
-#include <fmt/format.h>
-#include <gtest/gtest.h>
-
 #include <algorithm>
 #include <set>
 
-#include "firn/env/testing/faulty_store.h"
-#include "firn/env/testing/manual_clock.h"
-#include "firn/env/testing/memory_store.h"
-#include "firn/iceberg/catalog/testing/memory_catalog.h"
-#include "firn/iceberg/commit/append.h"
-#include "firn/iceberg/commit/live_entries.h"
-#include "firn/iceberg/commit/rewrite_files.h"
-#include "firn/ingest/positions.h"
-#include "firn/maintenance/expiry.h"
 #include "firn/maintenance/locations.h"
-#include "firn/maintenance/manifest_clustering.h"
-#include "firn/maintenance/orphans.h"
-#include "firn/maintenance/retention.h"
+#include "firn/maintenance/maintenance_fixture_for_test.h"
 
 namespace firn::maintenance {
 namespace {
-
-using schema::Type;
-using schema::TypeKind;
-
-constexpr int64_t kHourMs = 3'600'000;
-constexpr int64_t kDayMs = 24 * kHourMs;
-const iceberg::TableIdentifier kTable{{"db"}, "events"};
-
-class MaintenanceTest : public ::testing::Test {
- protected:
-  MaintenanceTest() {
-    EXPECT_TRUE(catalog_.EnsureNamespace({"db"}).has_value());
-    EXPECT_TRUE(catalog_.CreateTable(kTable, Request("file:///lake/events")).has_value());
-  }
-
-  static iceberg::CreateTableRequest Request(const std::string& location) {
-    iceberg::CreateTableRequest request;
-    request.location = location;
-    request.schema.fields = {{FieldId{1}, "id", Type::Primitive(TypeKind::kLong), true},
-                             {FieldId{2}, "time", Type::Primitive(TypeKind::kTimestamp)}};
-    schema::PartitionField day;
-    day.source_id = FieldId{2};
-    day.field_id = FieldId{1000};
-    day.name = "event_day";
-    day.transform.kind = schema::TransformKind::kDay;
-    request.spec.fields = {day};
-    return request;
-  }
-
-  iceberg::TableMetadata Metadata() { return catalog_.LoadTable(kTable)->metadata; }
-  int32_t Today() { return static_cast<int32_t>(clock_.WallMs() / kDayMs); }
-
-  iceberg::DataFile File(const std::string& name, std::optional<int32_t> day, int64_t bytes = 100) {
-    iceberg::DataFile file;
-    file.file_path = "file:///lake/events/data/" + name + ".parquet";
-    file.record_count = 10;
-    file.file_size_in_bytes = bytes;
-    file.partition = {day.has_value() ? schema::Value(*day) : schema::Value()};
-    EXPECT_TRUE(store_.Put(file.file_path, std::string(static_cast<size_t>(bytes), 'x')).has_value());
-    return file;
-  }
-
-  void Commit(const std::vector<iceberg::DataFile>& files, std::map<std::string, std::string> summary = {},
-              const iceberg::Properties& properties = {}, const std::string& pipeline = "") {
-    iceberg::AppendRequest request;
-    std::vector<iceberg::NewDataFile> added;
-    for (const iceberg::DataFile& file : files) added.push_back({0, file});
-    request.files = added;
-    request.summary = std::move(summary);
-    request.set_properties = properties;
-    request.expire_on_commit = false;
-    if (!pipeline.empty()) {
-      request.summary["firn.pipeline"] = pipeline;
-      request.on_identity = [pipeline](SnapshotId id, int64_t sequence, iceberg::AppendRequest& of) -> Status {
-        ingest::PositionsMap map;
-        map.table = "db.events";
-        map.table_uuid = "u";
-        map.snapshot_id = id;
-        map.sequence_number = sequence;
-        map.rows_snapshot_id = id;
-        map.rows_sequence_number = sequence;
-        of.set_properties[ingest::PositionsProperty(pipeline)] = map.Serialize();
-        return {};
-      };
-    }
-    iceberg::ManifestListCache cache;
-    auto prepared = iceberg::PrepareAppend(Metadata(), request, store_, clock_, random_, cache);
-    ASSERT_TRUE(prepared.has_value()) << prepared.error().ToString();
-    ASSERT_TRUE(catalog_.CommitAsSomebodyElse(kTable, prepared->updates).has_value());
-  }
-
-  // Two files become one, as a compaction does it.
-  void Replace(const std::vector<std::string>& inputs, const iceberg::DataFile& output) {
-    iceberg::RewriteRequest request;
-    request.starting_sequence_number = Metadata().last_sequence_number;
-    iceberg::RewriteGroup group;
-    for (const std::string& name : inputs) group.inputs.push_back("file:///lake/events/data/" + name + ".parquet");
-    group.outputs = {output};
-    group.outputs[0].record_count = 10 * static_cast<int64_t>(inputs.size());
-    request.groups = {group};
-    auto outcome = iceberg::CommitRewrite(catalog_, kTable, request, store_, clock_, random_, {});
-    ASSERT_TRUE(outcome.has_value()) << outcome.error().ToString();
-    ASSERT_EQ(outcome->fates[0], iceberg::GroupFate::kReplaced);
-  }
-
-  void Tag(const std::string& name, SnapshotId id, std::optional<int64_t> max_age_ms = std::nullopt) {
-    iceberg::SnapshotRef ref{.snapshot_id = id, .type = "tag", .max_ref_age_ms = max_age_ms};
-    ASSERT_TRUE(catalog_.CommitAsSomebodyElse(kTable, {iceberg::SetSnapshotRef{name, ref}}).has_value());
-  }
-
-  void SetProperty(const std::string& key, const std::string& value) {
-    ASSERT_TRUE(catalog_.CommitAsSomebodyElse(kTable, {iceberg::SetProperties{{{key, value}}}}).has_value());
-  }
-
-  MaintenanceParts Parts() { return {catalog_, store_, clock_, random_}; }
-  Result<OrphanReport> Orphans(bool apply, int64_t older_than_ms = kOrphanAgeMsDefault) {
-    return RemoveOrphans(Parts(), kTable,
-                         {.older_than_ms = older_than_ms, .commit_max_age_ms = 6 * kHourMs, .apply = apply}, {});
-  }
-  Result<ExpiryReport> Expire(const ExpiryOptions& options) { return ExpireSnapshots(Parts(), kTable, options, {}); }
-  Result<RetentionReport> Retain(int64_t days, bool apply) {
-    return RetainData(Parts(), kTable, {.field = "event_day", .age_ms = days * kDayMs, .apply = apply}, {});
-  }
-
-  std::set<std::string> LiveNames() {
-    std::set<std::string> names;
-    const auto live = iceberg::ReadLiveEntries(Metadata(), memory_).value();
-    for (const auto& entry : live) {
-      const std::string& path = entry.data_file.file_path;
-      names.insert(path.substr(path.rfind('/') + 1, path.rfind('.') - path.rfind('/') - 1));
-    }
-    return names;
-  }
-
-  bool Exists(const std::string& location) { return memory_.Stat(location).has_value(); }
-  bool DataExists(const std::string& name) { return Exists("file:///lake/events/data/" + name + ".parquet"); }
-
-  // Everything that the table's snapshots reach is there.
-  void ExpectWhole() {
-    const iceberg::TableMetadata metadata = Metadata();
-    for (const iceberg::Snapshot& snapshot : metadata.snapshots) {
-      auto manifests = iceberg::ReadSnapshotManifests(snapshot, memory_);
-      ASSERT_TRUE(manifests.has_value()) << manifests.error().ToString();
-      for (const iceberg::ManifestFile& manifest : *manifests) {
-        auto contents = iceberg::ReadManifestFile(manifest, memory_);
-        ASSERT_TRUE(contents.has_value()) << contents.error().ToString();
-        for (const iceberg::ManifestEntry& entry : contents->entries) {
-          EXPECT_TRUE(!entry.is_live() || Exists(entry.data_file.file_path)) << entry.data_file.file_path;
-        }
-      }
-    }
-  }
-
-  env::ManualClock clock_;
-  env::SeededRandom random_{7};
-  env::MemoryStore memory_{clock_};
-  env::FaultyStore store_{memory_, clock_};
-  iceberg::MemoryCatalog catalog_{clock_};
-};
 
 // ---- orphans
 
@@ -268,6 +115,82 @@ TEST_F(MaintenanceTest, OrphansAreNotLookedForWhereThatIsNotSafe) {
     store_.Delete(info.location).value();
   }
   expect_refused("manifests that are gone", ErrorCode::kCorruption);
+}
+
+// A second catalog over the same warehouse path. Its table was made before most of our metadata files were written.
+TEST_F(MaintenanceTest, AForeignTableIsFoundBelowManyMetadataFilesOfOurOwn) {
+  Commit({File("a", Today())});
+  File("theirs", Today());
+  iceberg::TableMetadata other = Metadata();
+  other.table_uuid = "11111111-1111-4111-8111-111111111111";
+  const std::string folder = "file:///lake/events/metadata/";
+  ASSERT_TRUE(store_.Put(folder + "00000-x.metadata.json", other.Serialize()).has_value());
+  iceberg::TableMetadata own = Metadata();
+  for (int version = 1; version <= 30; ++version) {
+    clock_.Advance(1);
+    const std::string location = fmt::format("{}{:05}-own.metadata.json", folder, version);
+    ASSERT_TRUE(store_.Put(location, own.Serialize()).has_value());
+    own.metadata_log.push_back({clock_.WallMs(), location});
+    if (own.metadata_log.size() > 10) own.metadata_log.erase(own.metadata_log.begin());
+  }
+  clock_.Advance(4 * kDayMs);
+  for (const bool apply : {false, true}) {
+    auto report = Orphans(apply);
+    ASSERT_FALSE(report.has_value());
+    EXPECT_EQ(report.error().code(), ErrorCode::kUnsupported) << report.error().ToString();
+  }
+  EXPECT_TRUE(DataExists("theirs"));
+  // Bytes that are nobody's metadata may be a damaged file of theirs.
+  ASSERT_TRUE(store_.Delete(folder + "00000-x.metadata.json").has_value());
+  ASSERT_TRUE(store_.Put(folder + "00000-x.metadata.json", "{").has_value());
+  clock_.Advance(4 * kDayMs);
+  EXPECT_EQ(Orphans(true).error().code(), ErrorCode::kUnsupported);
+  EXPECT_TRUE(DataExists("theirs"));
+  ASSERT_TRUE(store_.Delete(folder + "00000-x.metadata.json").has_value());
+  // Each names ten before it: three are read, and then nothing is unknown.
+  const int64_t reads = store_.calls(env::StoreCall::kRead);
+  ASSERT_TRUE(Orphans(false).has_value());
+  EXPECT_LE(store_.calls(env::StoreCall::kRead) - reads, 3 + 2);  // and a manifest list and a manifest
+  auto done = Orphans(true);
+  ASSERT_TRUE(done.has_value()) << done.error().ToString();
+  EXPECT_EQ(done->by_kind.at("metadata"), 30);
+}
+
+TEST_F(MaintenanceTest, StatisticsAreNoOrphans) {
+  Commit({File("a", Today())});
+  iceberg::TableMetadata metadata = Metadata();
+  const std::string folder = "file:///lake/events/metadata/";
+  for (const char* name : {"stats.puffin", "partitions.parquet", "left.puffin"}) {
+    ASSERT_TRUE(store_.Put(folder + name, "sketches").has_value());
+  }
+  metadata.other_members_json["statistics"] =
+      R"([{"snapshot-id": 1, "statistics-path": "file:/lake/events/metadata/stats.puffin"}])";
+  metadata.other_members_json["partition-statistics"] =
+      R"([{"snapshot-id": 1, "statistics-path": "file:///lake/events/metadata/partitions.parquet"}])";
+  catalog_.Register(kTable, metadata);
+  clock_.Advance(4 * kDayMs);
+  auto done = Orphans(true);
+  ASSERT_TRUE(done.has_value()) << done.error().ToString();
+  EXPECT_EQ(done->locations, std::vector<std::string>{folder + "left.puffin"});
+  EXPECT_TRUE(Exists(folder + "stats.puffin"));
+  EXPECT_TRUE(Exists(folder + "partitions.parquet"));
+  // A list that cannot be understood protects nothing, so nothing goes.
+  metadata = Metadata();
+  metadata.other_members_json["statistics"] = R"([{"snapshot-id": 1}])";
+  catalog_.Register(kTable, metadata);
+  EXPECT_EQ(Orphans(true).error().code(), ErrorCode::kCorruption);
+}
+
+TEST(Locations, ASetKnowsThemByRootAndPath) {
+  LocationSet set;
+  EXPECT_TRUE(set.Add("s3a://k/a//b"));
+  EXPECT_FALSE(set.Add("s3://k/a/b"));
+  EXPECT_TRUE(set.Contains("s3n://k/a/b/"));
+  EXPECT_FALSE(set.Contains("s3://l/a/b"));
+  ASSERT_NE(set.RootElsewhere("file:/a/b"), nullptr);
+  EXPECT_EQ(*set.RootElsewhere("s3://l/a/b"), "s3://k");
+  EXPECT_EQ(set.RootElsewhere("s3://k/a/b"), nullptr);
+  EXPECT_EQ(set.size(), 1u);
 }
 
 TEST_F(MaintenanceTest, AnAgeShorterThanWritersMayTakeIsRefused) {
@@ -430,6 +353,47 @@ TEST_F(MaintenanceTest, ExpiryAnswersThatAreLostAreSeen) {
   EXPECT_FALSE(DataExists("a"));
 }
 
+// The first attempt was applied, and before the second one there is more to expire.
+TEST_F(MaintenanceTest, FilesOfAnAttemptWhoseAnswerWasLostAreDeletedToo) {
+  Commit({File("a", Today())});
+  Commit({File("b", Today())});
+  Replace({"a", "b"}, File("ab", Today(), 150));
+  clock_.Advance(6 * kDayMs);
+  int commits = 0, loads = 0;
+  catalog_.SetFaults([&](iceberg::CatalogCall call, const iceberg::TableIdentifier&) {
+    if (call == iceberg::CatalogCall::kCommit && ++commits == 1) return iceberg::CatalogFault::kLostAnswer;
+    if (call == iceberg::CatalogCall::kLoad && commits == 1 && ++loads == 1) {
+      clock_.Advance(1);
+      Commit({File("c", Today())});
+      clock_.Advance(1);
+    }
+    return iceberg::CatalogFault::kNone;
+  });
+  auto done = Expire({.snapshot_age_ms = 0, .apply = true});
+  catalog_.SetFaults({});
+  ASSERT_TRUE(done.has_value()) << done.error().ToString();
+  EXPECT_EQ(commits, 2);
+  EXPECT_EQ(done->snapshots_before, 3);
+  EXPECT_EQ(done->plan.snapshots.size(), 3u);
+  EXPECT_EQ(Metadata().snapshots.size(), 1u);
+  EXPECT_FALSE(DataExists("a") || DataExists("b"));
+  ExpectWhole();
+}
+
+TEST_F(MaintenanceTest, AnExpiryWhoseFilesCannotBeLookedForReportsWhatItDid) {
+  Commit({File("a", Today())});
+  Commit({File("b", Today())});
+  clock_.Advance(6 * kDayMs);
+  store_.Inject({.call = env::StoreCall::kRead, .persistent = true, .code = ErrorCode::kIoError});
+  auto done = Expire({.snapshot_age_ms = 0, .apply = true});
+  store_.ClearFaults();
+  ASSERT_TRUE(done.has_value()) << done.error().ToString();
+  EXPECT_EQ(done->plan.snapshots.size(), 1u);
+  ASSERT_TRUE(done->search_error.has_value());
+  EXPECT_EQ(done->search_error->code(), ErrorCode::kIoError);
+  EXPECT_EQ(Metadata().snapshots.size(), 1u);
+}
+
 TEST_F(MaintenanceTest, ATagThatIsMadeMeanwhileKeepsItsSnapshot) {
   Commit({File("a", Today())});
   const SnapshotId first = *Metadata().current_snapshot_id;
@@ -533,150 +497,6 @@ TEST_F(MaintenanceTest, WhateverFailsNothingReferencedIsLost) {
     }
   }
   EXPECT_GT(round, 30);
-}
-
-// ---- retention of data
-
-TEST_F(MaintenanceTest, OldPartitionsLeaveTheTableWhole) {
-  Commit({File("old", Today() - 10), File("older", Today() - 11), File("edge", Today() - 8)});
-  Commit({File("new", Today()), File("null", std::nullopt)});
-  // A day's partition is over a day after its start: with 7 days, that of 8 days ago ends exactly then.
-  clock_.Advance(kDayMs - clock_.WallMs() % kDayMs);
-  const int32_t shift = 1;
-  auto dry = Retain(7 + shift, false);
-  ASSERT_TRUE(dry.has_value()) << dry.error().ToString();
-  EXPECT_EQ(dry->files, 3);
-  EXPECT_EQ(dry->partitions, 3);
-  EXPECT_EQ(dry->rows, 30);
-  EXPECT_EQ(dry->bytes, 300);
-  EXPECT_EQ(dry->files_without_value, 1);
-  EXPECT_EQ(Metadata().snapshots.size(), 2u);
-  EXPECT_EQ(Retain(8 + shift, false)->files, 2);
-  auto done = Retain(7 + shift, true);
-  ASSERT_TRUE(done.has_value()) << done.error().ToString();
-  EXPECT_EQ(LiveNames(), (std::set<std::string>{"new", "null"}));
-  const iceberg::TableMetadata metadata = Metadata();
-  const iceberg::Snapshot& snapshot = *metadata.CurrentSnapshot();
-  EXPECT_EQ(snapshot.summary.at("operation"), "delete");
-  EXPECT_EQ(snapshot.summary.at("deleted-records"), "30");
-  EXPECT_EQ(snapshot.summary.at("total-records"), "20");
-  EXPECT_TRUE(DataExists("old"));
-  ExpectWhole();
-  EXPECT_FALSE(Retain(7 + shift, true)->snapshot_id.has_value());
-  EXPECT_EQ(Metadata().snapshots.size(), 3u);
-}
-
-TEST_F(MaintenanceTest, ATagIsALegalHold) {
-  Commit({File("old", Today() - 10)});
-  Tag("legal-hold", *Metadata().current_snapshot_id);
-  Commit({File("other", Today() - 10), File("new", Today())});
-  auto done = Retain(7, true);
-  ASSERT_TRUE(done.has_value()) << done.error().ToString();
-  EXPECT_EQ(done->files, 2);
-  EXPECT_EQ(done->held.at("legal-hold").files, 1);
-  EXPECT_EQ(LiveNames(), (std::set<std::string>{"new"}));
-  clock_.Advance(1);
-  ASSERT_TRUE(Expire({.snapshot_age_ms = 0, .apply = true}).has_value());
-  clock_.Advance(30 * kDayMs);
-  ASSERT_TRUE(Orphans(true).has_value());
-  EXPECT_TRUE(DataExists("old"));
-  EXPECT_FALSE(DataExists("other"));
-  ExpectWhole();
-}
-
-TEST_F(MaintenanceTest, RetentionSeesWhatIsCommittedMeanwhile) {
-  Commit({File("old", Today() - 10)});
-  int commits = 0;
-  catalog_.SetFaults([&](iceberg::CatalogCall call, const iceberg::TableIdentifier&) {
-    if (call != iceberg::CatalogCall::kCommit) return iceberg::CatalogFault::kNone;
-    if (++commits == 1) Commit({File("late", Today() - 10), File("new", Today())});
-    return commits == 2 ? iceberg::CatalogFault::kLostAnswer : iceberg::CatalogFault::kNone;
-  });
-  auto done = Retain(7, true);
-  ASSERT_TRUE(done.has_value()) << done.error().ToString();
-  EXPECT_EQ(done->files, 2);
-  EXPECT_EQ(done->conflicts, 1);
-  EXPECT_TRUE(done->snapshot_id.has_value());
-  EXPECT_EQ(LiveNames(), (std::set<std::string>{"new"}));
-}
-
-TEST_F(MaintenanceTest, DeleteFilesOfOldPartitionsGoAlong) {
-  Commit({File("old", Today() - 10), File("new", Today())});
-  // A position delete, as another engine writes it.
-  const iceberg::TableMetadata base = Metadata();
-  iceberg::DataFile deletes = File("del", Today() - 10);
-  deletes.content = iceberg::FileContent::kPositionDeletes;
-  deletes.record_count = 3;
-  iceberg::ManifestEntry entry;
-  entry.snapshot_id = SnapshotId{77};
-  entry.data_file = deletes;
-  const iceberg::ManifestHeader header{base.CurrentSchema(), base.DefaultSpec(), iceberg::ManifestContent::kDeletes};
-  const std::string bytes = iceberg::WriteManifest(header, {entry}).value();
-  const std::string path = "file:///lake/events/metadata/deletes-m0.avro";
-  ASSERT_TRUE(store_.Put(path, bytes).has_value());
-  auto manifests = iceberg::ReadSnapshotManifests(*base.CurrentSnapshot(), store_).value();
-  manifests.push_back(
-      iceberg::SummarizeManifest(header, {entry}, path, static_cast<int64_t>(bytes.size()), 2, SnapshotId{77}).value());
-  iceberg::Snapshot snapshot;
-  snapshot.snapshot_id = SnapshotId{77};
-  snapshot.parent_snapshot_id = base.current_snapshot_id;
-  snapshot.sequence_number = 2;
-  snapshot.timestamp_ms = clock_.WallMs();
-  snapshot.manifest_list = "file:///lake/events/metadata/snap-77.avro";
-  snapshot.summary = {{"operation", "delete"},
-                      {"total-delete-files", "1"},
-                      {"total-position-deletes", "3"},
-                      {"total-data-files", "2"},
-                      {"total-records", "20"}};
-  const iceberg::ManifestListHeader list{
-      .snapshot_id = SnapshotId{77}, .parent_snapshot_id = base.current_snapshot_id, .sequence_number = 2};
-  ASSERT_TRUE(store_.Put(snapshot.manifest_list, iceberg::WriteManifestList(list, manifests).value()).has_value());
-  iceberg::SnapshotRef main{.snapshot_id = SnapshotId{77}};
-  ASSERT_TRUE(
-      catalog_.CommitAsSomebodyElse(kTable, {iceberg::AddSnapshot{snapshot}, iceberg::SetSnapshotRef{"main", main}})
-          .has_value());
-  auto done = Retain(7, true);
-  ASSERT_TRUE(done.has_value()) << done.error().ToString();
-  EXPECT_EQ(done->files, 1);
-  EXPECT_EQ(done->delete_files, 1);
-  const iceberg::TableMetadata after = Metadata();
-  const auto& summary = after.CurrentSnapshot()->summary;
-  EXPECT_EQ(summary.at("removed-delete-files"), "1");
-  EXPECT_EQ(summary.at("total-delete-files"), "0");
-  EXPECT_EQ(summary.at("total-position-deletes"), "0");
-  EXPECT_EQ(summary.at("total-records"), "10");
-}
-
-TEST_F(MaintenanceTest, RetentionNeedsAPartitionFieldOfTime) {
-  EXPECT_EQ(RetainData(Parts(), kTable, {.field = "id", .age_ms = kDayMs}, {}).error().code(),
-            ErrorCode::kInvalidInput);
-  EXPECT_EQ(RetainData(Parts(), kTable, {.field = "event_day", .age_ms = kHourMs - 1}, {}).error().code(),
-            ErrorCode::kInvalidInput);
-}
-
-TEST(PartitionEnd, IsTheFirstInstantAfterThePartition) {
-  using schema::TransformKind;
-  auto end = [](TransformKind kind, TypeKind source, schema::Value value) {
-    schema::Transform transform;
-    transform.kind = kind;
-    return PartitionEndMs(transform, *Type::Primitive(source), value);
-  };
-  const auto time = TypeKind::kTimestamp;
-  EXPECT_EQ(end(TransformKind::kDay, time, int32_t{0}), kDayMs);
-  EXPECT_EQ(end(TransformKind::kDay, time, int32_t{-1}), 0);
-  EXPECT_EQ(end(TransformKind::kHour, time, int32_t{23}), kDayMs);
-  EXPECT_EQ(end(TransformKind::kMonth, time, int32_t{0}), 31 * kDayMs);
-  EXPECT_EQ(end(TransformKind::kMonth, time, int32_t{-1}), 0);
-  EXPECT_EQ(end(TransformKind::kMonth, time, int32_t{649}), 1'709'251'200'000);  // February 2024 ends on the 29th
-  EXPECT_EQ(end(TransformKind::kYear, time, int32_t{0}), 365 * kDayMs);
-  EXPECT_EQ(end(TransformKind::kYear, time, int32_t{-1}), 0);
-  EXPECT_EQ(end(TransformKind::kIdentity, TypeKind::kDate, int32_t{1}), 2 * kDayMs);
-  EXPECT_EQ(end(TransformKind::kIdentity, time, int64_t{1'999}), 2);
-  EXPECT_EQ(end(TransformKind::kIdentity, time, int64_t{-1}), 0);
-  EXPECT_EQ(end(TransformKind::kIdentity, TypeKind::kTimestampNs, int64_t{1'000'000}), 2);
-  EXPECT_EQ(end(TransformKind::kIdentity, TypeKind::kString, std::string("x")), std::nullopt);
-  EXPECT_EQ(end(TransformKind::kBucket, time, int32_t{1}), std::nullopt);
-  EXPECT_EQ(end(TransformKind::kDay, time, schema::Value()), std::nullopt);
 }
 
 // ---- manifests

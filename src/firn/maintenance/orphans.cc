@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <unordered_set>
 
 #include "firn/base/log.h"
 #include "firn/iceberg/catalog/metadata_file.h"
@@ -99,28 +100,36 @@ class OrphanRemoval {
     return {};
   }
 
-  // By what lies there: whoever shares the folder has metadata files in it.
+  // By what lies there: whoever shares the folder has metadata files in it. Newest first, so that the log of each of
+  // ours accounts for those before it; every file is either named so or read.
   Status CheckForeignMetadata() {
-    std::map<std::string, std::vector<const ObjectInfo*>> by_folder;
+    std::vector<const ObjectInfo*> unknown;
     for (const ObjectInfo* info : unreferenced_) {
-      if (!IsMetadataJson(info->location)) continue;
-      by_folder[info->location.substr(0, info->location.rfind('/'))].push_back(info);
+      if (IsMetadataJson(info->location)) unknown.push_back(info);
     }
-    for (auto& [folder, files] : by_folder) {
-      std::sort(files.begin(), files.end(), [](const ObjectInfo* a, const ObjectInfo* b) {
-        return std::pair(a->modified_ms, a->location) > std::pair(b->modified_ms, b->location);
-      });
-      for (size_t i = 0; i < std::min(files.size(), kForeignMetadataReadMax); ++i) {
-        auto metadata = iceberg::ReadMetadataFile(parts_.store, files[i]->location);
-        if (metadata.has_value()) {
-          if (metadata->table_uuid != loaded_.metadata.table_uuid) return Shared(loaded_, files[i]->location);
-          continue;
+    std::sort(unknown.begin(), unknown.end(), [](const ObjectInfo* a, const ObjectInfo* b) {
+      return std::pair(a->modified_ms, a->location) > std::pair(b->modified_ms, b->location);
+    });
+    std::unordered_set<std::string> ours;
+    for (const ObjectInfo* info : unknown) {
+      if (ours.contains(KeyOf(info->location).text())) continue;
+      Result<iceberg::TableMetadata> metadata = iceberg::ReadMetadataFile(parts_.store, info->location);
+      if (metadata.has_value()) {
+        if (metadata->table_uuid != loaded_.metadata.table_uuid) return Shared(loaded_, info->location);
+        for (const iceberg::MetadataLogEntry& entry : metadata->metadata_log) {
+          ours.insert(KeyOf(entry.metadata_file).text());
         }
-        const ErrorCode code = metadata.error().code();
-        // Bytes that are no table's metadata are nobody's table; gone meanwhile: so be it.
-        if (code == ErrorCode::kCorruption || code == ErrorCode::kNotFound) continue;
+        continue;
+      }
+      const ErrorCode code = metadata.error().code();
+      if (code == ErrorCode::kNotFound) continue;  // gone meanwhile
+      if (code != ErrorCode::kCorruption && code != ErrorCode::kUnsupported) {
         return std::unexpected<Error>(std::move(metadata.error()));
       }
+      return Fail(ErrorCode::kUnsupported,
+                  fmt::format("a metadata file in the table's folder cannot be read, so nobody knows whether another "
+                              "table lives here; move it away when it is nobody's: '{}': {}",
+                              info->location, metadata.error().message()));
     }
     return {};
   }

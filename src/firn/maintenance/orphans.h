@@ -22,8 +22,6 @@ inline constexpr int64_t kOrphanAgeMsDefault = 3 * 24 * 3'600'000LL;
 inline constexpr int64_t kCommitAgesInOrphanAge = 10;
 // Locations that a report names; the others are counted.
 inline constexpr size_t kOrphansNamedMax = 1000;
-// Metadata files that are looked into, newest first in each folder, for whether another table lives here.
-inline constexpr size_t kForeignMetadataReadMax = 3;
 
 struct OrphanOptions {
   int64_t older_than_ms = kOrphanAgeMsDefault;
@@ -47,9 +45,10 @@ struct OrphanReport {
   DeletionReport deleted;
 };
 
-// Without `apply` nothing is changed. kUnsupported: gc.enabled=false, a location that another table shares, a listing
-// that spells scheme or bucket otherwise than the table does, a location that is a whole bucket or disk; with `apply`
-// also a table that Firn does not write. kInvalidInput: older_than_ms is too short for commit.max_age.
+// Without `apply` nothing is changed. kUnsupported: gc.enabled=false, a location that another table shares or may
+// share, a listing that spells scheme or bucket otherwise than the table does, a location that is a whole bucket or
+// disk; with `apply` also a table that Firn does not write. kInvalidInput: older_than_ms is too short for
+// commit.max_age.
 Result<OrphanReport> RemoveOrphans(const MaintenanceParts& parts, const iceberg::TableIdentifier& table,
                                    const OrphanOptions& options, std::stop_token stop);
 

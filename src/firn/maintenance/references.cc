@@ -2,12 +2,10 @@
 
 #include <fmt/format.h>
 
-#include <algorithm>
 #include <nlohmann/json.hpp>
 
 #include "firn/iceberg/catalog/metadata_file.h"
 #include "firn/iceberg/commit/live_entries.h"
-#include "firn/maintenance/locations.h"
 
 namespace firn::maintenance {
 
@@ -37,28 +35,18 @@ Result<SnapshotFiles> ReferenceReader::FilesOf(const std::vector<const iceberg::
   return files;
 }
 
-Result<const std::vector<ReferenceReader::ContentFile>*> ReferenceReader::EntriesOf(const ManifestFile& manifest) {
-  auto known = entries_.find(manifest.manifest_path);
-  if (known != entries_.end()) return &known->second;
+Status ReferenceReader::ForEachEntry(const ManifestFile& manifest, const EntryFn& each) {
   if (manifest.key_metadata.has_value()) {
     return Fail(ErrorCode::kUnsupported, fmt::format("an encrypted manifest cannot be read, so nobody knows what it "
                                                      "refers to: '{}'",
                                                      manifest.manifest_path));
   }
   FIRN_ASSIGN(iceberg::ManifestFileContents contents, iceberg::ReadManifestFile(manifest, store_));
-  std::vector<ContentFile> files;
-  files.reserve(contents.entries.size());
   for (iceberg::ManifestEntry& entry : contents.entries) {
     iceberg::DataFile& file = entry.data_file;
-    files.push_back({std::move(file.file_path), file.file_size_in_bytes, file.content, entry.is_live()});
+    each({std::move(file.file_path), file.file_size_in_bytes, file.content, entry.is_live()});
   }
-  return &entries_.emplace(manifest.manifest_path, std::move(files)).first->second;
-}
-
-void References::AddLocation(const std::string& location) {
-  LocationKey key = KeyOf(location);
-  std::vector<std::string>& roots = by_path_[std::move(key.path)];
-  if (std::find(roots.begin(), roots.end(), key.root) == roots.end()) roots.push_back(std::move(key.root));
+  return {};
 }
 
 Status References::AddStatistics(const iceberg::TableMetadata& metadata) {
@@ -74,7 +62,7 @@ Status References::AddStatistics(const iceberg::TableMetadata& metadata) {
       if (!item.is_object() || path == item.end() || !path->is_string()) {
         return Fail(ErrorCode::kCorruption, fmt::format("an item of the table's '{}' has no statistics-path", member));
       }
-      AddLocation(path->get<std::string>());
+      referenced_.Add(path->get<std::string>());
     }
   }
   return {};
@@ -82,36 +70,32 @@ Status References::AddStatistics(const iceberg::TableMetadata& metadata) {
 
 Status References::Add(const iceberg::LoadedTable& table) {
   const iceberg::TableMetadata& metadata = table.metadata;
-  AddLocation(table.metadata_location);
-  for (const iceberg::MetadataLogEntry& entry : metadata.metadata_log) AddLocation(entry.metadata_file);
-  AddLocation(iceberg::MetadataFolder(metadata) + "/version-hint.text");
+  referenced_.Add(table.metadata_location);
+  for (const iceberg::MetadataLogEntry& entry : metadata.metadata_log) referenced_.Add(entry.metadata_file);
+  referenced_.Add(iceberg::MetadataFolder(metadata) + "/version-hint.text");
   FIRN_TRY(AddStatistics(metadata));
   std::vector<const iceberg::Snapshot*> snapshots;
   for (const iceberg::Snapshot& snapshot : metadata.snapshots) snapshots.push_back(&snapshot);
   FIRN_ASSIGN(const SnapshotFiles files, reader_.FilesOf(snapshots));
-  for (const std::string& list : files.manifest_lists) AddLocation(list);
+  for (const std::string& list : files.manifest_lists) referenced_.Add(list);
   for (const auto& [path, manifest] : files.manifests) {
     if (!manifests_added_.insert(path).second) continue;
-    AddLocation(path);
-    FIRN_ASSIGN(const std::vector<ReferenceReader::ContentFile>* entries, reader_.EntriesOf(manifest));
-    for (const ReferenceReader::ContentFile& file : *entries) {
-      if (file.live) AddLocation(file.location);
-    }
+    referenced_.Add(path);
+    FIRN_TRY(reader_.ForEachEntry(manifest, [&](const ReferenceReader::ContentFile& file) {
+      if (file.live) referenced_.Add(file.location);
+    }));
   }
   return {};
 }
 
 References::Found References::Find(const std::string& location) const {
-  const LocationKey key = KeyOf(location);
-  auto found = by_path_.find(key.path);
-  if (found == by_path_.end()) return Found::kNo;
-  return std::find(found->second.begin(), found->second.end(), key.root) != found->second.end() ? Found::kYes
-                                                                                                : Found::kElsewhere;
+  if (referenced_.Contains(location)) return Found::kYes;
+  return referenced_.RootElsewhere(location) == nullptr ? Found::kNo : Found::kElsewhere;
 }
 
 std::string References::RootOf(const std::string& location) const {
-  auto found = by_path_.find(KeyOf(location).path);
-  return found == by_path_.end() ? std::string() : found->second.front();
+  const std::string* root = referenced_.RootElsewhere(location);
+  return root == nullptr ? std::string() : *root;
 }
 
 }  // namespace firn::maintenance

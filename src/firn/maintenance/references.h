@@ -1,21 +1,23 @@
 // What a table's metadata refer to: the metadata files of its log, statistics, manifest lists, manifests, and the data
 // and delete files that are live in any of its snapshots.
 //
-// One thread. Each manifest is read once, however many snapshots name it. Anything that cannot be read is an error:
-// what is not known to be unreferenced is not deleted.
+// One thread. Each manifest is read once, however many snapshots name it, and its entries pass by: no more of them is
+// kept than the hashes of the paths. Anything that cannot be read is an error: what is not known to be unreferenced is
+// not deleted.
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <set>
 #include <string>
-#include <unordered_map>
 #include <vector>
 
 #include "firn/base/error.h"
 #include "firn/env/object_store.h"
 #include "firn/iceberg/catalog/catalog.h"
 #include "firn/iceberg/manifest/manifest.h"
+#include "firn/maintenance/locations.h"
 
 namespace firn::maintenance {
 
@@ -38,13 +40,13 @@ class ReferenceReader {
     iceberg::FileContent content = iceberg::FileContent::kData;
     bool live = false;
   };
-  // Every entry of the manifest. The list is kept until the reader goes.
-  Result<const std::vector<ContentFile>*> EntriesOf(const iceberg::ManifestFile& manifest);
+  using EntryFn = std::function<void(ContentFile file)>;
+  // Calls `each` with every entry of the manifest.
+  Status ForEachEntry(const iceberg::ManifestFile& manifest, const EntryFn& each);
 
  private:
   env::ObjectStore& store_;
   std::map<std::string, std::vector<iceberg::ManifestFile>> lists_;
-  std::unordered_map<std::string, std::vector<ContentFile>> entries_;
 };
 
 // The set of all referenced files, for looking listed ones up.
@@ -61,17 +63,16 @@ class References {
     kElsewhere,  // the same path under another scheme or bucket: nobody knows whether it is the same file
   };
   Found Find(const std::string& location) const;
-  size_t size() const { return by_path_.size(); }
+  size_t size() const { return referenced_.size(); }
   // The spelling that `location` was found under with kElsewhere.
   std::string RootOf(const std::string& location) const;
 
  private:
-  void AddLocation(const std::string& location);
   Status AddStatistics(const iceberg::TableMetadata& metadata);
 
   ReferenceReader reader_;
   std::set<std::string> manifests_added_;
-  std::unordered_map<std::string, std::vector<std::string>> by_path_;  // path → roots
+  LocationSet referenced_;
 };
 
 }  // namespace firn::maintenance

@@ -5,8 +5,11 @@
 #include <algorithm>
 #include <charconv>
 #include <chrono>
+#include <limits>
 #include <set>
+#include <string_view>
 #include <unordered_map>
+#include <unordered_set>
 
 #include "firn/base/log.h"
 #include "firn/iceberg/commit/live_entries.h"
@@ -33,21 +36,33 @@ std::optional<int64_t> IntegerOf(const schema::Value& value) {
   return std::nullopt;
 }
 
-// The first day of a month that is counted from 1970-01.
-int64_t MonthStartMs(int64_t months) {
-  const int64_t year = 1970 + (months >= 0 ? months / 12 : -((11 - months) / 12));
-  const auto month = static_cast<unsigned>(months - (year - 1970) * 12 + 1);
-  const std::chrono::sys_days day = std::chrono::year(static_cast<int>(year)) / std::chrono::month(month) / 1;
-  return int64_t{day.time_since_epoch().count()} * kDayMs;
-}
-
 int64_t FloorDivide(int64_t value, int64_t by) {
   return value >= 0 ? value / by : -((by - 1 - value) / by);
 }
 
+// The end of the unit that is counted as `value`, in ms; what lies beyond the range of ms is its end.
+int64_t EndMs(int64_t value, int64_t unit_ms) {
+  int64_t end = 0;
+  const bool too_far = __builtin_add_overflow(value, 1, &end) || __builtin_mul_overflow(end, unit_ms, &end);
+  if (!too_far) return end;
+  return value < 0 ? std::numeric_limits<int64_t>::min() : std::numeric_limits<int64_t>::max();
+}
+
+// The end of a month that is counted from 1970-01. The calendar repeats every 400 years, and std::chrono::year ends at
+// 32767.
+int64_t MonthEndMs(int64_t month_number) {
+  constexpr int64_t kMonths = 400 * 12;
+  constexpr int64_t kDays = 146'097;
+  const int64_t cycles = FloorDivide(month_number + 1, kMonths);
+  const int64_t months = month_number + 1 - cycles * kMonths;
+  const auto year = std::chrono::year(1970 + static_cast<int>(months / 12));
+  const std::chrono::sys_days day = year / std::chrono::month(static_cast<unsigned>(months % 12 + 1)) / 1;
+  return EndMs(cycles * kDays + int64_t{day.time_since_epoch().count()} - 1, kDayMs);
+}
+
 std::optional<int64_t> InstantEndMs(const schema::Type& source, int64_t value) {
   switch (source.kind()) {
-    case TypeKind::kDate: return (value + 1) * kDayMs;
+    case TypeKind::kDate: return EndMs(value, kDayMs);
     // The next millisecond: the instant itself must lie before the cutoff.
     case TypeKind::kTimestamp:
     case TypeKind::kTimestamptz: return FloorDivide(value, 1000) + 1;
@@ -188,23 +203,28 @@ class Retention {
 
   // Of what leaves main: how much tags and other branches still reach.
   Status CountHeld(const iceberg::TableMetadata& base) {
-    std::unordered_map<std::string, int64_t> removed;
+    std::unordered_set<std::string_view> removed;
     for (const iceberg::NewDataFile& file : removed_) {
-      if (file.file.content == FileContent::kData) removed.emplace(file.file.file_path, file.file.file_size_in_bytes);
+      if (file.file.content == FileContent::kData) removed.insert(file.file.file_path);
     }
     ReferenceReader reader(parts_.store);
+    std::unordered_map<std::string, HeldFiles> of_manifests;  // refs have most of them in common
     for (const auto& [name, ref] : base.refs) {
       const iceberg::Snapshot* snapshot = base.FindSnapshot(ref.snapshot_id);
       if (name == iceberg::kMainBranch || snapshot == nullptr) continue;
       FIRN_ASSIGN(const SnapshotFiles files, reader.FilesOf({snapshot}));
       HeldFiles held;
       for (const auto& [path, manifest] : files.manifests) {
-        FIRN_ASSIGN(const std::vector<ReferenceReader::ContentFile>* entries, reader.EntriesOf(manifest));
-        for (const ReferenceReader::ContentFile& file : *entries) {
-          if (!file.live || !removed.contains(file.location)) continue;
-          ++held.files;
-          held.bytes += file.bytes;
+        auto [of_manifest, fresh] = of_manifests.try_emplace(path);
+        if (fresh) {
+          FIRN_TRY(reader.ForEachEntry(manifest, [&](const ReferenceReader::ContentFile& file) {
+            if (!file.live || !removed.contains(file.location)) return;
+            ++of_manifest->second.files;
+            of_manifest->second.bytes += file.bytes;
+          }));
         }
+        held.files += of_manifest->second.files;
+        held.bytes += of_manifest->second.bytes;
       }
       if (held.files > 0) report_.held[name] = held;
     }
@@ -261,11 +281,14 @@ std::optional<int64_t> PartitionEndMs(const schema::Transform& transform, const 
                                       const schema::Value& value) {
   const std::optional<int64_t> integer = IntegerOf(value);
   if (!integer.has_value()) return std::nullopt;
+  // Years and months are 32-bit numbers in files; of wider ones nothing is known.
+  const bool is_calendar = transform.kind == TransformKind::kYear || transform.kind == TransformKind::kMonth;
+  if (is_calendar && *integer != static_cast<int32_t>(*integer)) return std::nullopt;
   switch (transform.kind) {
-    case TransformKind::kYear: return MonthStartMs((*integer + 1) * 12);
-    case TransformKind::kMonth: return MonthStartMs(*integer + 1);
-    case TransformKind::kDay: return (*integer + 1) * kDayMs;
-    case TransformKind::kHour: return (*integer + 1) * kHourMs;
+    case TransformKind::kYear: return MonthEndMs(*integer * 12 + 11);
+    case TransformKind::kMonth: return MonthEndMs(*integer);
+    case TransformKind::kDay: return EndMs(*integer, kDayMs);
+    case TransformKind::kHour: return EndMs(*integer, kHourMs);
     case TransformKind::kIdentity: return InstantEndMs(source, *integer);
     default: return std::nullopt;
   }
