@@ -93,6 +93,20 @@ TEST_F(PositionsMoveTest, AMirroredTopicGoesOnWhereItsOffsetsAreGiven) {
   EXPECT_GT(std::stoll(last.summary.at("firn.watermark-ms")), 1'700'000'000'000);
 }
 
+TEST_F(PositionsMoveTest, AnIdThatThePipelineWouldNeverLookForIsRefused) {
+  Produce(0, 100);
+  ExpectCaughtUp(RunOnce());
+  MoveRequest request = MakeRequest(MoveRequest::Offsets::kKeep);
+  request.to_topic_id = "name:events";
+  EXPECT_EQ(MakeAdmin().Move(request, true, {}).error().code(), ErrorCode::kInvalidInput);
+  options_.topic_identity_by_name = true;
+  EXPECT_TRUE(MakeAdmin().Move(request, true, {}).has_value());
+  for (const char* id : {"name:other", "topic-id-2"}) {
+    request.to_topic_id = id;
+    EXPECT_EQ(MakeAdmin().Move(request, true, {}).error().code(), ErrorCode::kInvalidInput) << id;
+  }
+}
+
 TEST_F(PositionsMoveTest, ATopicWithTheSameOffsetsOrOnlyNewRecords) {
   Produce(0, 100);
   ExpectCaughtUp(RunOnce());
