@@ -182,7 +182,7 @@ Result<HistoryVerdict> JudgeHistory(const iceberg::TableMetadata& metadata, std:
 }
 
 Result<PositionsMap> MapToRewindTo(const iceberg::TableMetadata& metadata, std::string_view pipeline,
-                                   env::ObjectStore& store) {
+                                   env::ObjectStore& store, std::string_view origin_uuid) {
   std::string picked;
   bool complete = false;
   const iceberg::Snapshot* newest = WalkChain(metadata, complete, [&](const iceberg::Snapshot& snapshot) {
@@ -209,7 +209,8 @@ Result<PositionsMap> MapToRewindTo(const iceberg::TableMetadata& metadata, std::
                 fmt::format("the manifest list of snapshot {} carries no positions", newest->snapshot_id));
   }
   FIRN_ASSIGN(PositionsMap map, PositionsMap::Parse(found->second));
-  if (map.snapshot_id != newest->snapshot_id || map.table_uuid != metadata.table_uuid) {
+  const bool is_of_table = map.table_uuid == metadata.table_uuid || map.table_uuid == origin_uuid;
+  if (map.snapshot_id != newest->snapshot_id || !is_of_table) {
     return Fail(ErrorCode::kCorruption,
                 fmt::format("the positions in the manifest list of snapshot {} are those of another one: {}",
                             newest->snapshot_id, map.snapshot_id));

@@ -62,7 +62,8 @@ const iceberg::Snapshot* NewestSnapshotOf(const iceberg::TableMetadata& metadata
 
 // The map in the manifest list of that snapshot. kNotFound: there is none, or going back to it would double rows,
 // because a snapshot above it was cherry-picked from this pipeline's. kCorruption: its manifest list has no such map.
+// `origin_uuid`: of another table whose snapshots these may be copies of; empty: there is none.
 Result<PositionsMap> MapToRewindTo(const iceberg::TableMetadata& metadata, std::string_view pipeline,
-                                   env::ObjectStore& store);
+                                   env::ObjectStore& store, std::string_view origin_uuid = {});
 
 }  // namespace firn::ingest

@@ -274,7 +274,15 @@ Result<ResumePlan> PlanResume(const iceberg::LoadedTable& loaded, const Position
   plan.replacement.replace_all = true;
   Seen seen;
   FIRN_ASSIGN(seen.planned, MapOf(loaded.metadata, options.pipeline));
-  Result<PositionsMap> rewound = MapToRewindTo(loaded.metadata, options.pipeline, store);
+  const ListedTable* listed = home.home.has_value() ? home.home->Find(table) : nullptr;
+  // To go on in a copy of the very table that the home lists is exact by what the copied snapshots say; to go back in
+  // it is for a person to decide.
+  const bool may_be_copy = mode == ResumeMode::kContinue && listed != nullptr;
+  Result<PositionsMap> rewound = MapToRewindTo(loaded.metadata, options.pipeline, store,
+                                               may_be_copy ? std::string_view(listed->table_uuid) : std::string_view());
+  if (rewound.has_value() && rewound->table_uuid != plan.table_uuid && rewound->table != table) {
+    rewound = Fail(ErrorCode::kCorruption, "its snapshots are copies of another table's");
+  }
   if (rewound.has_value()) seen.newest = *rewound;
   const ErrorCode code = rewound.has_value() ? ErrorCode::kNotFound : rewound.error().code();
   if (code != ErrorCode::kNotFound && code != ErrorCode::kCorruption) return std::unexpected(rewound.error());
@@ -282,7 +290,6 @@ Result<ResumePlan> PlanResume(const iceberg::LoadedTable& loaded, const Position
     Error error = std::move(rewound.error()).WithContext(fmt::format("table '{}'", table));
     return Fail(error.code(), fmt::format("{}; use --continue", error.message()));
   }
-  const ListedTable* listed = home.home.has_value() ? home.home->Find(table) : nullptr;
   seen.trusted = IsTrusted(seen.planned, plan.table_uuid, listed);
   plan.others_unknown = mode == ResumeMode::kRewind && !seen.trusted;
   plan.replacement.planned = seen.planned;

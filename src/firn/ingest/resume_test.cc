@@ -293,6 +293,38 @@ TEST_F(ResumeTest, RejectsThatAreGivenUpKeepTheirMarks) {
   EXPECT_EQ(EntryOf("lake.events", 0)->rejected_below, 15);
 }
 
+// The table is replaced by a copy of its metadata under another uuid, as backup tools do, while it is ahead of the home.
+TEST_F(ResumeTest, ACopyOfTheTableGoesOnFromWhereItsSnapshotsSay) {
+  for (const bool of_another : {false, true}) {
+    SCOPED_TRACE(of_another);
+    log_ = std::make_shared<stream::MemoryLog>("cluster", "events", "topic-id", 4);
+    for (const char* table : {"lake.events", "lake.p__home", "lake.p__rejects"}) {
+      (void)catalog_.DropTable(TableIdentifier::Parse(table).value());
+    }
+    FillTwice();
+    const int64_t end = OffsetIn("lake.events", 0);
+    const int64_t first = OffsetOf(MapOf(first_.metadata, "p").value()->marks, Key(0)).value();
+    EditHome([&](PositionsMap& map) {
+      const Marks before = MapOf(first_.metadata, "p").value()->marks;
+      for (auto& [key, mark] : map.marks) mark.position = before.at(key).position;
+      // Of a table that the pipeline has not fed nothing is believed.
+      if (of_another) map.home->Find("lake.events")->table_uuid = "00000000-0000-4000-8000-000000000001";
+    });
+    iceberg::LoadedTable copy = Load("lake.events");
+    copy.metadata.table_uuid = "00000000-0000-4000-8000-00000000abcd";
+    catalog_.Register(copy.identifier, copy.metadata);
+    EXPECT_FALSE(Resume("lake.events", ResumeMode::kRewind, false).has_value()) << "a person decides";
+    ASSERT_TRUE(Resume("lake.events", ResumeMode::kContinue, false).has_value());
+    EXPECT_EQ(OffsetIn("lake.events", 0), of_another ? first : end);
+    if (of_another) continue;
+    Produce(100, 50);
+    auto run = RunOnce(options_);
+    ExpectCaughtUp(run);
+    EXPECT_TRUE(run->status.detached.empty());
+    ExpectExactly(150);
+  }
+}
+
 // The catalog does not answer while it makes the home, and has not made it.
 TEST_F(ResumeTest, ALostCreateIsTriedAgain) {
   Produce(0, 50);
