@@ -293,7 +293,7 @@ TEST_F(ResumeTest, RejectsThatAreGivenUpKeepTheirMarks) {
   EXPECT_EQ(EntryOf("lake.events", 0)->rejected_below, 15);
 }
 
-// The table is replaced by a copy of its metadata under another uuid, as backup tools do, while it is ahead of the home.
+// The table is replaced by a copy of its metadata under another uuid, as backup tools do, while it is ahead of H.
 TEST_F(ResumeTest, ACopyOfTheTableGoesOnFromWhereItsSnapshotsSay) {
   for (const bool of_another : {false, true}) {
     SCOPED_TRACE(of_another);
