@@ -1,5 +1,6 @@
 """`firn positions`: shown as they stand in the tables; set, resumed and rebuilt by hand."""
 
+import base64
 import json
 import pathlib
 import uuid
@@ -175,8 +176,14 @@ def test_move_to_a_mirror_on_another_cluster(lake, topics, other_topics, pipelin
     assert (mark["cluster_id"], mark["topic_id"]) == (old_cluster, old_topic_id)
     cluster, topic_id = other_topics.identity(name)
     pairs = work / f"{name}.pairs"
-    words = ("move", "--topic", name, "--from-cluster", old_cluster, "--cluster-id", cluster, "--topic-id", topic_id,
-             "--offsets", str(pairs))
+    as_kafka_prints_it = base64.urlsafe_b64encode(uuid.UUID(topic_id).bytes).decode().rstrip("=")
+    words = ("move", "--topic", name, "--from-cluster", old_cluster, "--cluster-id", cluster, "--topic-id",
+             as_kafka_prints_it, "--offsets", str(pairs))
+    pairs.write_text("0 101 100\n1 101 100\n")
+    for wrong in (name, as_kafka_prints_it[1:], f"name:{name}"):
+        run = pipeline.command("positions", *(wrong if one == as_kafka_prints_it else one for one in words), "--yes")
+        assert run.process.popen.returncode not in (firn.SUCCESS, None), f"{wrong} names no topic"
+    assert positions(pipeline, "show") == before
     pairs.write_text("0 101 100\n")
     run = pipeline.command("positions", *words, "--yes", "--json")
     assert run.process.popen.returncode not in (firn.SUCCESS, None), "an offset of partition 1 is missing"
@@ -184,6 +191,7 @@ def test_move_to_a_mirror_on_another_cluster(lake, topics, other_topics, pipelin
     assert not positions(pipeline, *words)["done"]
     assert positions(pipeline, "show") == before, "a plan changes nothing"
     assert positions(pipeline, *words, "--yes")["done"]
+    assert {mark["topic_id"] for mark in positions(pipeline, "show")["home"]["positions"]} == {old_topic_id, topic_id}
 
     pipeline.change({"kafka": {"bootstrap.servers": other_topics.bootstrap}})
     result = pipeline.catch_up()

@@ -156,6 +156,7 @@ class PositionsCommand final : public Command {
 
   int Run(Invocation& invocation) override {
     Status usage = CheckUsage();
+    if (usage.has_value()) usage = TakeTopicIds();
     if (!usage.has_value()) return ReportError(invocation, usage.error(), json_, kUsage);
     Result<config::Config> config = config::LoadConfig(config_path_);
     if (!config.has_value()) return ReportError(invocation, config.error(), json_, kUsage);
@@ -184,6 +185,15 @@ class PositionsCommand final : public Command {
     }
     if (action_ == "resume" && (table_.empty() || continue_ == rewind_)) {
       return Fail(ErrorCode::kInvalidInput, "positions resume needs --table and one of --continue and --rewind");
+    }
+    return {};
+  }
+
+  // From here on in the form that positions keep.
+  Status TakeTopicIds() {
+    for (std::string* id : {&set_.topic_id, &move_.from_topic_id}) {
+      if (id->empty()) continue;
+      FIRN_ASSIGN(*id, ingest::ParseTopicId(*id));
     }
     return {};
   }

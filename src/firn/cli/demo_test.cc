@@ -145,6 +145,7 @@ TEST(Commands, CheckRunAndPositionsOnOnePipeline) {
                                    "--cluster-id",   "another",
                                    "--topic-id",     "made-there"};
   EXPECT_EQ(FirnJson(move).code, kUsage);
+  move.back() = "8PQPbAscT46__6Mfno18aw";
   std::string pairs_path = (folder / "pairs.txt").string();
   move.insert(move.end(), {"--offsets", pairs_path});
   EXPECT_EQ(FirnJson(move).code, kFailure) << "no such file";
@@ -165,7 +166,9 @@ TEST(Commands, CheckRunAndPositionsOnOnePipeline) {
   EXPECT_EQ(FirnJson({"positions", "show", "-c", config_path}).document["home"]["positions"].size(), 3U);
   move.push_back("--yes");
   EXPECT_EQ(FirnJson(move).code, kSuccess);
-  EXPECT_EQ(FirnJson({"positions", "show", "-c", config_path}).document["home"]["positions"].size(), 6U);
+  Outcome moved = FirnJson({"positions", "show", "-c", config_path});
+  ASSERT_EQ(moved.document["home"]["positions"].size(), 6U);
+  EXPECT_EQ(moved.document["home"]["positions"][0]["topic_id"], "f0f40f6c-0b1c-4f8e-bfff-a31f9e8d7c6b");
 }
 
 TEST(Commands, CheckSaysWhyNoBrokerAnswers) {

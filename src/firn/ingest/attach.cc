@@ -89,7 +89,40 @@ Result<iceberg::LoadedTable> LoadForAttach(MapCommitter& committer, const TableS
   return loaded;
 }
 
-Result<AttachResult> OpenAttached(MapCommitter& committer, TableState& table, const ListedTable& listed) {
+// The table was last written by other rules. From here on it carries ours, so that nobody commits to it by those any
+// more; and before that the home says how far they got, so that what they sent elsewhere is not passed over.
+// kConflict: the table has moved meanwhile, open it again.
+Status FenceRules(Home& home, MapCommitter& committer, TableState& table, const PositionsMap& seen,
+                  std::stop_token stop) {
+  FIRN_TRY(OfHomeAlone(home.Reload()));
+  if (home.rules_changed()) return home.OtherRulesAtWork();
+  FIRN_TRY(RequireDoneFor(home.RaiseCut(seen.marks, stop), home.name()));
+  MapCommitRequest commit;
+  commit.decide = [&](const iceberg::LoadedTable& fresh,
+                      const std::optional<PositionsMap>& stands) -> Result<MapDecision> {
+    MapDecision decision;
+    const bool same = stands.has_value() && stands->marks == seen.marks;
+    if (same && stands->rules_hash == home.rules_hash()) {
+      decision.outcome = CommitOutcome::kAlreadyDone;
+      return decision;
+    }
+    decision.outcome = CommitOutcome::kMismatch;
+    decision.reason = "somebody else commits to it by other routing rules";
+    if (!same || stands->snapshot_id != seen.snapshot_id) return decision;
+    FIRN_ASSIGN(HistoryVerdict history, JudgeHistory(fresh.metadata, table.name(), committer.identity().pipeline,
+                                                     *stands, committer.store()));
+    if (!history.unchanged) return decision;
+    decision.outcome = CommitOutcome::kCommitted;
+    decision.next = *stands;
+    decision.next.rules_hash = home.rules_hash();
+    return decision;
+  };
+  FIRN_ASSIGN(MapCommitResult fenced, committer.Commit(table, commit, stop));
+  return RequireDone(fenced, table.name());
+}
+
+Result<AttachResult> OpenAttached(Home& home, MapCommitter& committer, TableState& table, const ListedTable& listed,
+                                  std::stop_token stop) {
   FIRN_TRY(committer.Reload(table));
   std::shared_ptr<const iceberg::LoadedTable> loaded = table.loaded();
   FIRN_TRY(iceberg::CheckWritable(loaded->metadata));
@@ -111,18 +144,25 @@ Result<AttachResult> OpenAttached(MapCommitter& committer, TableState& table, co
     result.hold_reason = history.reason;
     return result;
   }
-  table.set_map(std::move(*stands));
+  if (stands->rules_hash == home.rules_hash()) {
+    table.set_map(std::move(*stands));
+  } else {
+    FIRN_TRY(FenceRules(home, committer, table, *stands, stop));
+  }
   result.attached = true;
   return result;
 }
 
 }  // namespace
 
+Status OfHomeAlone(Status status) {
+  if (status.has_value() || status.error().code() != ErrorCode::kUnauthorized) return status;
+  return Fail(ErrorCode::kUnavailable, status.error().ToString());
+}
+
 Status RequireDoneFor(const Result<MapCommitResult>& result, const std::string& home) {
   if (result.has_value()) return RequireDone(*result, home);
-  Error error = result.error();
-  if (error.code() == ErrorCode::kUnauthorized) error = Error(ErrorCode::kUnavailable, error.ToString());
-  return std::unexpected<Error>(std::move(error));
+  return OfHomeAlone(std::unexpected<Error>(result.error()));
 }
 
 Result<AttachResult> AttachTable(Home& home, MapCommitter& committer, TableState& table, const AttachRequest& request,
@@ -131,7 +171,7 @@ Result<AttachResult> AttachTable(Home& home, MapCommitter& committer, TableState
   PositionsMap home_map = home.map();
   const ListedTable* listed = home_map.home.has_value() ? home_map.home->Find(table.name()) : nullptr;
   if (listed != nullptr && listed->state == ListedState::kAttached) {
-    return WithContext(OpenAttached(committer, table, *listed), context);
+    return WithContext(OpenAttached(home, committer, table, *listed, stop), context);
   }
   // Look before listing: a table that cannot be attached must not get into the home.
   Result<iceberg::LoadedTable> existing = committer.catalog().LoadTable(table.identifier());
@@ -145,7 +185,7 @@ Result<AttachResult> AttachTable(Home& home, MapCommitter& committer, TableState
       home_map = home.map();
       listed = home_map.home.has_value() ? home_map.home->Find(table.name()) : nullptr;
       if (listed != nullptr && listed->state == ListedState::kAttached) {
-        return WithContext(OpenAttached(committer, table, *listed), context);
+        return WithContext(OpenAttached(home, committer, table, *listed, stop), context);
       }
     }
     if (stands.has_value() && listed == nullptr) {
@@ -169,7 +209,9 @@ Result<AttachResult> AttachTable(Home& home, MapCommitter& committer, TableState
   const PositionsMap fresh_home = home.map();
   listed = fresh_home.home->Find(table.name());
   if (listed == nullptr) return Fail(ErrorCode::kConflict, fmt::format("{}: the home's list lost it again", context));
-  if (listed->state == ListedState::kAttached) return WithContext(OpenAttached(committer, table, *listed), context);
+  if (listed->state == ListedState::kAttached) {
+    return WithContext(OpenAttached(home, committer, table, *listed, stop), context);
+  }
 
   FIRN_ASSIGN(iceberg::LoadedTable loaded, WithContext(LoadForAttach(committer, table, request), context));
   const std::string uuid = loaded.metadata.table_uuid;
@@ -178,6 +220,10 @@ Result<AttachResult> AttachTable(Home& home, MapCommitter& committer, TableState
               CommitFirstMap(committer, table, listed->marks_at_listing, home.rules_hash(), request, stop));
   FIRN_TRY(WithContext(RequireDone(first, table.name()), context));
   FIRN_TRY(WithContext(RequireDoneFor(MarkAttached(home, table.name(), uuid, stop), home.name()), context));
+  const std::optional<PositionsMap> stands = table.map();
+  if (stands.has_value() && stands->rules_hash != home.rules_hash()) {  // a race was lost to other rules
+    FIRN_TRY(WithContext(FenceRules(home, committer, table, *stands, stop), context));
+  }
   LogInfo("table attached", {{"table", table.name()}, {"uuid", uuid}});
   return AttachResult{true, ""};
 }

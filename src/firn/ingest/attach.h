@@ -32,8 +32,10 @@ struct AttachResult {
 Result<AttachResult> AttachTable(Home& home, MapCommitter& committer, TableState& table, const AttachRequest& request,
                                  std::stop_token stop);
 
-// As RequireDone, for an edit of the home on behalf of a table. An expired token or a missing permission that the home
-// met says nothing of that table: kUnavailable then, so that it is tried again and the table is not taken for unusable.
+// An expired token or a missing permission that the home met says nothing of a table: kUnavailable then, so that it is
+// tried again and the table is not taken for unusable.
+Status OfHomeAlone(Status status);
+// As RequireDone, for an edit of the home on behalf of a table.
 Status RequireDoneFor(const Result<MapCommitResult>& result, const std::string& home);
 
 }  // namespace firn::ingest

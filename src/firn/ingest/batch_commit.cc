@@ -212,7 +212,7 @@ Result<MapDecision> BatchCommitter::Decide(const TableBatch& table, const iceber
     decision.reason = "the property with this pipeline's positions is gone";
     return decision;
   }
-  if (stands->rules_hash != home_.rules_hash() && stands->rules_hash != believed->rules_hash) {
+  if (stands->rules_hash != home_.rules_hash()) {  // it carried ours when it was opened
     decision.outcome = CommitOutcome::kForeignRules;
     decision.reason = fmt::format("the table carries rules hash {}, this worker's rules have {}", stands->rules_hash,
                                   home_.rules_hash());

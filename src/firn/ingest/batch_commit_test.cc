@@ -91,6 +91,25 @@ class BatchCommitTest : public testing::Test {
   bool failed_ = false;
 };
 
+// A worker that opens a table once more after others have put it under new rules does not commit to it by its own.
+TEST_F(BatchCommitTest, OldRulesCommitNothingToATableThatHasNewOnes) {
+  Home newer(committer_, iceberg::TableIdentifier{{"lake"}, "p__home"}, "new rules");
+  ASSERT_TRUE(newer.Open({}).has_value());
+  ASSERT_TRUE(newer.AdoptRules({}, {}, {}).has_value());
+  TableState theirs(table_.identifier());
+  auto opened = AttachTable(newer, committer_, theirs, {}, {});
+  ASSERT_TRUE(opened.has_value()) << opened.error().ToString();
+  EXPECT_EQ(theirs.map()->rules_hash, "new rules") << "from its opening on, before any row";
+  ASSERT_TRUE(committer_.Reload(table_).has_value());
+  table_.set_map(*MapOf(table_.loaded()->metadata, "p").value());
+  EXPECT_EQ(batches_.Commit(MakeBatch(0, 5), {}).kind, BatchResult::Kind::kStop);
+  EXPECT_EQ(Position(), 0);
+  auto again = AttachTable(home_, committer_, table_, {}, {});
+  ASSERT_FALSE(again.has_value());
+  EXPECT_EQ(again.error().code(), ErrorCode::kInvalidInput);
+  EXPECT_NE(again.error().message().find("other routing rules"), std::string::npos) << again.error().message();
+}
+
 // Rejects of tables that are detached: a commit that moves the rejects table over records whose rejects it does not
 // hold says so; one whose rejects a lane has written meanwhile is forgotten.
 class RejectMarksTest : public BatchCommitTest {

@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <mutex>
 
 #include "firn/base/log.h"
@@ -112,6 +113,29 @@ Status Home::AdoptRules(const Marks& cut, const std::set<std::string>& gone, std
   std::lock_guard lock(*editing_);
   FIRN_ASSIGN(MapCommitResult adopted, EditLocked(adopt, {}, true, stop));
   return RequireDone(adopted, table_.name());
+}
+
+Result<MapCommitResult> Home::RaiseCut(const Marks& reached, std::stop_token stop) {
+  return Edit(
+      [&](PositionsMap& map) -> Result<bool> {
+        bool changed = false;
+        for (const auto& [key, mark] : reached) {
+          const int64_t known =
+              std::max(OffsetOf(map.marks, key).value_or(0), OffsetOf(map.home->cut, key).value_or(0));
+          if (mark.position.offset <= known) continue;
+          map.home->cut[key] = mark;
+          changed = true;
+        }
+        return changed;
+      },
+      {}, stop);
+}
+
+Status Home::OtherRulesAtWork() const {
+  return Fail(ErrorCode::kInvalidInput,
+              fmt::format("another worker of this pipeline runs with other routing rules; give all workers the same "
+                          "configuration: home table '{}'",
+                          name()));
 }
 
 Result<MapCommitResult> Home::Detach(const std::vector<DetachedEntry>& entries, const std::string& rejects_table,

@@ -45,6 +45,10 @@ class Home {
   // detached of `gone` tables is forgotten. Who is second finds it done. kInvalidInput: the home was changed by
   // somebody else, or other tables are detached: what they miss went by the old rules.
   Status AdoptRules(const Marks& cut, const std::set<std::string>& gone, std::stop_token stop);
+  // The cut is raised to where a table was when its last commit was one by other rules (positions.md, section 6).
+  Result<MapCommitResult> RaiseCut(const Marks& reached, std::stop_token stop);
+  // kInvalidInput: what a worker ends with that finds others' rules where its own were.
+  Status OtherRulesAtWork() const;
   // Puts the entries on the list of what is detached; one that stands there already may only become held. Where the
   // rejects table is detached, too, it may have gone back since the entry was made: then its own map alone tells up to
   // where rejects are written, and the entry says nothing of it.

@@ -60,6 +60,7 @@ void Lane::Start() {
 }
 
 void Lane::Stop() {
+  stopping_ = true;
   if (thread_ != nullptr) thread_->RequestStop();
 }
 

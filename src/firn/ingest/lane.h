@@ -80,6 +80,7 @@ class Lane {
 
   void Start();
   void Stop();  // does not wait
+  bool stopping() const { return stopping_; }
   void Join();  // waits for its end
   // In the order of the request's partitions.
   void SetGoals(const std::vector<int64_t>& goals);
@@ -134,6 +135,7 @@ class Lane {
   const LaneRequest request_;
   const std::function<void()> on_end_;
   int64_t started_ms_ = 0;
+  bool stopping_ = false;
 
   // The lane's thread alone.
   std::unique_ptr<Router> router_;

@@ -21,25 +21,34 @@ Lanes::~Lanes() {
   Wait();
 }
 
-Lanes::Started Lanes::Start(LaneRequest request) {
-  if (BacksOff(request.table)) return Started::kBacksOff;
-  const bool is_rejects = request.rule == nullptr;
-  if (running_.size() + cancelled_.size() >= kLanesMax + (is_rejects ? 1 : 0)) {
-    EndATurn();
-    return Started::kNoPlace;
+void Lanes::StartWaiting(std::vector<LaneRequest> requests) {
+  auto last_turn = [&](const LaneRequest& request) {
+    auto found = turns_ms_.find(request.table);
+    return found == turns_ms_.end() ? -1 : found->second;
+  };
+  std::ranges::stable_sort(requests, {}, last_turn);
+  for (LaneRequest& request : requests) {
+    if (!BacksOff(request.table) && !Start(std::move(request))) EndATurn();
   }
-  running_.push_back(std::make_unique<Lane>(options_, deps_, home_, committer_, metrics_, std::move(request), on_end_));
-  running_.back()->Start();
-  return Started::kYes;
 }
 
-// The lane that has had a place for longest gives it up, if that was long enough.
+bool Lanes::Start(LaneRequest request) {
+  const bool is_rejects = request.rule == nullptr;
+  if (running_.size() + cancelled_.size() >= kLanesMax + (is_rejects ? 1 : 0)) return false;
+  turns_ms_[request.table] = deps_.clock.BootMs();
+  running_.push_back(std::make_unique<Lane>(options_, deps_, home_, committer_, metrics_, std::move(request), on_end_));
+  running_.back()->Start();
+  return true;
+}
+
+// The lane that has had a place for longest gives it up, if that was long enough. One at a time: it first commits what
+// it has, or gives up.
 void Lanes::EndATurn() {
-  if (running_.empty()) return;
-  Lane& longest = *running_.front();
-  if (longest.request().rule == nullptr || deps_.clock.BootMs() - longest.started_ms() < kLaneTurnMs) return;
-  LogInfo("lane: others wait, so it goes on later", {{"table", longest.request().table}});
-  longest.Stop();
+  auto longest = std::ranges::find_if(running_, [](const auto& lane) { return lane->request().rule != nullptr; });
+  if (longest == running_.end() || (*longest)->stopping()) return;
+  if (deps_.clock.BootMs() - (*longest)->started_ms() < kLaneTurnMs) return;
+  LogInfo("lane: others wait, so it goes on later", {{"table", (*longest)->request().table}});
+  (*longest)->Stop();
 }
 
 bool Lanes::BacksOff(const std::string& table) const {

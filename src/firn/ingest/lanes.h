@@ -30,8 +30,9 @@ class Lanes {
         WorkerMetrics& metrics, std::function<void()> on_end);
   ~Lanes();
 
-  enum class Started : uint8_t { kYes, kNoPlace, kBacksOff };
-  Started Start(LaneRequest request);
+  // As many as there is room for, those first whose last turn is longest ago. Where there is none, a lane whose turn is
+  // over is asked to end.
+  void StartWaiting(std::vector<LaneRequest> requests);
   bool BacksOff(const std::string& table) const;
   // Runs, or has caught up and waits for main.
   bool Has(const std::string& table, stream::PartitionIndex partition) const;
@@ -68,6 +69,7 @@ class Lanes {
     int forgotten = 0;
   };
   void Collect();
+  bool Start(LaneRequest request);
   void EndATurn();
   void PutOffFor(const std::string& table, const LaneEnd& end);
 
@@ -83,6 +85,7 @@ class Lanes {
   std::vector<Ended> ended_;
   std::vector<CaughtUp> caught_up_;
   std::map<std::string, Backoff> backoffs_;
+  std::map<std::string, int64_t> turns_ms_;  // by table: when its last turn began
 };
 
 }  // namespace firn::ingest

@@ -3,7 +3,9 @@
 #include <algorithm>
 
 #include "firn/ingest/lanes.h"
+#include "firn/ingest/rules.h"
 #include "firn/ingest/worker_fixture_for_test.h"
+#include "firn/ingest/worker_metrics.h"
 
 namespace firn::ingest {
 namespace {
@@ -458,6 +460,139 @@ TEST_F(LanesTest, LanesAreFewAndAllTablesGetTheirTurn) {
   EXPECT_EQ(source.lanes().open_max, static_cast<int>(kLanesMax));
   EXPECT_TRUE(running.Stop().has_value());
   for (int kind = 0; kind < 7; ++kind) ExpectExactly(20, fmt::format("lake.events_k{}", kind));
+}
+
+// Nine tables that do not keep up with their topic, on a clock that the test turns.
+class LaneTurnsTest : public LanesTest {
+ protected:
+  static constexpr int kTables = 9;
+  static constexpr int64_t kStepMs = 30'000;
+
+  void SetUp() override {
+    options_ = MakeOptions();
+    options_.tables[0].name = "lake.{topic}_{field:kind}";
+    options_.clock_skew_max_ms = INT64_MAX;  // the store has a clock of its own
+    Append();
+    ExpectCaughtUp(RunOnce(options_));
+    ASSERT_TRUE(home_.Open({}).has_value());
+    for (stream::PartitionIndex index = 0; index < 4; ++index) {
+      const stream::SourcePartition name = source_.partition(index);
+      partitions_.push_back({index, name, KeyOf(name), kSinceMs, 0, INT64_MAX});
+    }
+    auto detached = home_.Edit(
+        [&](PositionsMap& map) -> Result<bool> {
+          for (int i = 0; i < kTables; ++i) {
+            for (const LanePartition& partition : partitions_) {
+              map.home->detached.push_back(DetachedEntry{TableOf(i), partition.key, "events", "a test", kSinceMs});
+            }
+          }
+          return true;
+        },
+        {}, {});
+    ASSERT_TRUE(detached.has_value()) << detached.error().ToString();
+  }
+  static std::string TableOf(int i) { return fmt::format("lake.events_k{}", i); }
+  void Append() {
+    for (int i = 0; i < kTables; ++i) {
+      for (int32_t p = 0; p < 4; ++p) log_->Append(p, fmt::format(R"({{"id":{},"kind":"k{}"}})", next_++, i));
+    }
+  }
+  std::set<int> Running() const {
+    std::set<int> running;
+    for (int i = 0; i < kTables; ++i) {
+      if (lanes_.Has(TableOf(i), 0)) running.insert(i);
+    }
+    return running;
+  }
+  // What the ingest thread does ten times a second.
+  void Look() {
+    for (const auto& [table, progress] : lanes_.TakeProgress()) {
+      if (progress.records > 0) moved_.insert(table);
+    }
+    for (const Lanes::Ended& ended : lanes_.TakeEnded()) {
+      EXPECT_EQ(ended.end.kind, LaneEnd::Kind::kStopped) << ended.end.reason;
+    }
+    std::vector<LaneRequest> waiting;
+    for (int i = 0; i < kTables; ++i) {
+      if (!lanes_.Has(TableOf(i), 0)) waiting.push_back({TableOf(i), &options_.tables[0], partitions_});
+    }
+    lanes_.StartWaiting(std::move(waiting));
+  }
+  // Time passes, and every lane reads on all the while.
+  void Pass(int64_t ms) {
+    for (; ms > 0; ms -= kStepMs) {
+      moved_.clear();
+      Append();
+      ASSERT_TRUE(WaitFor([&] {
+        Look();
+        return std::ranges::all_of(Running(), [&](int i) { return moved_.contains(TableOf(i)); });
+      }));
+      clock_.Advance(std::min(ms, kStepMs));
+    }
+    Look();
+  }
+
+  static constexpr int64_t kSinceMs = 7;
+  PipelineOptions options_;
+  env::ManualClock clock_{env::SystemClock().WallMs()};
+  stream::MemorySource source_{log_};
+  MapCommitter committer_{catalog_, store_, clock_, env::SystemRandom(), {"p", "w", "g"}};
+  Home home_{committer_, TableIdentifier{{"lake"}, "p__home"}, RulesHash(TemplateRule())};
+  WorkerMetrics metrics_{registry_, "p"};
+  Lanes lanes_{options_, {catalog_, store_, source_, clock_, env::SystemRandom(), registry_}, home_, committer_,
+               metrics_, [] {}};
+  std::vector<LanePartition> partitions_;
+  std::set<std::string> moved_;
+  int64_t next_ = 0;
+
+ private:
+  static std::vector<TableRule> TemplateRule() {
+    std::vector<TableRule> rules = MakeOptions().tables;
+    rules[0].name = "lake.{topic}_{field:kind}";
+    return rules;
+  }
+};
+
+TEST_F(LaneTurnsTest, ATurnEndsWhenOthersWaitAndWhoeverWaitedLongestIsNext) {
+  using Tables = std::set<int>;
+  Look();
+  EXPECT_EQ(Running(), (Tables{0, 1, 2, 3}));
+  Pass(kLaneTurnMs - kStepMs);
+  EXPECT_EQ(Running(), (Tables{0, 1, 2, 3})) << "nobody's turn is over";
+  Pass(kStepMs);
+  EXPECT_TRUE(WaitFor([&] { return Look(), Running() == Tables{4, 5, 6, 7}; }));
+  Pass(kLaneTurnMs - kStepMs);
+  EXPECT_EQ(Running(), (Tables{4, 5, 6, 7})) << "those that wait again do not cut another one's turn short";
+  Pass(kStepMs);
+  EXPECT_TRUE(WaitFor([&] { return Look(), Running() == Tables{8, 0, 1, 2}; }))
+      << "one that has had no turn comes before those that have had one";
+  Pass(kLaneTurnMs);
+  EXPECT_TRUE(WaitFor([&] { return Look(), Running() == Tables{3, 4, 5, 6}; }));
+}
+
+TEST_F(LaneTurnsTest, ATurnGoesOnWhileNobodyWaits) {
+  auto look_at_four = [&] {
+    std::vector<LaneRequest> waiting;
+    for (int i = 0; i < 4; ++i) {
+      if (!lanes_.Has(TableOf(i), 0)) waiting.push_back({TableOf(i), &options_.tables[0], partitions_});
+    }
+    lanes_.StartWaiting(std::move(waiting));
+  };
+  look_at_four();
+  for (int64_t ms = 0; ms < 3 * kLaneTurnMs; ms += kStepMs) {
+    moved_.clear();
+    Append();
+    ASSERT_TRUE(WaitFor([&] {
+      for (const auto& [table, progress] : lanes_.TakeProgress()) {
+        if (progress.records > 0) moved_.insert(table);
+      }
+      return moved_.size() == 4;
+    }));
+    clock_.Advance(kStepMs);
+    look_at_four();
+  }
+  EXPECT_EQ(Running().size(), 4u);
+  EXPECT_TRUE(lanes_.TakeEnded().empty());
 }
 
 TEST_F(LanesTest, RejectsTableCatchesUpLikeAnyOther) {

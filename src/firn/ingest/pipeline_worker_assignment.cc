@@ -14,6 +14,7 @@ namespace {
 constexpr int64_t kRetryWaitMsMin = 200;
 constexpr int64_t kRetryWaitMsMax = 10'000;
 constexpr int64_t kQueryTimeoutMs = 10'000;
+constexpr int kOpenAgainMax = 3;  // of a table that fails while the home does not
 
 // Could the template ("lake.{topic}_{field:kind}") have made this name? Its literal parts stand in it, in their order.
 bool CouldHaveMade(std::string_view name_template, std::string_view table) {
@@ -119,9 +120,15 @@ Status PipelineWorker::OpenWanted(Sink& sink) {
   const std::string what = fmt::format("opening table '{}'", table);
   auto open = [&] { return sinks_.Open(sink, stop_); };
   Status opened = RetryTransient(what, open, options_.detach_after_ms);
-  if (!opened.has_value() && IsTransient(opened.error().code())) {
-    // Is it the table, or everything? While the home cannot be read either, nothing is detached.
-    FIRN_TRY(RetryTransient("reading the home table", [&] { return home_.Reload(); }));
+  auto may_be_everything = [&] {
+    if (opened.has_value()) return false;
+    return IsTransient(opened.error().code()) || opened.error().code() == ErrorCode::kUnauthorized;
+  };
+  for (int tries = 0; tries < kOpenAgainMax && may_be_everything(); ++tries) {
+    // Is it the table, or everything? While the home cannot be read either, nothing is detached or closed: a token
+    // that ran out says nothing of a table.
+    FIRN_TRY(RetryTransient("reading the home table", [&] { return OfHomeAlone(home_.Reload()); }));
+    if (tries > 0) deps_.clock.SleepMs(kRetryWaitMsMin << tries, stop_);
     opened = open();
   }
   if (!opened.has_value() && opened.error().code() == ErrorCode::kCancelled) return opened;
@@ -206,12 +213,7 @@ Result<std::set<std::string>> PipelineWorker::TablesGivenUp(const PositionsMap& 
 // The routing rules are others than those of the last run: below the largest T[p] of any listed table the old ones were
 // at work, and the home keeps that until H has passed it.
 Status PipelineWorker::AdoptRules() {
-  if (rules_adopted_ && home_.rules_changed()) {
-    return Fail(ErrorCode::kInvalidInput,
-                fmt::format("another worker of this pipeline runs with other routing rules; give all workers the same "
-                            "configuration: home table '{}'",
-                            home_.name()));
-  }
+  if (rules_adopted_ && home_.rules_changed()) return home_.OtherRulesAtWork();
   if (home_.rules_changed()) {
     const std::shared_ptr<const PositionsMap> home_seen = home_.shared_map();
     const PositionsMap& home_map = *home_seen;
@@ -275,6 +277,8 @@ Status PipelineWorker::StartPartitions(const std::vector<stream::PartitionIndex>
     return EnsureTopicsStarted(home_, deps_.source, options_.start, names, stop_);
   }));
   FIRN_TRY(OpenSinks());
+  // After the tables: a worker that has fenced off other rules before us has told the home first how far they got.
+  FIRN_TRY(RetryTransient("reading the home table", [&] { return home_.Reload(); }));
   const std::shared_ptr<const PositionsMap> home_seen = home_.shared_map();
   const PositionsMap& home_map = *home_seen;
   std::vector<stream::PartitionPosition> start;

@@ -108,6 +108,7 @@ void PipelineWorker::StartLanes() {
   lanes_settled_ = true;
   const std::vector<stream::PartitionIndex> owned = Owned();
   const Sink* rejects = sinks_.Find(options_.rejects_table);
+  std::vector<LaneRequest> waiting;
   for (const auto& sink : sinks_.all()) {
     LaneRequest request{sink->state.name(), sink->rule, {}};
     for (stream::PartitionIndex index : owned) {
@@ -134,8 +135,9 @@ void PipelineWorker::StartLanes() {
     if (std::ranges::any_of(rejects_pending_, is_of_sink)) continue;
     auto marks_sink = [&](const auto& marked) { return marked.first == sink.get(); };
     if (commit_in_flight_ && std::ranges::any_of(in_flight_rejected_, marks_sink)) continue;
-    lanes_.Start(std::move(request));
+    waiting.push_back(std::move(request));
   }
+  lanes_.StartWaiting(std::move(waiting));
 }
 
 // 'firn positions' may have taken a hold off the home's entries, and a worker that had a partition before us may have

@@ -192,8 +192,15 @@ Status PipelineWorker::OpenMetTable(Sink& sink, decode::Reject& reject) {
   FIRN_TRY(OpenOrClose(sink));
   if (!sink.open && !sink.closed_reason.empty()) reject.message = sink.closed_reason;
   // New to this worker: it takes part from its own positions on; one that has to catch up has a lane.
+  if (sink.open) FIRN_TRY(RetryTransient("reading the home table", [&] { return OfHomeAlone(home_.Reload()); }));
   const PositionsMap home_map = home_.map();
-  for (size_t i = 0; i < partitions_.size(); ++i) SetSkip(sink, static_cast<stream::PartitionIndex>(i), home_map);
+  for (size_t i = 0; i < partitions_.size(); ++i) {
+    SetSkip(sink, static_cast<stream::PartitionIndex>(i), home_map);
+    // It may have been written by other rules last, and further than any table that was known before.
+    Partition& partition = partitions_[i];
+    partition.in_doubt_below =
+        std::max(partition.in_doubt_below, OffsetOf(home_map.home->cut, partition.key).value_or(0));
+  }
   return {};
 }
 

@@ -6,6 +6,7 @@
 #include <map>
 #include <set>
 
+#include "firn/base/encoding.h"
 #include "firn/ingest/history.h"
 #include "firn/ingest/home.h"
 #include "firn/ingest/rules.h"
@@ -26,6 +27,29 @@ Error NothingToBuildUpon(const TablePositions& table) {
 }
 
 }  // namespace
+
+Result<std::string> ParseTopicId(std::string_view text) {
+  constexpr std::string_view kByName = "name:";
+  constexpr size_t kBase64Length = 22;
+  if (text.starts_with(kByName) && text.size() > kByName.size()) return std::string(text);
+  Uuid uuid{};
+  bool valid = ParseUuid(text, uuid);
+  std::string bytes;
+  if (!valid && text.size() == kBase64Length && Base64DecodeTo(text, bytes) && bytes.size() == uuid.size()) {
+    std::ranges::copy(bytes, uuid.begin());
+    // The last character has four bits to spare, which no writer sets: a slip of the pen is not another topic.
+    std::string again = Base64Encode(bytes).substr(0, kBase64Length);
+    std::ranges::replace(again, '+', '-');
+    std::ranges::replace(again, '/', '_');
+    valid = again == text;
+  }
+  if (valid && uuid != Uuid{}) return FormatUuid(uuid);  // zero is what a broker says that gives topics no ids
+  return Fail(ErrorCode::kInvalidInput,
+              fmt::format("a topic id is a UUID (36 characters, f0f40f6c-..., as 'firn positions show' prints it), "
+                          "Kafka's base64 of it (22 characters, 8PQPbA..., as 'kafka-topics.sh --describe' prints "
+                          "it), or name:<topic> under 'topic_identity: name': '{}'",
+                          text));
+}
 
 PositionsAdmin::PositionsAdmin(const PipelineOptions& options, iceberg::Catalog& catalog, env::ObjectStore& store,
                                env::Clock& clock, env::Random& random)

@@ -7,6 +7,7 @@
 #include <optional>
 #include <stop_token>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "firn/base/error.h"
@@ -40,6 +41,10 @@ struct SetRequest {
   std::string cluster_id;
   std::string topic_id;
 };
+
+// A topic id as somebody gives it, in the form that positions keep: a UUID, Kafka's base64 of it (22 characters, as its
+// own tools print them), or "name:<topic>". kInvalidInput: anything else, which would name no topic.
+Result<std::string> ParseTopicId(std::string_view text);
 
 struct AdminChange {
   std::string table;

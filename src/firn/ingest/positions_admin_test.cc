@@ -11,6 +11,25 @@
 namespace firn::ingest {
 namespace {
 
+TEST(TopicIdTest, BothFormsOfAUuidAreOneId) {
+  const std::string uuid = "f0f40f6c-0b1c-4f8e-bfff-a31f9e8d7c6b";
+  EXPECT_EQ(ParseTopicId(uuid).value(), uuid);
+  EXPECT_EQ(ParseTopicId("F0F40F6C-0B1C-4F8E-BFFF-A31F9E8D7C6B").value(), uuid);
+  EXPECT_EQ(ParseTopicId("8PQPbAscT46__6Mfno18aw").value(), uuid);
+  EXPECT_EQ(ParseTopicId("name:flows").value(), "name:flows");
+  for (const char* wrong :
+       {"", "flows", "name:", "8PQPbAscT46__6Mfno18a", "8PQPbAscT46__6Mfno18awA", "8PQPbAscT46__6Mfno18ax",
+        "8PQPbAscT46//6Mfno18aw", "8PQPbAscT46__6Mfno18aw==", "f0f40f6c-0b1c-4f8e-bfff-a31f9e8d7c6",
+        "AAAAAAAAAAAAAAAAAAAAAA", "00000000-0000-0000-0000-000000000000"}) {
+    Result<std::string> refused = ParseTopicId(wrong);
+    ASSERT_FALSE(refused.has_value()) << wrong;
+    EXPECT_EQ(refused.error().code(), ErrorCode::kInvalidInput);
+    for (const char* named : {wrong, "UUID", "base64", "name:<topic>"}) {
+      EXPECT_NE(refused.error().message().find(named), std::string::npos) << refused.error().message();
+    }
+  }
+}
+
 class PositionsAdminTest : public WorkerTest {
  protected:
   PositionsAdminTest() : options_(MakeOptions()), admin_(MakeAdmin()), other_(MakeAdmin()) {
@@ -46,7 +65,7 @@ class PositionsAdminTest : public WorkerTest {
     for (int32_t p = 0; p < log_->partition_count(); ++p) {
       entries.push_back(DetachedEntry{table, Key(p), "events", "test", 1, true, 0});
     }
-    ASSERT_TRUE(home.Detach(entries, {}).has_value());
+    ASSERT_TRUE(home.Detach(entries, "", {}).has_value());
   }
 
   // Runs `meanwhile` once, just before the first commit to `table`.

@@ -214,6 +214,15 @@ Result<MovePlan> PlanMove(const MoveRequest& request, const PipelinePositions& s
 }
 
 Result<std::vector<AdminChange>> PositionsAdmin::Move(const MoveRequest& request, bool dry_run, std::stop_token stop) {
+  const bool by_name = request.to_topic_id == "name:" + request.topic;
+  if (by_name != options_.topic_identity_by_name) {
+    return Fail(ErrorCode::kInvalidInput,
+                fmt::format("the pipeline would never look for positions of that topic: under 'topic_identity: {}' the "
+                            "new one's id is {}: '{}'",
+                            options_.topic_identity_by_name ? "name" : "id",
+                            options_.topic_identity_by_name ? "name:" + request.topic : "its UUID",
+                            request.to_topic_id));
+  }
   FIRN_ASSIGN(PipelinePositions shown, Show());
   FIRN_ASSIGN(MovePlan plan, PlanMove(request, shown));
   if (dry_run) return std::move(plan.changes);

@@ -20,6 +20,8 @@ TEST(OffsetPairsTest, LinesOfThreeNumbers) {
   }
 }
 
+constexpr int64_t kMirroredMs = 1'700'000'000'001;  // a moment after what the old log has
+
 class PositionsMoveTest : public WorkerTest {
  protected:
   PositionsMoveTest() : old_log_(log_) {}
@@ -42,7 +44,7 @@ class PositionsMoveTest : public WorkerTest {
     for (int32_t p = 0; p < old_log_->partition_count(); ++p) {
       int64_t next = 0;
       for (const stream::LoggedRecord& record : old_log_->Read(p, from, SIZE_MAX, next)) {
-        mirror->Append(p, record.value);
+        mirror->Append(p, record.value, kMirroredMs);
       }
     }
     log_ = mirror;
@@ -90,7 +92,21 @@ TEST_F(PositionsMoveTest, AMirroredTopicGoesOnWhereItsOffsetsAreGiven) {
   bool complete = false;
   const iceberg::LoadedTable table = Load("lake.events");
   const iceberg::Snapshot& last = *NewestSnapshotOf(table.metadata, "p", complete);
-  EXPECT_GT(std::stoll(last.summary.at("firn.watermark-ms")), 1'700'000'000'000);
+  EXPECT_GE(std::stoll(last.summary.at("firn.watermark-ms")), kMirroredMs);
+}
+
+TEST_F(PositionsMoveTest, AnIdThatThePipelineWouldNeverLookForIsRefused) {
+  Produce(0, 100);
+  ExpectCaughtUp(RunOnce());
+  MoveRequest request = MakeRequest(MoveRequest::Offsets::kKeep);
+  request.to_topic_id = "name:events";
+  EXPECT_EQ(MakeAdmin().Move(request, true, {}).error().code(), ErrorCode::kInvalidInput);
+  options_.topic_identity_by_name = true;
+  EXPECT_TRUE(MakeAdmin().Move(request, true, {}).has_value());
+  for (const char* id : {"name:other", "topic-id-2"}) {
+    request.to_topic_id = id;
+    EXPECT_EQ(MakeAdmin().Move(request, true, {}).error().code(), ErrorCode::kInvalidInput) << id;
+  }
 }
 
 TEST_F(PositionsMoveTest, ATopicWithTheSameOffsetsOrOnlyNewRecords) {
@@ -162,7 +178,7 @@ TEST_F(PositionsMoveTest, WhatIsNotSureIsRefused) {
   // A table that has to catch up needs the old cluster.
   Home home(committer, TableIdentifier::Parse("lake.p__home").value(), RulesHash(options_.tables));
   ASSERT_TRUE(home.Open({}).has_value());
-  ASSERT_TRUE(home.Detach({DetachedEntry{"lake.events", key, "events", "test", 1, false, 0}}, {}).has_value());
+  ASSERT_TRUE(home.Detach({DetachedEntry{"lake.events", key, "events", "test", 1, false, 0}}, "", {}).has_value());
   EXPECT_EQ(code(MakeRequest(MoveRequest::Offsets::kKeep)), ErrorCode::kConflict);
   // The remedy that it gives does help.
   SetRequest give_up;

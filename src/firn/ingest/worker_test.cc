@@ -218,6 +218,44 @@ TEST_F(WorkerTest, RoutingRulesChangedAcrossACrashLoseNothing) {
   EXPECT_EQ(rejected, 90);
 }
 
+// A worker with the old rules commits to lake.events while the home is given the new ones, and dies before lake.other.
+TEST_F(WorkerTest, WhatOldRulesCommitWhileNewOnesComeIsInDoubt) {
+  PipelineOptions options = MakeOptions();
+  TableRule other = options.tables[0];
+  other.name = "lake.other";
+  options.tables[0].match = {RouteMatch{.field_path = {"kind"}, .field_equals = "k0"}};
+  options.tables.push_back(other);
+  Produce(0, 90);
+  ExpectCaughtUp(RunOnce(options));
+  Produce(90, 30);
+  MapCommitter old_worker(catalog_, store_, env::SystemClock(), env::SystemRandom(), {"p", "old", "g"});
+  TableState events(TableIdentifier::Parse("lake.events").value());
+  bool fed = false;
+  catalog_.SetFaults([&](CatalogCall call, const TableIdentifier& table) {
+    // The first commit to the home is the adoption of the rules: how far the tables are has been looked at before.
+    if (call != CatalogCall::kCommit || table.name != "p__home" || std::exchange(fed, true)) return CatalogFault::kNone;
+    MapCommitRequest rows;
+    rows.decide = [&](const iceberg::LoadedTable&, const std::optional<PositionsMap>& stands) -> Result<MapDecision> {
+      MapDecision decision;
+      decision.next = *stands;
+      for (auto& [key, mark] : decision.next.marks) mark.position.offset = log_->WatermarksOf(key.partition).end;
+      return decision;
+    };
+    EXPECT_TRUE(old_worker.Commit(events, rows, {}).has_value());
+    return CatalogFault::kNone;
+  });
+  PipelineOptions changed = MakeOptions();  // everything to lake.events
+  ExpectCaughtUp(RunOnce(changed));
+  EXPECT_TRUE(fed);
+  int rejected = 0;
+  for (const auto& [offset, times] : CountValues("lake.p__rejects", "offset")) rejected += times;
+  EXPECT_EQ(rejected, 30) << "nobody else has those that were meant for lake.other";
+  Produce(120, 30);
+  ExpectCaughtUp(RunOnce(changed));
+  EXPECT_EQ(CountValues("lake.events", "id").size(), 60u);
+  EXPECT_TRUE(MapOf(Load("lake.p__home").metadata, "p").value()->home->cut.empty());
+}
+
 TEST_F(WorkerTest, DeathBetweenTheTablesCommitAndTheRejectsLosesNoReject) {
   Produce(0, 40);
   for (int32_t p = 0; p < 4; ++p) log_->Append(p, "broken");
@@ -395,6 +433,31 @@ TEST_F(WorkerTest, ATemplatesTableThatCannotBeUsedEndsNoAssignment) {
   stop.request_stop();
   auto ended = run.get();
   EXPECT_TRUE(ended.has_value()) << ended.error().ToString();
+}
+
+// A token that runs out says nothing of the table that was asked for at that moment, nor of any other.
+TEST_F(WorkerTest, ATokenThatRanOutClosesNoTable) {
+  PipelineOptions options = MakeOptions();
+  options.tables[0].name = "lake.{topic}_{field:kind}";
+  for (const bool everything : {false, true}) {
+    SCOPED_TRACE(everything);
+    log_ = std::make_shared<stream::MemoryLog>("cluster", "events", "topic-id", 4);
+    for (const char* table : {"p__home", "p__rejects", "events_k0", "events_k1", "events_k2"}) {
+      (void)catalog_.DropTable(TableIdentifier{{"lake"}, table});
+    }
+    Produce(0, 90);
+    int refused = 0;
+    catalog_.SetFaults([&](CatalogCall call, const TableIdentifier& table) {
+      const bool starts = call == CatalogCall::kLoad && table.name == "events_k1" && refused == 0;
+      const bool goes_on = everything && refused > 0 && refused < 4;
+      if (starts || goes_on) ++refused;
+      return starts || goes_on ? CatalogFault::kUnauthorized : CatalogFault::kNone;
+    });
+    ExpectCaughtUp(RunOnce(options));
+    EXPECT_EQ(refused, everything ? 4 : 1);
+    for (const char* table : {"lake.events_k0", "lake.events_k1", "lake.events_k2"}) ExpectExactly(30, table);
+    EXPECT_TRUE(CountValues("lake.p__rejects", "offset").empty());
+  }
 }
 
 TEST_F(WorkerTest, OtherPipelineOnTheSameTopicIsRefused) {

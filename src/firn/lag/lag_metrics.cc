@@ -216,11 +216,25 @@ void TableLagWatch::ShareCapacity(std::map<std::string, Result<TableLag>>& lags)
   }
 }
 
+void TableLagWatch::WarnOfMetadata(const std::string& table, const TableLag& lag) {
+  if (!lag.metadata_bytes.has_value()) return;
+  if (*lag.metadata_bytes < kMetadataBytesWarn / 4 * 3) large_metadata_.erase(table);
+  if (*lag.metadata_bytes <= kMetadataBytesWarn || !large_metadata_.insert(table).second) return;
+  LogWarning("the metadata.json of a table is large; each commit writes it anew and each reader reads it whole",
+             {{"table", table},
+              {"bytes", *lag.metadata_bytes},
+              {"snapshots", lag.snapshots},
+              {"remedy",
+               "fewer snapshots: 'firn maintain --expire --apply', or set history.expire.max-snapshot-age-ms lower; "
+               "with few snapshots: fewer source partitions a pipeline, or properties"}});
+}
+
 void TableLagWatch::Take(const iceberg::TableIdentifier& identifier, Result<TableLag> lag) {
   const std::string table = identifier.ToString();
   const int64_t now_ms = clock_.WallMs();
   if (lag.has_value()) {
     metrics_.Set(table, *lag, now_ms);
+    WarnOfMetadata(table, *lag);
   } else {
     metrics_.SetFailed(table);
     LogWarning("the lag of a table is not read this time", {{"table", table}, {"error", lag.error()}});

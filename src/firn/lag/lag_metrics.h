@@ -20,6 +20,10 @@
 
 namespace firn::lag {
 
+// A metadata.json beyond this is warned of, once: each commit writes it anew and each reader reads it whole. What has
+// been warned of is warned of again only after it was below three quarters of it.
+inline constexpr int64_t kMetadataBytesWarn = 512 << 10;
+
 class LagMetrics {
  public:
   LagMetrics(metrics::Registry& registry, std::string pipeline) : registry_(registry), pipeline_(std::move(pipeline)) {}
@@ -77,12 +81,14 @@ class TableLagWatch {
   void Take(const iceberg::TableIdentifier& identifier, Result<TableLag> lag);
   void FailAll(const Error& error);
   void ForgetOthers(const std::map<std::string, Result<TableLag>>& lags);
+  void WarnOfMetadata(const std::string& table, const TableLag& lag);
 
   env::Clock& clock_;
   const TableLagWatchOptions options_;
   const TablesFn tables_fn_;
   LagReader reader_;
   LagMetrics metrics_;
+  std::set<std::string> large_metadata_;  // tables that were warned of; the thread's own
   mutable std::mutex mutex_;
   std::map<std::string, WatchedTable> watched_;  // guarded by mutex_
   std::jthread thread_;

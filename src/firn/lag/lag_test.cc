@@ -2,6 +2,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "firn/base/log.h"
 #include "firn/compaction/table_plan.h"
 #include "firn/env/testing/manual_clock.h"
 #include "firn/env/testing/memory_store.h"
@@ -470,6 +471,49 @@ TEST_F(LagReaderTest, CapacityIsSharedOutByWhatArrives) {
   EXPECT_EQ(lag.state, LagState::kKeepsUp);
   EXPECT_DOUBLE_EQ(*lag.forecast_s, 700.0 / 35);
   EXPECT_DOUBLE_EQ(*watch.tables()[1].lag.capacity_bytes_per_s, 35);
+}
+
+TEST_F(LagReaderTest, MetadataThatHaveGrownLargeAreWarnedOfOnceACrossing) {
+  std::mutex mutex;
+  std::vector<std::string> warnings;
+  RedirectLog([&](LogLevel level, std::string_view line) {
+    std::lock_guard lock(mutex);
+    if (level == LogLevel::kWarning) warnings.emplace_back(line);
+  });
+  auto set_size = [&](int64_t bytes) {
+    const std::string location = catalog_.LoadTable(kTable)->metadata_location;
+    ASSERT_TRUE(store_.Delete(location).has_value());
+    ASSERT_TRUE(store_.Put(location, std::string(static_cast<size_t>(bytes), ' ')).has_value());
+  };
+  set_size(kMetadataBytesWarn);
+  metrics::Registry registry;
+  {
+    TableLagWatch watch(catalog_, store_, clock_, registry, {.pipeline = "p", .interval_ms = kMinuteMs},
+                        []() -> Result<std::vector<iceberg::TableIdentifier>> { return std::vector{kTable}; });
+    clock_.AwaitSleepers(1);
+    auto warned_after = [&](int64_t bytes) {
+      set_size(bytes);
+      clock_.Advance(kMinuteMs);
+      while (watch.tables()[0].read_ms != clock_.WallMs()) std::this_thread::yield();
+      clock_.AwaitSleepers(1);
+      std::lock_guard lock(mutex);
+      return warnings.size();
+    };
+    EXPECT_EQ(warned_after(kMetadataBytesWarn), 0u);
+    EXPECT_EQ(warned_after(kMetadataBytesWarn + 1), 1u);
+    EXPECT_THAT(registry.ExposeText(),
+                HasSubstr("firn_table_metadata_bytes{pipeline=\"p\",table=\"db.events\"} 524289"));
+    EXPECT_EQ(warned_after(2 * kMetadataBytesWarn), 1u);
+    EXPECT_EQ(warned_after(kMetadataBytesWarn - 1), 1u);
+    EXPECT_EQ(warned_after(kMetadataBytesWarn + 1), 1u) << "to and fro about the limit says nothing new";
+    EXPECT_EQ(warned_after(kMetadataBytesWarn / 2), 1u);
+    EXPECT_EQ(warned_after(kMetadataBytesWarn + 1), 2u);
+  }
+  RedirectLog({});
+  ASSERT_EQ(warnings.size(), 2u);
+  for (const char* named : {"db.events", "524289", "firn maintain --expire --apply"}) {
+    EXPECT_THAT(warnings[1], HasSubstr(named));
+  }
 }
 
 TEST_F(LagReaderTest, TheWatchKeepsTheMetricsFreshAndFewPartitionsNamed) {
