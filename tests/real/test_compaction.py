@@ -297,7 +297,7 @@ def test_spark(spark_lakes, spark, proxies, pipelines, topics, readers, name):
         before = sums_of([*readers(lake), spark.of(lake)], table, fields)
         gate.open()
         assert run.process.wait(60) == firn.SUCCESS, run.process.tail()
-    assert run.result()["groups"] == {"planned": 1, "done": 0, "dropped": {"has_deletes": 1}}
+    assert run.result()["groups"] == {"planned": 1, "done": 0, "dropped": {"deletes_changed": 1}}
     assert_unchanged(before, table, fields)
     spark.sql(f"CREATE TABLE {source}_v3 (id bigint) USING iceberg TBLPROPERTIES ('format-version'='3')")
     spark.sql(f"INSERT INTO {source}_v3 VALUES (1)")
