@@ -25,7 +25,8 @@ Result<RewriteOutcome> CommitRewrite(Catalog& catalog, const TableIdentifier& ta
     outcome.fates = std::move(prepared.fates);
     if (!prepared.commit.has_value()) {
       // What an earlier attempt removed counts if that was applied after all.
-      if (std::ranges::find(outcome.fates, GroupFate::kAlreadyDone) == outcome.fates.end()) outcome.delete_files_removed = 0;
+      const auto done = std::find(outcome.fates.begin(), outcome.fates.end(), GroupFate::kAlreadyDone);
+      if (done == outcome.fates.end()) outcome.delete_files_removed = 0;
       return outcome;
     }
     outcome.delete_files_removed = prepared.delete_files_removed;

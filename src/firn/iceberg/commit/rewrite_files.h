@@ -1,10 +1,10 @@
-// PrepareRewrite: from a table's metadata and files that replace others, row for row but for those that were deleted, to
-// one `replace` snapshot.
+// PrepareRewrite: from a table's metadata and files that replace others, row for row but for deleted ones, to one
+// `replace` snapshot.
 //
 // Reads and writes manifests in the store; changes nothing else. Each attempt is made against the metadata it is given,
 // never against history: inputs that are not live any more, or whose row deletes are not those that were applied, drop
-// their group out of the attempt and leave the other groups in it. A retry calls it again with fresh metadata; nothing is ever
-// overwritten.
+// their group out of the attempt and leave the other groups in it. A retry calls it again with fresh metadata; nothing
+// is ever overwritten.
 #pragma once
 
 #include <cstdint>
@@ -72,9 +72,11 @@ struct PreparedRewrite {
 // Of a group all live position deletes that may touch an input must have been applied, and all equality deletes up to
 // the starting sequence number; later ones touch the output as they touched the inputs. Delete files that no data file
 // needs any more are removed in the same snapshot: position deletes when all files that they name, or may name, are
-// gone, equality deletes when no older file of their partition (of the table, where they are global) is left. Snapshots are not expired on the way: that is for commits that bring positions forward.
+// gone, equality deletes when no older file of their partition (of the table, where they are global) is left. Snapshots
+// are not expired on the way: that is for commits that bring positions forward.
 // kUnsupported: as PrepareAppend. kCorruption: the base's manifests cannot be read. kInvalidInput: a group that would
-// change the number of rows, whose files differ in spec or partition, or that shares an input with another.
+// change the number of rows by others than deleted ones, whose files differ in spec or partition, or that shares an
+// input with another.
 Result<PreparedRewrite> PrepareRewrite(const TableMetadata& base, const RewriteRequest& request,
                                        env::ObjectStore& store, env::Clock& clock, env::Random& random);
 

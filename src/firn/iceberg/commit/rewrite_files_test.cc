@@ -306,7 +306,12 @@ TEST_F(RewriteTest, DeletesThatTheOutputWouldLoseStopAGroup) {
     GroupFate fate;
   };
   const Case cases[] = {
-      {"a position delete that came meanwhile", FileContent::kPositionDeletes, "eu", false, {}, GroupFate::kDeletesChanged},
+      {"a position delete that came meanwhile",
+       FileContent::kPositionDeletes,
+       "eu",
+       false,
+       {},
+       GroupFate::kDeletesChanged},
       {"a position delete of before", FileContent::kPositionDeletes, "eu", true, {}, GroupFate::kDeletesChanged},
       {"one of another partition", FileContent::kPositionDeletes, "us", false, {}, GroupFate::kReplaced},
       {"one that names another file", FileContent::kPositionDeletes, "eu", false, "elsewhere", GroupFate::kReplaced},
