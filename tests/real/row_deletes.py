@@ -4,8 +4,10 @@ import uuid
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+from pyiceberg import types as t
 from pyiceberg.manifest import (DataFile, DataFileContent, FileFormat, ManifestContent, ManifestEntry,
                                 ManifestEntryStatus, ManifestWriterV2, write_manifest_list)
+from pyiceberg.schema import Schema
 from pyiceberg.table.snapshots import Operation, Snapshot, Summary
 from pyiceberg.table.update import AddSnapshotUpdate, AssertRefSnapshotId, SetSnapshotRefUpdate
 from pyiceberg.typedef import Record
@@ -18,6 +20,20 @@ class DeleteManifestWriter(ManifestWriterV2):
     @property
     def _meta(self) -> dict:
         return {**super()._meta, "content": "deletes"}
+
+    def _with_partition(self, format_version) -> Schema:
+        """PyIceberg (0.12) gives equality_ids as longs; the spec says ints, and Java reads nothing else."""
+        entry = super()._with_partition(format_version)
+        return Schema(*(_with_int_ids(field) for field in entry.fields), schema_id=entry.schema_id)
+
+
+def _with_int_ids(field: t.NestedField) -> t.NestedField:
+    kind = field.field_type
+    if field.name == "equality_ids":
+        kind = t.ListType(kind.element_id, t.IntegerType(), element_required=True)
+    elif isinstance(kind, t.StructType):
+        kind = t.StructType(*(_with_int_ids(inner) for inner in kind.fields))
+    return field.model_copy(update={"field_type": kind})
 
 
 def _field(name: str, kind, number: int) -> pa.Field:

@@ -319,7 +319,8 @@ def test_position_deletes(lakes, pipelines, readers, name):
 
 @pytest.mark.parametrize("column", ["id", "string"])
 def test_equality_deletes(lakes, pipelines, readers, name, column):
-    """Rows that came again after the delete stay. DuckDB applies such deletes, PyIceberg refuses to read them."""
+    """Rows that came again after the delete stay. PyIceberg refuses to read such deletes; DuckDB (1.5.5) applies them, but
+    takes rows with a null in the column away too."""
     lake = lakes.get("rest-local")
     table, rows = typed_table(lake, name)
     values = {row[column] for row in rows[::7] if row[column] is not None}
@@ -329,8 +330,8 @@ def test_equality_deletes(lakes, pipelines, readers, name, column):
     again = rows_of(TYPED, 200, seeded(name, "again"))
     append(table, again)
     rows += again
-    before = sums_of([reader for reader in readers(lake) if reader.name == "duckdb"], f"{name}.all",
-                     table.schema().fields)
+    able = [reader for reader in readers(lake) if reader.name == "duckdb" and column == "id"]
+    before = sums_of(able, f"{name}.all", table.schema().fields)
     assert_deletes_applied(pipelines(lake, [events_table(name)]), lake, name, deleted, rows, before, 1)
 
 
