@@ -1,4 +1,5 @@
-"""Compaction: files of Firn, PyIceberg, DuckDB and Spark put together, and every reader finds the rows that it found.
+"""Compaction: files of Firn, PyIceberg, DuckDB and Spark put together, rows that others have deleted left out, and every
+reader finds the rows that it found.
 
 Rows are compared by checksums of each column that do not depend on their order. Others write to the table between the
 merge and its commit: a proxy before the catalog holds the commit meanwhile.
@@ -19,6 +20,7 @@ from metadata_checks import check_files, check_partitions, live_files
 from processes import wait_until
 from produce import SMALL_COLUMNS, seeded, small_events
 from readers import DuckReader, PyIcebergReader, assert_once, assert_same, catalog_of, load, read_checksums
+from row_deletes import delete_equal, delete_positions, live_delete_files
 from test_types import config_columns, schema_of
 from typed_rows import rows_of
 
@@ -271,6 +273,86 @@ def test_watch(lake, topics, pipelines, name):
     assert_once(lake, f"{name}.events", 0, 200)
 
 
+def typed_table(lake, name: str):
+    """Files of PyIceberg, and their rows; "id" goes on from file to file."""
+    catalog = catalog_of(lake)
+    catalog.create_namespace_if_not_exists(name)
+    table = catalog.create_table(f"{name}.all", schema_of(TYPED))
+    rows = []
+    for number in range(SEVERAL):
+        part = rows_of(TYPED, 200, seeded(name, number))
+        for row in part:
+            row["id"] += 200 * number
+        append(table, part)
+        rows += part
+    return table, rows
+
+
+def assert_deletes_applied(pipeline, lake, name: str, deleted: set, rows: list, before: dict, removed: int):
+    """Compacts: the rows are those that readers gave who applied the deletes, and nobody has to apply them any more."""
+    report = compact(pipeline, f"{name}.all")
+    assert report["deletes"] == {"applied": len(deleted), "files_removed": removed}
+    assert report["files"]["left_alone"] == {} and report["files"]["after"] == 1
+    table = load(lake, f"{name}.all")
+    fields = table.schema().fields
+    assert live_delete_files(table) == [] and len(live_files(table)) == 1
+    check_files(table, live_files(table))
+    assert_unchanged(before, f"{name}.all", fields)
+    assert_same(PyIcebergReader(lake), f"{name}.all", fields, rows)
+    assert compact(pipeline, f"{name}.all")["groups"]["planned"] == 0
+
+
+def test_position_deletes(lakes, pipelines, readers, name):
+    """Of several files and of one, with bounds and without; of rows that are not there too."""
+    lake = lakes.get("rest-local")
+    table, rows = typed_table(lake, name)
+    paths = {file.lower_bounds[1]: file.file_path for file in live_files(table.refresh())}
+    paths = [path for _, path in sorted(paths.items(), key=lambda item: int.from_bytes(item[0], "little"))]
+    table = delete_positions(table, [(paths[0], 0), (paths[0], 199), (paths[2], 7), (paths[2], 5000)])
+    table = delete_positions(table, [(paths[1], position) for position in range(0, 200, 3)], bounds=True)
+    table = delete_positions(table, [(paths[2], 7), (paths[2], 8)], bounds=True)
+    deleted = {0, 199, 407, 408, *range(200, 400, 3)}
+    rows = [row for row in rows if row["id"] not in deleted]
+    before = sums_of(readers(lake), f"{name}.all", table.schema().fields)
+    assert_deletes_applied(pipelines(lake, [events_table(name)]), lake, name, deleted, rows, before, 3)
+
+
+@pytest.mark.parametrize("column", ["id", "string"])
+def test_equality_deletes(lakes, pipelines, readers, name, column):
+    """Rows that came again after the delete stay. PyIceberg refuses to read such deletes; DuckDB (1.5.5) applies them, but
+    takes rows with a null in the column away too."""
+    lake = lakes.get("rest-local")
+    table, rows = typed_table(lake, name)
+    values = {row[column] for row in rows[::7] if row[column] is not None}
+    table = delete_equal(table, column, sorted(values))
+    deleted = {row["id"] for row in rows if row[column] in values}
+    rows = [row for row in rows if row["id"] not in deleted]
+    again = rows_of(TYPED, 200, seeded(name, "again"))
+    append(table, again)
+    rows += again
+    able = [reader for reader in readers(lake) if reader.name == "duckdb" and column == "id"]
+    before = sums_of(able, f"{name}.all", table.schema().fields)
+    assert_deletes_applied(pipelines(lake, [events_table(name)]), lake, name, deleted, rows, before, 1)
+
+
+def test_a_row_deleted_before_the_commit(lakes, proxies, pipelines, topics, readers, name):
+    """A delete of an input between pick and commit stops its group; the next run applies it."""
+    watched = Watched(lakes.get("rest-local"), proxies, pipelines, topics, name)
+    with watched.proxy.hold_before(commit_to(watched.table)) as gate:
+        run = watched.pipeline.begin("compact", "--table", watched.table, "--json")
+        gate.wait()
+        table = load(watched.lake, watched.table)
+        delete_positions(table, [(live_files(table)[0].file_path, 1)])
+        fields, before = table.schema().fields, sums_of(readers(watched.lake), watched.table, table.schema().fields)
+        gate.open()
+        assert run.process.wait(60) == firn.SUCCESS, run.process.tail()
+    assert run.result()["groups"] == {"planned": 1, "done": 0, "dropped": {"deletes_changed": 1}}
+    assert_unchanged(before, watched.table, fields)
+    report = compact(watched.pipeline, watched.table)
+    assert report["groups"]["done"] == 1 and report["deletes"] == {"applied": 1, "files_removed": 1}
+    assert_unchanged(before, watched.table, fields)
+
+
 @pytest.mark.spark
 @pytest.mark.slow
 def test_spark(spark_lakes, spark, proxies, pipelines, topics, readers, name):
@@ -297,13 +379,30 @@ def test_spark(spark_lakes, spark, proxies, pipelines, topics, readers, name):
         before = sums_of([*readers(lake), spark.of(lake)], table, fields)
         gate.open()
         assert run.process.wait(60) == firn.SUCCESS, run.process.tail()
-    assert run.result()["groups"] == {"planned": 1, "done": 0, "dropped": {"has_deletes": 1}}
+    assert run.result()["groups"] == {"planned": 1, "done": 0, "dropped": {"deletes_changed": 1}}
     assert_unchanged(before, table, fields)
     spark.sql(f"CREATE TABLE {source}_v3 (id bigint) USING iceberg TBLPROPERTIES ('format-version'='3')")
     spark.sql(f"INSERT INTO {source}_v3 VALUES (1)")
     refused = compact(pipeline, f"{table}_v3", expect=firn.FAILURE)
     assert refused["error"]["code"] == "unsupported"
-    # Files with deletes stay, the others become one.
     report = compact(pipeline, table)
-    assert report["files"] == {"before": 4, "after": 1, "left_alone": {"has_deletes": 2}}
+    assert report["files"] == {"before": SEVERAL, "after": 1, "left_alone": {}}
+    assert report["deletes"] == {"applied": 31, "files_removed": 2}
+    assert_unchanged(before, table, fields)
+    # Spark's equality deletes do not exist; it reads others'.
+    spark.sql(f"INSERT INTO {source} SELECT id, 'late', null, timestamp_seconds(1790000000), 1.5 FROM range(9000, 9050)")
+    delete_equal(load(lake, table), "kind", ["k3", "late"])
+    spark.sql(f"INSERT INTO {source} SELECT id, 'late', null, timestamp_seconds(1790000000), 2.5 FROM range(9000, 9003)")
+    before = sums_of([DuckReader(lake), spark.of(lake)], table, fields)
+    report = compact(pipeline, table)
+    assert report["deletes"]["files_removed"] == 1 and report["deletes"]["applied"] > 50
+    assert_unchanged(before, table, fields)
+    # One delete file of all files of the partition.
+    spark.sql(f"ALTER TABLE {source} SET TBLPROPERTIES ('write.delete.granularity'='partition')")
+    spark.sql(f"INSERT INTO {source} SELECT id, 'last', null, timestamp_seconds(1790000000), 3.5 FROM range(9100, 9300)")
+    spark.sql(f"DELETE FROM {source} WHERE id % 10 = 1")
+    before = sums_of([*readers(lake), spark.of(lake)], table, fields)
+    report = compact(pipeline, table)
+    assert report["files"]["after"] == 1 and report["deletes"]["applied"] > 200
+    assert live_delete_files(load(lake, table)) == []
     assert_unchanged(before, table, fields)

@@ -34,6 +34,7 @@ json ToJson(const std::string& table, const CompactionReport& report, bool dry_r
        {{"planned", report.groups_planned}, {"done", report.groups_done}, {"dropped", report.groups_dropped}}},
       {"files", {{"before", report.files_before}, {"after", report.files_after}, {"left_alone", report.left_alone}}},
       {"rows", report.rows},
+      {"deletes", {{"applied", report.rows_deleted}, {"files_removed", report.delete_files_removed}}},
       {"bytes", {{"before", report.bytes_before}, {"after", report.bytes_after}}},
       {"commits", report.commits},
       {"conflicts", report.conflicts},
@@ -60,7 +61,7 @@ void Print(const std::string& table, const CompactionReport& report, bool dry_ru
                        FormatCount(report.files_before), FormatCount(report.files_seen),
                        FormatCount(report.files_after), FormatCount(report.groups_planned),
                        FormatBytes(static_cast<double>(report.bytes_before)), FormatCount(report.rows));
-    PrintReasons("small files left alone,", report.left_alone, out);
+    PrintReasons("files left alone,", report.left_alone, out);
     return;
   }
   out << fmt::format("{}: {} files became {} ({} -> {}, {} rows) in {} commits, {:.1f} CPU seconds\n", table,
@@ -74,6 +75,10 @@ void Print(const std::string& table, const CompactionReport& report, bool dry_ru
       "values {}\n",
       FormatCount(pages.pages_carried), FormatCount(pages.pages_with_new_levels), FormatCount(pages.pages_renumbered),
       FormatCount(pages.pages_encoded), FormatCount(pages.dictionaries_as_values));
+  if (report.rows_deleted > 0 || report.delete_files_removed > 0) {
+    out << fmt::format("deletes applied {}, delete files removed {}\n", FormatCount(report.rows_deleted),
+                       FormatCount(report.delete_files_removed));
+  }
   PrintReasons("column chunks decoded,", pages.chunks_decoded, out);
   PrintReasons("files left alone,", report.left_alone, out);
   PrintReasons("groups dropped,", report.groups_dropped, out);
@@ -110,8 +115,9 @@ class CompactCommand final : public Command {
            "files\n"
            "stay in the store until their snapshots expire. Workers may run meanwhile, and others may write: a group\n"
            "whose files were changed by somebody else is dropped, never forced.\n"
-           "Left as they are: files that a delete file may touch, files without field ids, encrypted files, column "
-           "types\n"
+           "Rows that others have deleted, by position or by equality, are left out of the new files, and delete\n"
+           "files that nothing needs any more are removed; a file with deletes is written anew for their sake alone.\n"
+           "Left as they are: files with deletion vectors, files without field ids, encrypted files, column types\n"
            "that do not become the table's. Tables of format v1 and v3 are refused. Each input is read whole, so "
            "memory\n"
            "holds the inputs of one row group (128 MiB, or one larger file).\n"

@@ -29,6 +29,10 @@ void LoopMetrics::Count(const std::string& table, const CompactionReport& report
   count("firn_compaction_bytes_added_total", "bytes of the files that they became",
         static_cast<double>(report.bytes_after));
   count("firn_compaction_rows_total", "rows that were moved", static_cast<double>(report.rows));
+  count("firn_compaction_rows_deleted_total", "rows that others had deleted, and that the new files lack",
+        static_cast<double>(report.rows_deleted));
+  count("firn_compaction_delete_files_removed_total", "delete files that were not needed any more",
+        static_cast<double>(report.delete_files_removed));
   count("firn_compaction_cpu_seconds_total", "CPU time of merges and their commits", report.cpu_s);
   for (const auto& [reason, groups] : report.groups_dropped) {
     metrics::Labels labels = With(table);
@@ -52,7 +56,9 @@ void LoopMetrics::SetLeftAlone(const std::string& table, const std::map<std::str
     metrics::Labels labels = With(table);
     labels["reason"] = reason;
     auto found = left_alone.find(reason);
-    registry_.gauge("firn_compaction_left_alone_files", "small files that stay as they are, by reason", labels)
+    registry_
+        .gauge("firn_compaction_left_alone_files",
+               "small files, and files with deletes, that stay as they are, by reason", labels)
         .Set(found == left_alone.end() ? 0.0 : static_cast<double>(found->second));
   }
 }

@@ -3,12 +3,10 @@
 #include <algorithm>
 #include <tuple>
 
-#include "firn/iceberg/commit/position_deletes.h"
+#include "firn/compaction/delete_index.h"
 
 namespace firn::compaction {
 namespace {
-
-using iceberg::FileContent;
 
 std::vector<std::string> Segments(const std::string& path) {
   std::vector<std::string> segments;
@@ -29,20 +27,14 @@ bool Matches(const std::string& path, const std::vector<std::string>& where) {
   });
 }
 
-bool IsParquet(std::string format) {
-  for (char& c : format) c = c >= 'a' && c <= 'z' ? static_cast<char>(c - 'a' + 'A') : c;
-  return format == "PARQUET";
-}
-
-// Why a small file has to stay; empty: it may be moved.
-std::string ReasonToStay(const TableFiles& table, const LiveFile& file, const PickOptions& options) {
-  const iceberg::DataFile& data = file.entry.data_file;
-  if (!IsParquet(data.file_format)) return "not_parquet";
+// Why a file has to stay; empty: it may be moved.
+std::string ReasonToStay(const TableFiles& table, const DeleteIndex& deletes, size_t index,
+                         const PickOptions& options) {
+  const iceberg::DataFile& data = table.data[index].entry.data_file;
+  if (!IsParquet(data)) return "not_parquet";
   if (data.key_metadata.has_value()) return "encrypted";
-  if (data.file_size_in_bytes > options.file_bytes_max) return "exceeds_memory";
-  for (const LiveFile& deletes : table.deletes) {
-    if (MayTouch(deletes, file, deletes.partition_path.empty())) return "has_deletes";
-  }
+  if (std::max(data.file_size_in_bytes, deletes.Bytes(index)) > options.file_bytes_max) return "exceeds_memory";
+  if (!deletes.AreApplicable(index)) return "has_deletes";
   if (options.refused == nullptr) return "";
   auto refused = options.refused->find(data.file_path);
   return refused == options.refused->end() ? "" : refused->second;
@@ -59,15 +51,14 @@ int TierOf(int64_t bytes, size_t factor) {
 
 class Packer {
  public:
-  Packer(const TableFiles& table, const PickOptions& options, Picked& picked)
-      : table_(table), options_(options), picked_(picked) {}
+  Packer(const TableFiles& table, const DeleteIndex& deletes, const PickOptions& options, Picked& picked)
+      : table_(table), deletes_(deletes), options_(options), picked_(picked) {}
 
-  // Files of one spec and partition.
-  void Pack(std::vector<size_t> files) {
+  // Files of one spec and partition; `large` ones have deletes, and are moved for their sake or not at all.
+  void Pack(std::vector<size_t> files, const std::vector<size_t>& large) {
+    FindPace(files, large);
+    for (const size_t file : large) Leave(file, "");
     if (!options_.pace.has_value()) return PackAll(std::move(files));
-    int64_t newest_ms = 0;
-    for (size_t file : files) newest_ms = std::max(newest_ms, table_.data[file].added_ms);
-    cold_ = newest_ms < options_.pace->cold_before_ms;
     if (cold_) return PackAll(WithoutLarge(std::move(files)));
     std::map<int, std::vector<size_t>> tiers;
     const size_t enough = std::max<size_t>(options_.pace->tier_files_min, 2);
@@ -76,12 +67,47 @@ class Packer {
       if (of_tier.size() >= enough) {
         PackAll(std::move(of_tier));
       } else {
-        picked_.left_alone["waiting"] += static_cast<int64_t>(of_tier.size());
+        for (size_t file : of_tier) Leave(file, "waiting");
       }
     }
   }
 
  private:
+  void FindPace(const std::vector<size_t>& files, const std::vector<size_t>& large) {
+    cold_ = deletes_settled_ = !options_.pace.has_value();
+    if (!options_.pace.has_value()) return;
+    int64_t newest_ms = 0;
+    for (size_t file : files) newest_ms = std::max(newest_ms, table_.data[file].added_ms);
+    cold_ = newest_ms < options_.pace->cold_before_ms;
+    for (size_t file : large) newest_ms = std::max(newest_ms, table_.data[file].added_ms);
+    for (size_t file : files) newest_ms = std::max(newest_ms, deletes_.NewestMs(file));
+    for (size_t file : large) newest_ms = std::max(newest_ms, deletes_.NewestMs(file));
+    deletes_settled_ = newest_ms < options_.pace->cold_before_ms;
+  }
+
+  // Are its deletes reason enough to write it anew?
+  bool IsDue(size_t file) const {
+    const double rows = deletes_.RowsDeleted(file);
+    if (rows <= 0) return false;
+    if (options_.refused != nullptr &&
+        options_.refused->contains(NothingDeletedKey(table_, file, deletes_.Of(file)))) {
+      return false;
+    }
+    const auto of_file = static_cast<double>(table_.data[file].entry.data_file.record_count);
+    return deletes_settled_ || rows >= kDeletedShareMin * of_file;
+  }
+
+  // A file that goes with no others.
+  void Leave(size_t file, const char* reason) {
+    if (IsDue(file)) {
+      PickedGroup group;
+      Add(file, group);
+      Finish(group);
+    } else if (*reason != '\0') {
+      ++picked_.left_alone[reason];
+    }
+  }
+
   int64_t Bytes(size_t file) const { return table_.data[file].entry.data_file.file_size_in_bytes; }
 
   // Late records trickle into cold partitions too: a file more than twice as large as all smaller ones together waits,
@@ -96,7 +122,7 @@ class Packer {
       sum += Bytes(by_size[i]);
     }
     if (keep < 2 && by_size.size() > 1) keep = 0;  // one alone is no group
-    if (keep < by_size.size()) picked_.left_alone["waiting"] += static_cast<int64_t>(by_size.size() - keep);
+    for (size_t i = keep; i < by_size.size(); ++i) Leave(by_size[i], "waiting");
     by_size.resize(keep);
     std::sort(by_size.begin(), by_size.end());
     return by_size;
@@ -106,23 +132,36 @@ class Packer {
     Sort(files);
     PickedGroup group;
     for (size_t file : files) {
-      const iceberg::DataFile& data = table_.data[file].entry.data_file;
-      if (!group.files.empty() && group.bytes + data.file_size_in_bytes > options_.target_bytes) End(group);
-      group.files.push_back(file);
-      group.bytes += data.file_size_in_bytes;
-      group.rows += data.record_count;
+      const int64_t bytes = Bytes(file);
+      if (!group.files.empty() && group.bytes + bytes > options_.target_bytes) End(group);
+      Add(file, group);
     }
     End(group);
   }
 
+  void Add(size_t file, PickedGroup& group) const {
+    group.files.push_back(file);
+    group.bytes += Bytes(file);
+    group.rows += table_.data[file].entry.data_file.record_count;
+  }
+
   void End(PickedGroup& group) {
-    group.cold = cold_;
     if (group.files.size() >= std::max<size_t>(options_.group_files_min, 2)) {
-      picked_.groups.push_back(std::move(group));
-    } else if (!group.files.empty()) {
-      picked_.left_alone["alone"] += static_cast<int64_t>(group.files.size());
+      Finish(group);
+    } else {
+      for (size_t file : group.files) Leave(file, "alone");
     }
     group = {};
+  }
+
+  void Finish(PickedGroup& group) {
+    group.cold = cold_ && options_.pace.has_value();
+    for (size_t file : group.files) {
+      group.deletes.insert(group.deletes.end(), deletes_.Of(file).begin(), deletes_.Of(file).end());
+    }
+    std::sort(group.deletes.begin(), group.deletes.end());
+    group.deletes.erase(std::unique(group.deletes.begin(), group.deletes.end()), group.deletes.end());
+    picked_.groups.push_back(std::move(group));
   }
 
   std::optional<schema::Value> LowerBound(size_t file) const {
@@ -151,45 +190,36 @@ class Packer {
   }
 
   const TableFiles& table_;
+  const DeleteIndex& deletes_;
   const PickOptions& options_;
   Picked& picked_;
-  bool cold_ = false;
+  bool cold_ = false;             // the partition does not grow
+  bool deletes_settled_ = false;  // nor do its deletes
 };
 
-// Files of one spec whose paths are the same, by partition: a path says "null" for null and for that text.
-std::vector<std::vector<size_t>> ByPartition(const TableFiles& table, const std::vector<size_t>& files) {
-  const auto partition_of = [&](size_t file) -> const schema::PartitionTuple& {
-    return table.data[file].entry.data_file.partition;
+struct Partition {
+  size_t first = 0;  // any file of it
+  std::vector<size_t> small;
+  std::vector<size_t> large;  // with deletes
+};
+
+// Among those of one spec and path, which says "null" for null and for that text.
+Partition& PartitionOf(const TableFiles& table, size_t file, std::vector<Partition>& of_path) {
+  const auto tuple_of = [&](size_t of) -> const schema::PartitionTuple& {
+    return table.data[of].entry.data_file.partition;
   };
-  std::vector<std::vector<size_t>> partitions;
-  for (size_t file : files) {
-    auto same = std::find_if(partitions.begin(), partitions.end(), [&](const std::vector<size_t>& others) {
-      return schema::SamePartition(partition_of(others.front()), partition_of(file));
-    });
-    if (same == partitions.end()) same = partitions.insert(same, std::vector<size_t>());
-    same->push_back(file);
+  for (Partition& partition : of_path) {
+    if (schema::SamePartition(tuple_of(partition.first), tuple_of(file))) return partition;
   }
-  return partitions;
+  return of_path.emplace_back(Partition{.first = file, .small = {}, .large = {}});
 }
 
 double Gain(const PickedGroup& group) {
-  return static_cast<double>(group.files.size() - 1) / static_cast<double>(std::max<int64_t>(group.bytes, 1));
+  const size_t removed = group.files.size() - 1 + group.deletes.size();
+  return static_cast<double>(removed) / static_cast<double>(std::max<int64_t>(group.bytes, 1));
 }
 
 }  // namespace
-
-bool MayTouch(const LiveFile& deletes, const LiveFile& data, bool is_global) {
-  const iceberg::DataFile& file = deletes.entry.data_file;
-  const int64_t data_sequence = data.entry.sequence_number.value_or(0);
-  const int64_t delete_sequence = deletes.entry.sequence_number.value_or(0);
-  const bool same = deletes.spec_id == data.spec_id && deletes.partition_path == data.partition_path;
-  if (file.content == FileContent::kPositionDeletes) {
-    const bool names_it = file.referenced_data_file.has_value();
-    return iceberg::MayDeleteFrom(file, data.entry.data_file.file_path) &&
-           (names_it || (same && data_sequence <= delete_sequence));
-  }
-  return (same || is_global) && data_sequence < delete_sequence;
-}
 
 bool ComesBefore(const PickedGroup& a, const PickedGroup& b) {
   return a.cold != b.cold ? a.cold : Gain(a) > Gain(b);
@@ -198,22 +228,25 @@ bool ComesBefore(const PickedGroup& a, const PickedGroup& b) {
 Picked Pick(const TableFiles& table, const PickOptions& options) {
   Picked picked;
   const auto large = static_cast<int64_t>(static_cast<double>(options.target_bytes) * options.large_enough);
-  std::map<std::tuple<int32_t, std::string>, std::vector<size_t>> paths;
+  const DeleteIndex deletes(table);
+  std::map<std::tuple<int32_t, std::string>, std::vector<Partition>> paths;
   for (size_t i = 0; i < table.data.size(); ++i) {
     const LiveFile& file = table.data[i];
     if (!Matches(file.partition_path, options.where)) continue;
     if (options.owns && !options.owns(file.spec_id, file.partition_path)) continue;
     ++picked.files_seen;
-    if (file.entry.data_file.file_size_in_bytes >= large) continue;
-    if (const std::string reason = ReasonToStay(table, file, options); !reason.empty()) {
+    const bool is_large = file.entry.data_file.file_size_in_bytes >= large;
+    if (is_large && deletes.Of(i).empty()) continue;
+    if (const std::string reason = ReasonToStay(table, deletes, i, options); !reason.empty()) {
       ++picked.left_alone[reason];
       continue;
     }
-    paths[{file.spec_id, file.partition_path}].push_back(i);
+    Partition& partition = PartitionOf(table, i, paths[{file.spec_id, file.partition_path}]);
+    (is_large ? partition.large : partition.small).push_back(i);
   }
-  Packer packer(table, options, picked);
-  for (const auto& [path, files] : paths) {
-    for (auto& partition : ByPartition(table, files)) packer.Pack(std::move(partition));
+  Packer packer(table, deletes, options, picked);
+  for (auto& [path, partitions] : paths) {
+    for (Partition& partition : partitions) packer.Pack(std::move(partition.small), partition.large);
   }
   std::stable_sort(picked.groups.begin(), picked.groups.end(), ComesBefore);
   return picked;

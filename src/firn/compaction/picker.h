@@ -2,8 +2,9 @@
 //
 // Values in, values out; no IO, no clock. Files of one spec and partition that are small against the target are packed
 // into groups, in the order that their rows are to have; each group becomes one file. Files that must not be moved are
-// counted by reason. With `pace` set, files of a partition that still grows wait until enough of like size are there:
-// so a byte is moved about once for each factor of `tier_files_min` in size, however often one looks.
+// counted by reason. Row deletes are applied to the files that are moved; where they are many, a file is moved for
+// their sake alone. With `pace` set, files of a partition that still grows wait until enough of like size are there: so
+// a byte is moved about once for each factor of `tier_files_min` in size, however often one looks.
 #pragma once
 
 #include <cstdint>
@@ -32,6 +33,10 @@ struct TableFiles {
   std::vector<LiveFile> deletes;  // position and equality deletes
 };
 
+// With `pace`, a file of a partition that grows is written anew for its deletes' sake when they are about so much of
+// its rows; elsewhere, and in a single run, any are enough.
+inline constexpr double kDeletedShareMin = 0.1;
+
 // How a loop that comes again and again picks; a single run takes whatever is small.
 struct PickPace {
   // Files of like size (within this factor of each other) that a group needs while its partition grows.
@@ -55,31 +60,30 @@ struct PickOptions {
   int64_t file_bytes_max = std::numeric_limits<int64_t>::max();
   // Whose partition it is to look after; others are not seen at all. Null: all are.
   std::function<bool(int32_t spec_id, const std::string& partition_path)> owns;
-  // Paths of files that could not be merged when it was tried, with the reason. Null: none.
+  // Paths of files that could not be merged when it was tried, with the reason; and NothingDeletedKey
+  // (delete_index.h) of those whose deletes delete nothing. Null: none.
   const std::map<std::string, std::string>* refused = nullptr;
 };
 
 struct PickedGroup {
-  std::vector<size_t> files;  // indices of TableFiles::data, in the order of their rows
+  std::vector<size_t> files;    // indices of TableFiles::data, in the order of their rows
+  std::vector<size_t> deletes;  // of TableFiles::deletes that may touch one of them, ascending
   int64_t bytes = 0;
   int64_t rows = 0;
   bool cold = false;  // its partition does not grow
 };
 
-// The order of work: cold partitions first, then most files removed for each byte moved.
+// The order of work: cold partitions first, then most files (delete files too) removed for each byte moved.
 bool ComesBefore(const PickedGroup& a, const PickedGroup& b);
 
 struct Picked {
   std::vector<PickedGroup> groups;  // in the order of ComesBefore
-  // Files that are small and stay: "has_deletes", "not_parquet", "encrypted", "exceeds_memory", "alone", "waiting" (for
-  // others of like size), and reasons of `refused`.
+  // Files that are small, or have deletes, and stay: "has_deletes" (that are not applied here), "not_parquet",
+  // "encrypted", "exceeds_memory", "alone", "waiting" (for others of like size), and reasons of `refused`.
   std::map<std::string, int64_t> left_alone;
   int64_t files_seen = 0;  // that match `where`
 };
 
 Picked Pick(const TableFiles& table, const PickOptions& options);
-
-// May this delete file touch rows of that data file (spec: "Scan Planning")? `is_global`: its spec has no partition.
-bool MayTouch(const LiveFile& deletes, const LiveFile& data, bool is_global);
 
 }  // namespace firn::compaction

@@ -5,6 +5,7 @@
 
 #include <sstream>
 
+#include "firn/compaction/delete_index.h"
 #include "firn/iceberg/commit/position_deletes.h"
 
 namespace firn::compaction {
@@ -14,8 +15,9 @@ using iceberg::FileContent;
 
 // One line a file: "name size sequence partition [kind [argument]]"; it was added at a time like its sequence number.
 // Kinds: orc, encrypted, position, equality, names (a position delete that names a data file), range (one whose paths
-// are between its own name and the argument), lower (a lower bound of field 7, an int), and null, text, int, long (the
-// value of the partition).
+// are between its own name and the argument), vector (a deletion vector of the argument), lower (a lower bound of field
+// 7, an int), rows (their number), later (a data file that was added after it was written, as a compaction's), and null,
+// text, int, long (the value of the partition).
 TableFiles Parse(const std::string& text) {
   TableFiles table;
   std::istringstream lines(text);
@@ -41,12 +43,15 @@ TableFiles Parse(const std::string& text) {
       file.entry.data_file.lower_bounds[7] = schema::SerializeSingleValue(
           *schema::Type::Primitive(schema::TypeKind::kInt), schema::Value(static_cast<int32_t>(std::stoi(argument))));
     }
-    if (kind == "names") file.entry.data_file.referenced_data_file = argument;
+    if (kind == "rows") file.entry.data_file.record_count = std::stoi(argument);
+    file.entry.file_sequence_number = kind == "later" ? std::stoi(argument) : sequence;
+    if (kind == "vector") file.entry.data_file.content_offset = 4;
+    if (kind == "names" || kind == "vector") file.entry.data_file.referenced_data_file = argument;
     if (kind == "range") {
       file.entry.data_file.lower_bounds[iceberg::kDeleteFilePathFieldId] = file.entry.data_file.file_path;
       file.entry.data_file.upper_bounds[iceberg::kDeleteFilePathFieldId] = argument;
     }
-    const bool deletes_rows = kind == "position" || kind == "names" || kind == "range";
+    const bool deletes_rows = kind == "position" || kind == "names" || kind == "range" || kind == "vector";
     if (deletes_rows) file.entry.data_file.content = FileContent::kPositionDeletes;
     if (kind == "equality") file.entry.data_file.content = FileContent::kEqualityDeletes;
     auto& list = file.entry.data_file.content == FileContent::kData ? table.data : table.deletes;
@@ -55,7 +60,7 @@ TableFiles Parse(const std::string& text) {
   return table;
 }
 
-// "a+b c+d | reason 2": groups in order, then what was left alone.
+// "a+b c+d-x | reason 2": groups in order, with the deletes to be applied to them, then what was left alone.
 std::string Picks(const std::string& text, PickOptions options = {}) {
   const TableFiles table = Parse(text);
   if (options.target_bytes == PickOptions{}.target_bytes) options.target_bytes = 100;
@@ -64,7 +69,9 @@ std::string Picks(const std::string& text, PickOptions options = {}) {
   for (const PickedGroup& group : picked.groups) {
     std::vector<std::string> names;
     for (size_t file : group.files) names.push_back(table.data[file].entry.data_file.file_path);
-    groups.push_back(fmt::format("{}", fmt::join(names, "+")));
+    std::string of_group = fmt::format("{}", fmt::join(names, "+"));
+    for (size_t file : group.deletes) of_group += "-" + table.deletes[file].entry.data_file.file_path;
+    groups.push_back(of_group);
   }
   std::string result = fmt::format("{}", fmt::join(groups, " "));
   for (const auto& [reason, count] : picked.left_alone) result += fmt::format(" | {} {}", reason, count);
@@ -88,15 +95,11 @@ TEST(Picker, Packs) {
       {"most files for a byte first", "a 40 1 d=1\nb 40 1 d=1\nc 5 1 d=2\nd 5 1 d=2\ne 5 1 d=2\n", "c+d+e a+b"},
       {"other formats stay", "a 10 1 - orc\nb 10 2 -\nc 10 3 -\nd 1 1 - encrypted\n",
        "b+c | encrypted 1 | not_parquet 1"},
-      {"position deletes keep files of their partition",
-       "a 10 1 d=1\nb 10 2 d=1\nc 10 4 d=1\nd 10 5 d=1\nx 1 3 d=1 position\n", "c+d | has_deletes 2"},
-      {"a position delete of the same commit touches too", "a 10 3 d=1\nb 10 4 d=1\nx 1 3 d=1 position\n",
-       " | alone 1 | has_deletes 1"},
-      {"one that names its file keeps no other", "a 10 1 d=1\nb 10 1 d=1\nc 10 1 d=1\nx 1 3 d=2 names a\n",
+      {"deletes go with the files that they touch", "a 10 1 d=1\nb 10 4 d=1\nx 1 3 d=1 position\n", "a+b-x"},
+      {"and with the group of each", "a 60 1 -\nb 60 2 -\nc 35 3 -\nx 1 9 - equality\ny 1 9 - names b\n",
+       "b+c-x-y a-x"},
+      {"deletion vectors keep their file", "a 10 1 -\nb 10 1 -\nc 10 1 -\nx 1 3 - vector a\n",
        "b+c | has_deletes 1"},
-      {"equality deletes keep older files", "a 10 1 d=1\nb 10 3 d=1\nc 10 4 d=1\nx 1 3 d=1 equality\n",
-       "b+c | has_deletes 1"},
-      {"without partition they touch all", "a 10 1 d=1\nb 10 1 d=2\nx 1 3 - equality\n", " | has_deletes 2"},
   };
   for (const Case& one : cases) EXPECT_EQ(Picks(one.files), one.expected) << one.what;
 }
@@ -107,11 +110,75 @@ TEST(Picker, WhereMatchesWholePartitionFields) {
   EXPECT_EQ(Picks("a 1 1 d=1/r=eu\nb 1 1 d=1/r=eu\nc 1 1 d=1/r=us\nd 1 1 d=11/r=eu\n", options), "a+b");
 }
 
-TEST(Picker, BoundsOfPathsTellWhichFilesADeleteIsAbout) {
-  EXPECT_EQ(Picks("a 1 1 -\nb 1 2 -\nc 1 3 -\nd 1 4 -\nc 1 9 - range c\n"), "a+b+d | has_deletes 1");
-  EXPECT_EQ(Picks("a 1 1 -\nb 1 2 -\nc 1 3 -\nd 1 4 -\nb 1 9 - range c\n"), "a+d | has_deletes 2");
-  // Files that are newer than the delete are not touched either.
-  EXPECT_EQ(Picks("a 1 1 -\nb 1 2 -\nc 1 10 -\nd 1 11 -\na 1 9 - range d\n"), "c+d | has_deletes 2");
+// The data files that some delete file may touch.
+std::string Touched(const std::string& text) {
+  const TableFiles table = Parse(text);
+  const DeleteIndex index(table);
+  std::vector<std::string> names;
+  for (size_t i = 0; i < table.data.size(); ++i) {
+    if (!index.Of(i).empty()) names.push_back(table.data[i].entry.data_file.file_path);
+  }
+  return fmt::format("{}", fmt::join(names, "+"));
+}
+
+TEST(DeleteIndex, KnowsWhichFilesADeleteIsAbout) {
+  struct Case {
+    const char* what;
+    const char* files;
+    const char* expected;
+  };
+  const Case cases[] = {
+      {"files of the partition that are older", "a 10 1 d=1\nb 10 2 d=1\nc 10 4 d=1\nd 10 1 d=2\nx 1 3 d=1 position\n",
+       "a+b"},
+      {"of the same commit", "a 10 3 d=1\nb 10 4 d=1\nx 1 3 d=1 position\n", "a"},
+      {"the file that it names", "a 10 1 d=1\nb 10 1 d=1\nx 1 3 d=2 names a\n", "a"},
+      {"by equality those that are older", "a 10 1 d=1\nb 10 3 d=1\nc 10 1 d=2\nx 1 3 d=1 equality\n", "a"},
+      {"by equality without a partition all", "a 10 1 d=1\nb 10 1 d=2\nx 1 3 - equality\n", "a+b"},
+      {"the path between equal bounds", "a 1 1 -\nb 1 2 -\nc 1 3 -\nd 1 4 -\nc 1 9 - range c\n", "c"},
+      {"paths between bounds", "a 1 1 -\nb 1 2 -\nc 1 3 -\nd 1 4 -\nb 1 9 - range c\n", "b+c"},
+      {"but for newer files", "a 1 1 -\nb 1 2 -\nc 1 10 -\nd 1 11 -\na 1 9 - range d\n", "a+b"},
+  };
+  for (const Case& one : cases) EXPECT_EQ(Touched(one.files), one.expected) << one.what;
+}
+
+TEST(Picker, ManyDeletesAreReasonEnough) {
+  PickOptions growing;
+  growing.pace = PickPace{.tier_files_min = 3, .cold_before_ms = 0};
+  PickOptions cold;
+  cold.pace = PickPace{.tier_files_min = 3, .cold_before_ms = 100};
+  struct Case {
+    const char* what;
+    const char* files;
+    PickOptions options;
+    const char* expected;
+  };
+  const Case cases[] = {
+      {"a single run takes any", "a 90 1 - rows 1000\nx 1 3 - names a\n", {}, "a-x"},
+      {"a small one too", "a 10 1 - rows 1000\nx 1 3 - names a\n", {}, "a-x"},
+      {"in a partition that grows a tenth", "a 90 1 - rows 10\nb 90 1 - rows 11\nx 1 3 - names a\ny 1 3 - names b\n",
+       growing, "a-x"},
+      {"small ones wait otherwise", "a 10 1 - rows 11\nx 1 3 - names a\n", growing, " | waiting 1"},
+      {"small ones do not wait then", "a 10 1 - rows 10\nx 1 3 - names a\n", growing, "a-x"},
+      {"several add up", "a 90 1 - rows 20\nx 1 3 - names a\ny 1 3 - names a\n", growing, "a-x-y"},
+      {"shared out among the files of a partition", "a 90 1 - rows 10\nb 90 1 - rows 5\nx 1 3 - position\n", growing,
+       "b-x"},
+      {"in a cold one any", "a 90 1 - rows 1000\nx 1 3 - names a\n", cold, "a-x"},
+      {"unless deletes still come", "a 90 1 - rows 1000\nx 1 100 - names a\n", cold, ""},
+      {"not for a compaction's output of later", "a 90 1 - later 4\nx 1 3 - position\n", {}, ""},
+      {"but for one of before", "a 90 1 - later 2\nx 1 3 - position\n", {}, "a-x"},
+      {"large files with deletion vectors are counted", "a 90 1 -\nb 90 1 -\nx 1 3 - vector a\n", {},
+       " | has_deletes 1"},
+  };
+  for (const Case& one : cases) EXPECT_EQ(Picks(one.files, one.options), one.expected) << one.what;
+}
+
+TEST(Picker, DeletesThatDeleteNothingAreNotTriedAgain) {
+  PickOptions options;
+  const std::string files = "a 10 1 - rows 10\nx 1 3 - names a\n";
+  const std::map<std::string, std::string> refused = {{NothingDeletedKey(Parse(files), 0, {0}), "nothing_deleted"}};
+  options.refused = &refused;
+  EXPECT_EQ(Picks(files, options), " | alone 1");
+  EXPECT_EQ(Picks(files + "y 1 4 - names a\n", options), "a-x-y");
 }
 
 TEST(Picker, FilesOfAPartitionThatGrowsWaitForOthersOfLikeSize) {

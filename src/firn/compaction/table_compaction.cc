@@ -4,10 +4,14 @@
 
 #include <algorithm>
 #include <cmath>
+#include <memory>
+#include <set>
 
 #include "firn/base/encoding.h"
 #include "firn/base/log.h"
+#include "firn/compaction/delete_index.h"
 #include "firn/compaction/entry_metrics.h"
+#include "firn/compaction/row_filter.h"
 #include "firn/iceberg/commit/append.h"
 
 namespace firn::compaction {
@@ -39,15 +43,17 @@ TableCompaction::TableCompaction(const CompactionParts& parts, TablePlan plan, L
   report_.left_alone = plan_.picked.left_alone;
 }
 
-void TableCompaction::Count(const PickedGroup& group) {
-  report_.files_before += static_cast<int64_t>(group.files.size());
-  ++report_.files_after;
-  report_.rows += group.rows;
-  report_.bytes_before += group.bytes;
+void TableCompaction::Count(const Merged& merged) {
+  report_.files_before += static_cast<int64_t>(merged.group.files.size());
+  report_.files_after += merged.outputs;
+  report_.rows += merged.group.rows - merged.rows_deleted;
+  report_.rows_deleted += merged.rows_deleted;
+  report_.bytes_before += merged.group.bytes;
+  report_.bytes_after += merged.bytes;
 }
 
 void TableCompaction::CountPlanned() {
-  for (const PickedGroup& group : plan_.picked.groups) Count(group);
+  for (const PickedGroup& group : plan_.picked.groups) Count({.group = group, .outputs = 1});
 }
 
 void TableCompaction::LeaveAlone(size_t file, std::string_view reason, const std::string& detail) {
@@ -57,16 +63,27 @@ void TableCompaction::LeaveAlone(size_t file, std::string_view reason, const std
           {{"table", table_}, {"file", plan_.FileAt(file).file_path}, {"reason", reason}, {"detail", detail}});
 }
 
+// Of those that the picker found for the whole group.
+std::vector<size_t> TableCompaction::DeletesOf(const PickedGroup& group, size_t file) const {
+  std::vector<size_t> touching;
+  for (const size_t index : group.deletes) {
+    const LiveFile& deletes = plan_.files.deletes[index];
+    if (MayTouch(deletes, plan_.files.data[file], deletes.partition_path.empty())) touching.push_back(index);
+  }
+  return touching;
+}
+
 // Files that cannot be merged drop out, and it is begun again without them where their bytes were found damaged only on
 // the way.
 Status TableCompaction::Merge(const PickedGroup& group) {
   if (request_.groups.empty()) request_.latest_boot_ms = parts_.clock.BootMs() + limits_.output_age_ms_max;
+  DeleteReader deletes(plan_, parts_.store);
   std::vector<size_t> files = group.files;
-  while (files.size() >= 2) {
+  while (files.size() >= 2 || (files.size() == 1 && !DeletesOf(group, files[0]).empty())) {
     std::optional<size_t> bad;
     const size_t merged_before = merged_.size();
     const double cpu_before = parts_.cpu_seconds();
-    Status done = TryMerge(files, bad);
+    Status done = TryMerge(group, deletes, files, bad);
     const double cpu_s = parts_.cpu_seconds() - cpu_before;
     report_.cpu_s += cpu_s;
     if (merged_.size() > merged_before) merged_cpu_s_ += cpu_s;
@@ -80,7 +97,8 @@ Status TableCompaction::Merge(const PickedGroup& group) {
 }
 
 // `files` shrinks by those that are refused. `bad`: the file that an error came from.
-Status TableCompaction::TryMerge(std::vector<size_t>& files, std::optional<size_t>& bad) {
+Status TableCompaction::TryMerge(const PickedGroup& group, DeleteReader& deletes, std::vector<size_t>& files,
+                                 std::optional<size_t>& bad) {
   const LiveFile& first = plan_.files.data[files.front()];
   const iceberg::LocationProvider locations = iceberg::LocationProvider::For(plan_.loaded.metadata);
   const std::string location =
@@ -94,73 +112,161 @@ Status TableCompaction::TryMerge(std::vector<size_t>& files, std::optional<size_
   };
   const schema::Schema& schema = plan_.loaded.metadata.CurrentSchema();
   FIRN_ASSIGN(auto merge, parquet::FileMerge::Create(schema, plan_.layout, plan_.schema_json, sink));
-  std::vector<size_t> taken;
-  Result<parquet::FileMetrics> metrics = Fail(ErrorCode::kInternal, "not merged");
-  Status added = AddInputs(*merge, files, taken);
-  if (added.has_value() && taken.size() < 2) {
-    TooFewFiles();
-    return {};
-  }
-  if (added.has_value()) metrics = merge->Close();
+  Inputs inputs;
+  Result<parquet::FileMetrics> metrics = parquet::FileMetrics{};
+  Status added = AddInputs(group, deletes, *merge, files, inputs);
+  if (added.has_value() && !IsWorthIt(group, inputs)) return {};
+  const bool any_rows = !inputs.merged.empty();
+  if (added.has_value() && any_rows) metrics = merge->Close();
   if (!added.has_value() || !metrics.has_value()) {
-    if (auto input = merge->failed_input(); input.has_value()) bad = taken.at(*input);
+    bad = inputs.failed;
+    if (auto input = merge->failed_input(); input.has_value()) bad = inputs.taken.at(inputs.merged.at(*input)).file;
     return added.has_value() ? Status(std::unexpected<Error>(std::move(metrics.error()))) : added;
   }
+  if (!any_rows) return Finish(group, deletes, inputs, std::nullopt, *metrics);
   FIRN_TRY(object->Close());
-  return Finish(taken, location, *metrics, merge->counts());
+  report_.pages.Add(merge->counts());
+  iceberg::DataFile output;
+  output.file_path = location;
+  output.partition = first.entry.data_file.partition;
+  return Finish(group, deletes, inputs, std::move(output), *metrics);
 }
 
-Status TableCompaction::AddInputs(parquet::FileMerge& merge, std::vector<size_t>& files, std::vector<size_t>& taken) {
+// One file alone is written anew only for its deletes' sake. Equality deletes that delete nothing are reason enough: by
+// its new sequence number the output is rid of them.
+bool TableCompaction::IsWorthIt(const PickedGroup& group, const Inputs& inputs) {
+  if (inputs.taken.size() >= 2) return true;
+  if (inputs.taken.empty()) {
+    TooFewFiles();
+    return false;
+  }
+  const MergeInput& input = inputs.taken.front();
+  if (input.rows_deleted > 0 || inputs.any_equality) return true;
+  const std::vector<size_t> touching = DeletesOf(group, input.file);
+  if (touching.empty()) {
+    TooFewFiles();
+    return false;
+  }
+  refused_[NothingDeletedKey(plan_.files, input.file, touching)] = "nothing_deleted";
+  ++report_.groups_dropped["nothing_deleted"];
+  return false;
+}
+
+Status TableCompaction::AddInputs(const PickedGroup& group, DeleteReader& deletes, parquet::FileMerge& merge,
+                                  std::vector<size_t>& files, Inputs& inputs) {
   for (size_t file : std::vector<size_t>(files)) {
     if (step_ && !step_()) return Fail(ErrorCode::kCancelled, "stopped while files are merged");
-    auto bytes = parts_.store.Read(plan_.FileAt(file).file_path);
-    if (!bytes.has_value() && bytes.error().code() == ErrorCode::kNotFound) {
-      LeaveAlone(file, "missing", bytes.error().message());
+    auto read = parts_.store.Read(plan_.FileAt(file).file_path);
+    if (!read.has_value() && read.error().code() == ErrorCode::kNotFound) {
+      LeaveAlone(file, "missing", read.error().message());
       std::erase(files, file);
       continue;
     }
-    if (!bytes.has_value()) return std::unexpected<Error>(std::move(bytes.error()));
-    // Before, so that a failure of the call can be laid to this file.
-    taken.push_back(file);
-    FIRN_ASSIGN(auto refusal, merge.Add(std::make_shared<const std::string>(*std::move(bytes))));
+    if (!read.has_value()) return std::unexpected<Error>(std::move(read.error()));
+    auto bytes = std::make_shared<const std::string>(*std::move(read));
+    inputs.failed = file;
+    MergeInput input{.file = file};
+    FIRN_ASSIGN(const bool applied, ApplyDeletes(group, deletes, merge, input, bytes));
+    inputs.failed.reset();
+    if (!applied) {
+      std::erase(files, file);
+      continue;
+    }
+    // Before, so that a failure of the merge can be laid to this file.
+    inputs.taken.push_back(std::move(input));
+    if (bytes == nullptr) continue;
+    inputs.merged.push_back(inputs.taken.size() - 1);
+    FIRN_ASSIGN(auto refusal, merge.Add(std::move(bytes)));
     if (!refusal.has_value()) continue;
-    taken.pop_back();
+    inputs.merged.pop_back();
+    inputs.taken.pop_back();
     std::erase(files, file);
     LeaveAlone(file, refusal->reason, refusal->detail);
+  }
+  for (const MergeInput& input : inputs.taken) {
+    const std::vector<size_t> touching = DeletesOf(group, input.file);
+    inputs.any_equality |= std::any_of(touching.begin(), touching.end(), [this](size_t index) {
+      return plan_.files.deletes[index].entry.data_file.content == iceberg::FileContent::kEqualityDeletes;
+    });
   }
   return {};
 }
 
-Status TableCompaction::Finish(const std::vector<size_t>& taken, const std::string& location,
-                               const parquet::FileMetrics& metrics, const parquet::MergeCounts& counts) {
-  const LiveFile& first = plan_.files.data[taken.front()];
-  std::vector<const iceberg::DataFile*> inputs;
-  iceberg::RewriteGroup group;
-  group.spec_id = first.spec_id;
-  PickedGroup done{.files = taken};
-  for (size_t file : taken) {
-    const iceberg::DataFile& input = plan_.FileAt(file);
-    inputs.push_back(&input);
-    group.inputs.push_back(input.file_path);
-    done.bytes += input.file_size_in_bytes;
-    done.rows += input.record_count;
+// False: the file is left alone. `bytes` become those of a file without the rows that were deleted, null where none is
+// left.
+Result<bool> TableCompaction::ApplyDeletes(const PickedGroup& group, DeleteReader& deletes,
+                                           const parquet::FileMerge& merge, MergeInput& input,
+                                           std::shared_ptr<const std::string>& bytes) {
+  const std::vector<size_t> touching = DeletesOf(group, input.file);
+  if (touching.empty()) return true;
+  Result<FileDeletes> applicable = deletes.For(input.file, touching);
+  if (!applicable.has_value()) {
+    const ErrorCode code = applicable.error().code();
+    if (!IsOfTheInput(code) && code != ErrorCode::kNotFound) {
+      return std::unexpected<Error>(std::move(applicable.error()));
+    }
+    LeaveAlone(input.file, "delete_file_unreadable", applicable.error().message());
+    return false;
   }
-  if (done.rows != metrics.record_count) {
+  if (applicable->empty()) return true;
+  if (auto checked = merge.Check(*bytes); !checked.has_value()) {
+    LeaveAlone(input.file, checked.error().reason, checked.error().detail);
+    return false;
+  }
+  FIRN_ASSIGN(FilteredFile filtered,
+              WithoutDeleted(plan_.loaded.metadata.CurrentSchema(), plan_.layout, bytes, *applicable));
+  if (filtered.rows_deleted == 0) return true;
+  input.rows_deleted = filtered.rows_deleted;
+  input.left.emplace();
+  input.left->record_count = filtered.metrics.record_count;
+  input.left->value_counts = std::move(filtered.metrics.value_counts);
+  input.left->null_value_counts = std::move(filtered.metrics.null_value_counts);
+  input.left->nan_value_counts = std::move(filtered.metrics.nan_value_counts);
+  input.left->lower_bounds = std::move(filtered.metrics.lower_bounds);
+  input.left->upper_bounds = std::move(filtered.metrics.upper_bounds);
+  bytes = std::move(filtered.bytes);
+  return true;
+}
+
+Status TableCompaction::Finish(const PickedGroup& group, const DeleteReader& deletes, const Inputs& inputs,
+                               std::optional<iceberg::DataFile> output, const parquet::FileMetrics& metrics) {
+  std::vector<const iceberg::DataFile*> of_rows;
+  std::set<size_t> applied;
+  iceberg::RewriteGroup rewrite;
+  rewrite.spec_id = plan_.files.data[inputs.taken.front().file].spec_id;
+  Merged done;
+  for (const MergeInput& input : inputs.taken) {
+    const iceberg::DataFile& entry = plan_.FileAt(input.file);
+    rewrite.inputs.push_back(entry.file_path);
+    rewrite.rows_deleted += input.rows_deleted;
+    done.group.files.push_back(input.file);
+    done.group.bytes += entry.file_size_in_bytes;
+    done.group.rows += entry.record_count;
+    const std::vector<size_t> touching = DeletesOf(group, input.file);
+    applied.insert(touching.begin(), touching.end());
+    of_rows.push_back(input.left.has_value() ? &*input.left : &entry);
+  }
+  const int64_t rows_of_files = metrics.record_count + rewrite.rows_deleted;
+  if (done.group.rows != rows_of_files) {
     ++report_.groups_dropped["row_count_differs"];
-    for (const std::string& path : group.inputs) refused_[path] = "row_count_differs";
+    for (const std::string& path : rewrite.inputs) refused_[path] = "row_count_differs";
     LogWarning("manifest entries and files disagree on the number of rows, the files stay as they are",
-               {{"table", table_}, {"entries", done.rows}, {"files", metrics.record_count}});
+               {{"table", table_}, {"entries", done.group.rows}, {"files", rows_of_files}});
     return {};
   }
-  iceberg::DataFile output;
-  output.file_path = location;
-  output.partition = first.entry.data_file.partition;
-  FillMetrics(plan_.loaded.metadata.CurrentSchema(), plan_.layout, metrics, inputs, output);
-  report_.pages.Add(counts);
-  merged_bytes_ += done.bytes;
-  group.outputs.push_back(std::move(output));
-  request_.groups.push_back(std::move(group));
-  merged_.push_back({std::move(done), metrics.file_size_in_bytes});
+  for (const size_t index : applied) {
+    rewrite.applied.push_back({plan_.files.deletes[index].entry.data_file.file_path, deletes.NamedBy(index)});
+  }
+  done.rows_deleted = rewrite.rows_deleted;
+  if (output.has_value()) {
+    FillMetrics(plan_.loaded.metadata.CurrentSchema(), plan_.layout, metrics, of_rows, *output);
+    rewrite.outputs.push_back(*std::move(output));
+    done.outputs = 1;
+    done.bytes = metrics.file_size_in_bytes;
+  }
+  merged_bytes_ += done.group.bytes;
+  request_.groups.push_back(std::move(rewrite));
+  merged_.push_back(std::move(done));
   return {};
 }
 
@@ -174,6 +280,7 @@ Status TableCompaction::Commit(std::stop_token stop) {
   report_.cpu_s += parts_.cpu_seconds() - cpu_before;
   if (!outcome.has_value()) return std::unexpected<Error>(std::move(outcome.error()));
   report_.conflicts += outcome->conflicts;
+  report_.delete_files_removed += outcome->delete_files_removed;
   bool any = false;
   for (size_t i = 0; i < outcome->fates.size(); ++i) {
     const iceberg::GroupFate fate = outcome->fates[i];
@@ -183,8 +290,7 @@ Status TableCompaction::Commit(std::stop_token stop) {
     }
     any = true;
     ++report_.groups_done;
-    Count(merged_[i].group);
-    report_.bytes_after += merged_[i].bytes;
+    Count(merged_[i]);
   }
   report_.commits += any ? 1 : 0;
   request_.groups.clear();

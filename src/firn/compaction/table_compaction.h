@@ -1,7 +1,8 @@
-// TableCompaction: carries out a TablePlan: merges groups page by page and commits what is merged. CompactTable: plans
-// and does all of it, once.
+// TableCompaction: carries out a TablePlan: merges groups page by page, applies row deletes on the way, and commits
+// what is merged. CompactTable: plans and does all of it, once.
 //
-// One thread. Rows, positions and snapshots of others stay as they are; old files stay until their snapshots expire.
+// One thread. What a query gives, positions and snapshots of others stay as they are; old files stay until their
+// snapshots expire. A file with rows that were deleted is decoded and encoded anew without them, and only that file.
 // Files that cannot be merged are left where they are, counted by reason. A crash leaves files that nobody names
 // (orphans), never a changed table.
 #pragma once
@@ -16,6 +17,7 @@
 
 #include "firn/base/error.h"
 #include "firn/compaction/cpu_pace.h"
+#include "firn/compaction/row_deletes.h"
 #include "firn/compaction/table_plan.h"
 #include "firn/env/clock.h"
 #include "firn/env/object_store.h"
@@ -44,17 +46,26 @@ struct CompactionReport {
   int64_t files_seen = 0;
   int64_t groups_planned = 0;
   int64_t groups_done = 0;
-  std::map<std::string, int64_t> groups_dropped;  // by reason: "input_gone", "has_deletes", "damaged", ...
+  std::map<std::string, int64_t> groups_dropped;  // by reason: "input_gone", "deletes_changed", "too_few_files", ...
   std::map<std::string, int64_t> left_alone;      // files, by reason
   int64_t files_before = 0;                       // of the groups that were done; of a dry run: that were planned
   int64_t files_after = 0;
-  int64_t rows = 0;
+  int64_t rows = 0;                               // of the new files; of a dry run: of the old ones
+  int64_t rows_deleted = 0;                       // that the new files lack, because they were deleted
+  int64_t delete_files_removed = 0;
   int64_t bytes_before = 0;
   int64_t bytes_after = 0;
   int64_t commits = 0;
   int64_t conflicts = 0;
   double cpu_s = 0;
   parquet::MergeCounts pages;
+};
+
+// A file whose rows are in the output, but for deleted ones.
+struct MergeInput {
+  size_t file = 0;  // index of TableFiles::data
+  int64_t rows_deleted = 0;
+  std::optional<iceberg::DataFile> left;  // metrics of its rows that are left, when some were deleted
 };
 
 struct CompactionParts {
@@ -90,21 +101,36 @@ class TableCompaction {
   // As if all of the plan had been done.
   void CountPlanned();
   const CompactionReport& report() const { return report_; }
-  // Files that cannot be merged, by path, with the reason; another run would find the same.
+  // Files that cannot be merged, by path, with the reason, and NothingDeletedKey of those whose deletes delete nothing;
+  // another run would find the same.
   const std::map<std::string, std::string>& refused() const { return refused_; }
 
  private:
   struct Merged {
     PickedGroup group;
     int64_t bytes = 0;
+    int64_t outputs = 0;
+    int64_t rows_deleted = 0;
   };
-  void Count(const PickedGroup& group);
+  struct Inputs {
+    std::vector<MergeInput> taken;
+    std::vector<size_t> merged;  // of taken, in the order of FileMerge::Add: those with rows
+    std::optional<size_t> failed;
+    bool any_equality = false;
+  };
+  void Count(const Merged& merged);
   void LeaveAlone(size_t file, std::string_view reason, const std::string& detail);
   void TooFewFiles() { ++report_.groups_dropped["too_few_files"]; }
-  Status TryMerge(std::vector<size_t>& files, std::optional<size_t>& bad);
-  Status AddInputs(parquet::FileMerge& merge, std::vector<size_t>& files, std::vector<size_t>& taken);
-  Status Finish(const std::vector<size_t>& taken, const std::string& location, const parquet::FileMetrics& metrics,
-                const parquet::MergeCounts& counts);
+  std::vector<size_t> DeletesOf(const PickedGroup& group, size_t file) const;
+  Status TryMerge(const PickedGroup& group, DeleteReader& deletes, std::vector<size_t>& files,
+                  std::optional<size_t>& bad);
+  bool IsWorthIt(const PickedGroup& group, const Inputs& inputs);
+  Status AddInputs(const PickedGroup& group, DeleteReader& deletes, parquet::FileMerge& merge,
+                   std::vector<size_t>& files, Inputs& inputs);
+  Result<bool> ApplyDeletes(const PickedGroup& group, DeleteReader& deletes, const parquet::FileMerge& merge,
+                            MergeInput& input, std::shared_ptr<const std::string>& bytes);
+  Status Finish(const PickedGroup& group, const DeleteReader& deletes, const Inputs& inputs,
+                std::optional<iceberg::DataFile> output, const parquet::FileMetrics& metrics);
 
   const CompactionParts& parts_;
   const TablePlan plan_;

@@ -15,12 +15,14 @@
 
 #include "firn/columnar/column_builder.h"
 #include "firn/compaction/table_compaction.h"
+#include "firn/compaction/table_files.h"
 #include "firn/env/testing/faulty_store.h"
 #include "firn/env/testing/manual_clock.h"
 #include "firn/env/testing/memory_store.h"
 #include "firn/iceberg/catalog/testing/memory_catalog.h"
 #include "firn/iceberg/commit/append.h"
 #include "firn/iceberg/commit/live_entries.h"
+#include "firn/iceberg/manifest/manifest_avro.h"
 #include "firn/parquet/file_layout.h"
 
 namespace firn::compaction {
@@ -82,6 +84,86 @@ class CompactionFixture : public ::testing::Test {
     auto prepared = iceberg::PrepareAppend(base, request, store_, clock_, random_, cache);
     EXPECT_TRUE(catalog_.CommitAsSomebodyElse(kTable, prepared->updates).has_value());
     return file.file.file_path;
+  }
+
+  // A file of the two columns of position deletes, or of ids that are deleted, committed alone. Returns its path.
+  std::string DeletePositions(const std::string& region, const std::vector<std::pair<std::string, int64_t>>& rows,
+                              bool names_its_file = false) {
+    arrow::StringBuilder paths;
+    arrow::Int64Builder positions;
+    for (const auto& [path, position] : rows) EXPECT_TRUE(paths.Append(path).ok() && positions.Append(position).ok());
+    schema::Schema schema;
+    schema.fields = {{FieldId{2147483546}, "file_path", schema::Type::Primitive(schema::TypeKind::kString), true},
+                     {FieldId{2147483545}, "pos", schema::Type::Primitive(schema::TypeKind::kLong), true}};
+    iceberg::DataFile file;
+    file.content = iceberg::FileContent::kPositionDeletes;
+    if (names_its_file) file.referenced_data_file = rows.front().first;
+    return CommitDeletes(region, schema, {paths.Finish().ValueOrDie(), positions.Finish().ValueOrDie()},
+                         std::move(file));
+  }
+  std::string DeleteIds(const std::string& region, const std::vector<int64_t>& deleted) {
+    arrow::Int64Builder ids;
+    for (const int64_t id : deleted) EXPECT_TRUE(ids.Append(id).ok());
+    schema::Schema schema;
+    schema.fields = {{FieldId{1}, "id", schema::Type::Primitive(schema::TypeKind::kLong), true}};
+    iceberg::DataFile file;
+    file.content = iceberg::FileContent::kEqualityDeletes;
+    file.equality_ids = {1};
+    return CommitDeletes(region, schema, {ids.Finish().ValueOrDie()}, std::move(file));
+  }
+
+  std::string CommitDeletes(const std::string& region, const schema::Schema& schema,
+                            const std::vector<std::shared_ptr<arrow::Array>>& columns, iceberg::DataFile file) {
+    const iceberg::TableMetadata base = Metadata();
+    const int64_t sequence = base.last_sequence_number + 1;
+    const int64_t rows = columns[0]->length();
+    std::string bytes;
+    auto layout = parquet::FileLayout::Create(schema, {}, "{}", [&](std::string_view more) -> Status {
+      bytes.append(more);
+      return {};
+    });
+    EXPECT_TRUE(
+        (*layout)->Write(*arrow::RecordBatch::Make(columnar::ToArrowSchema(schema), rows, columns)).has_value());
+    EXPECT_TRUE((*layout)->Close().has_value());
+    file.file_path = fmt::format("file:///lake/events/data/deletes-{}.parquet", sequence);
+    file.file_size_in_bytes = static_cast<int64_t>(bytes.size());
+    file.record_count = rows;
+    file.partition = {schema::Value(region)};
+    EXPECT_TRUE(store_.Put(file.file_path, bytes).has_value());
+    const SnapshotId id{1'000'000 + sequence};
+    iceberg::ManifestEntry entry;
+    entry.snapshot_id = id;
+    entry.data_file = file;
+    const iceberg::ManifestHeader header{base.CurrentSchema(), base.DefaultSpec(), iceberg::ManifestContent::kDeletes};
+    const std::string manifest = iceberg::WriteManifest(header, {entry}).value();
+    const std::string path = fmt::format("file:///lake/events/metadata/deletes-{}.avro", sequence);
+    EXPECT_TRUE(store_.Put(path, manifest).has_value());
+    auto manifests = iceberg::ReadSnapshotManifests(*base.CurrentSnapshot(), store_).value();
+    manifests.push_back(iceberg::SummarizeManifest(header, {entry}, path, static_cast<int64_t>(manifest.size()),
+                                                   sequence, id)
+                            .value());
+    iceberg::Snapshot snapshot{.snapshot_id = id, .parent_snapshot_id = base.current_snapshot_id};
+    snapshot.sequence_number = sequence;
+    snapshot.timestamp_ms = std::max(clock_.WallMs(), base.last_updated_ms);
+    snapshot.manifest_list = fmt::format("file:///lake/events/metadata/list-{}.avro", sequence);
+    snapshot.summary = {{"operation", "delete"}};
+    const std::string list = iceberg::WriteManifestList({id, base.current_snapshot_id, sequence}, manifests).value();
+    EXPECT_TRUE(store_.Put(snapshot.manifest_list, list).has_value());
+    iceberg::SnapshotRef main;
+    main.snapshot_id = id;
+    EXPECT_TRUE(catalog_
+                    .CommitAsSomebodyElse(kTable, {iceberg::AddSnapshot{snapshot},
+                                                   iceberg::SetSnapshotRef{"main", std::move(main)}})
+                    .has_value());
+    return file.file_path;
+  }
+
+  // Paths of the live delete files.
+  std::vector<std::string> LiveDeletes() {
+    std::vector<std::string> paths;
+    const TableFiles files = ReadTableFiles(Metadata(), store_).value();
+    for (const LiveFile& file : files.deletes) paths.push_back(file.entry.data_file.file_path);
+    return paths;
   }
 
   Result<CompactionReport> Compact(const CompactionOptions& options = {}) {

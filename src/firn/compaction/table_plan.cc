@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <charconv>
+#include <map>
 #include <nlohmann/json.hpp>
 #include <set>
 
@@ -62,7 +63,13 @@ void TablePlan::KeepFirst(size_t groups_max, size_t files_max) {
   }
   picked.groups.resize(keep);
   TableFiles kept;
+  std::map<size_t, size_t> kept_deletes;  // groups may share them
   for (PickedGroup& group : picked.groups) {
+    for (size_t& index : group.deletes) {
+      const auto [at, is_new] = kept_deletes.emplace(index, kept.deletes.size());
+      if (is_new) kept.deletes.push_back(std::move(files.deletes[index]));
+      index = at->second;
+    }
     for (size_t& file : group.files) {
       kept.data.push_back(std::move(files.data[file]));
       file = kept.data.size() - 1;

@@ -1,6 +1,8 @@
 // CommitRewrite: the loop around PrepareRewrite.
 #include <fmt/format.h>
 
+#include <algorithm>
+
 #include "firn/base/log.h"
 #include "firn/iceberg/commit/commit_retry.h"
 #include "firn/iceberg/commit/rewrite_files.h"
@@ -21,7 +23,13 @@ Result<RewriteOutcome> CommitRewrite(Catalog& catalog, const TableIdentifier& ta
     FIRN_ASSIGN(PreparedRewrite prepared,
                 WithContext(PrepareRewrite(base.metadata, request, store, clock, random), context));
     outcome.fates = std::move(prepared.fates);
-    if (!prepared.commit.has_value()) return outcome;
+    if (!prepared.commit.has_value()) {
+      // What an earlier attempt removed counts if that was applied after all.
+      const auto done = std::find(outcome.fates.begin(), outcome.fates.end(), GroupFate::kAlreadyDone);
+      if (done == outcome.fates.end()) outcome.delete_files_removed = 0;
+      return outcome;
+    }
+    outcome.delete_files_removed = prepared.delete_files_removed;
     Result<LoadedTable> committed = catalog.CommitTable(table, prepared.commit->requirements, prepared.commit->updates);
     if (committed.has_value()) {
       ++outcome.attempts;

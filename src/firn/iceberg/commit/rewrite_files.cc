@@ -9,6 +9,7 @@
 #include "firn/iceberg/commit/commit_base.h"
 #include "firn/iceberg/commit/live_entries.h"
 #include "firn/iceberg/commit/manifest_merge.h"
+#include "firn/iceberg/commit/needed_deletes.h"
 #include "firn/iceberg/commit/position_deletes.h"
 #include "firn/iceberg/commit/snapshot_summary.h"
 #include "firn/iceberg/manifest/manifest_avro.h"
@@ -45,6 +46,9 @@ class Rewrite {
     FIRN_ASSIGN(const std::string list_location, WriteList(manifests));
     Describe(list_location);
     prepared.commit = std::move(commit_);
+    prepared.delete_files_removed =
+        std::count_if(removed_.begin(), removed_.end(),
+                      [](const NewDataFile& removed) { return removed.file.content != FileContent::kData; });
     return prepared;
   }
 
@@ -57,6 +61,11 @@ class Rewrite {
     std::map<std::string, LiveInput> live;  // inputs, by path
     size_t live_outputs = 0;
     GroupFate fate = GroupFate::kReplaced;
+    std::map<std::string, int64_t> applied;  // delete files that are live, with their sequence number (equality only)
+  };
+  struct LiveOther {
+    ManifestEntry entry;  // path and sequence number alone
+    FilePlace place;
   };
   struct TouchedManifest {
     size_t index;  // in base_manifests_
@@ -67,7 +76,8 @@ class Rewrite {
     groups_.resize(request_.groups.size());
     for (size_t i = 0; i < request_.groups.size(); ++i) {
       const RewriteGroup& group = request_.groups[i];
-      if (group.inputs.empty() || group.outputs.empty() || base_.FindSpec(group.spec_id) == nullptr) {
+      const bool lacks_outputs = group.outputs.empty() && group.rows_deleted == 0;
+      if (group.inputs.empty() || lacks_outputs || base_.FindSpec(group.spec_id) == nullptr) {
         return Fail(ErrorCode::kInvalidInput, "a group of files to replace lacks inputs, outputs or its spec");
       }
       for (const std::string& path : group.inputs) {
@@ -85,6 +95,9 @@ class Rewrite {
   }
 
   Status FindLiveFiles() {
+    has_deletes_ = std::any_of(base_manifests_->begin(), base_manifests_->end(), [](const ManifestFile& manifest) {
+      return manifest.content == ManifestContent::kDeletes && HasLiveFiles(manifest);
+    });
     for (size_t i = 0; i < base_manifests_->size(); ++i) {
       const ManifestFile& manifest = (*base_manifests_)[i];
       if (manifest.content != ManifestContent::kData || !HasLiveFiles(manifest)) continue;
@@ -97,12 +110,31 @@ class Rewrite {
           ++groups_[output->second].live_outputs;
         }
         auto input = group_of_input_.find(path);
-        if (input == group_of_input_.end()) continue;
+        if (input == group_of_input_.end()) {
+          if (has_deletes_) FIRN_TRY(NoteOther(entry, manifest.partition_spec_id));
+          continue;
+        }
         touched = true;
         groups_[input->second].live.emplace(path, LiveInput{entry, manifest.partition_spec_id});
       }
       if (touched) touched_.push_back({i, std::move(contents)});
     }
+    return {};
+  }
+
+  Result<FilePlace> PlaceOf(const DataFile& file, int32_t spec_id) const {
+    const schema::PartitionSpec* spec = base_.FindSpec(spec_id);
+    if (spec == nullptr) return Fail(ErrorCode::kCorruption, "a manifest of a spec that the table has not");
+    return FilePlace{spec_id, schema::PartitionPath(*spec, SchemaForSpec(base_, *spec), file.partition),
+                     spec->is_unpartitioned()};
+  }
+
+  Status NoteOther(const ManifestEntry& entry, int32_t spec_id) {
+    LiveOther other;
+    FIRN_ASSIGN(other.place, PlaceOf(entry.data_file, spec_id));
+    other.entry.sequence_number = entry.sequence_number;
+    other.entry.data_file.file_path = entry.data_file.file_path;
+    others_.push_back(std::move(other));
     return {};
   }
 
@@ -122,7 +154,7 @@ class Rewrite {
   }
 
   Status CheckGroup(const RewriteGroup& wanted, const GroupState& group) const {
-    int64_t rows = 0;
+    int64_t rows = wanted.rows_deleted;
     for (const DataFile& file : wanted.outputs) rows += file.record_count;
     for (const auto& [path, input] : group.live) {
       rows -= input.entry.data_file.record_count;
@@ -133,29 +165,49 @@ class Rewrite {
                     fmt::format("files of another spec or partition are replaced: '{}'", path));
       }
     }
-    if (rows == 0) return {};
+    if (rows == 0 && (wanted.rows_deleted == 0 || !wanted.applied.empty())) return {};
     return Fail(ErrorCode::kInvalidInput, fmt::format("files are replaced by files with another number of rows ({:+}): "
                                                       "'{}'",
-                                                      rows, wanted.outputs.front().file_path));
+                                                      rows, wanted.inputs.front()));
   }
 
-  // Live delete files that may touch an input, and would not touch the output in its place.
+  // Live delete files that may touch an input, and would not touch the output in its place, must be those that were
+  // applied.
   Status MindDeletes() {
-    for (const ManifestFile& manifest : *base_manifests_) {
+    for (size_t i = 0; i < base_manifests_->size(); ++i) {
+      const ManifestFile& manifest = (*base_manifests_)[i];
       if (manifest.content != ManifestContent::kDeletes || !HasLiveFiles(manifest)) continue;
-      FIRN_ASSIGN(const ManifestFileContents contents, ReadManifestFile(manifest, store_));
+      FIRN_ASSIGN(ManifestFileContents contents, ReadManifestFile(manifest, store_));
       for (const ManifestEntry& entry : contents.entries) {
-        if (!entry.is_live()) continue;
-        for (GroupState& group : groups_) {
-          if (group.fate != GroupFate::kReplaced) continue;
-          const bool touches = std::any_of(group.live.begin(), group.live.end(), [&](const auto& input) {
-            return IsTouched(input.second, entry, manifest.partition_spec_id);
-          });
-          if (touches) group.fate = GroupFate::kHasDeletes;
-        }
+        if (entry.is_live()) MindDelete(entry, manifest.partition_spec_id);
       }
+      delete_manifests_.push_back({i, std::move(contents)});
+    }
+    for (size_t i = 0; i < groups_.size(); ++i) {
+      const bool all_there = groups_[i].applied.size() == request_.groups[i].applied.size();
+      if (groups_[i].fate == GroupFate::kReplaced && !all_there) groups_[i].fate = GroupFate::kDeletesChanged;
     }
     return {};
+  }
+
+  void MindDelete(const ManifestEntry& entry, int32_t spec_id) {
+    for (size_t i = 0; i < groups_.size(); ++i) {
+      GroupState& group = groups_[i];
+      if (group.fate != GroupFate::kReplaced) continue;
+      const bool touches = std::any_of(group.live.begin(), group.live.end(), [&](const auto& input) {
+        return IsTouched(input.second, entry, spec_id);
+      });
+      const std::string& path = entry.data_file.file_path;
+      const std::vector<AppliedDeletes>& applied = request_.groups[i].applied;
+      const bool is_applied = std::any_of(applied.begin(), applied.end(),
+                                          [&](const AppliedDeletes& deletes) { return deletes.path == path; });
+      if (is_applied) {
+        const bool by_equality = entry.data_file.content == FileContent::kEqualityDeletes;
+        group.applied[path] = by_equality ? entry.sequence_number.value_or(0) : 0;
+      } else if (touches) {
+        group.fate = GroupFate::kDeletesChanged;
+      }
+    }
   }
 
   // Spec: "Scan Planning". Position deletes go by path, so the output would lose even those that are still to come.
@@ -190,15 +242,22 @@ class Rewrite {
     return manifest;
   }
 
+  static int64_t SequenceOfOutputs(const GroupState& group) {
+    int64_t sequence = 0;
+    for (const auto& [path, input] : group.live) {
+      sequence = std::max(sequence, input.entry.sequence_number.value_or(0));
+    }
+    // What was applied need not be looked at again.
+    for (const auto& [path, applied] : group.applied) sequence = std::max(sequence, applied);
+    return sequence;
+  }
+
   // Outputs, one manifest a spec.
   Status AddOutputs(ManifestList& manifests) {
     std::map<int32_t, std::vector<ManifestEntry>> by_spec;
     for (size_t i = 0; i < groups_.size(); ++i) {
       if (groups_[i].fate != GroupFate::kReplaced) continue;
-      int64_t data_sequence = 0;
-      for (const auto& [path, input] : groups_[i].live) {
-        data_sequence = std::max(data_sequence, input.entry.sequence_number.value_or(0));
-      }
+      const int64_t data_sequence = SequenceOfOutputs(groups_[i]);
       for (const DataFile& file : request_.groups[i].outputs) {
         ManifestEntry entry;
         entry.status = EntryStatus::kAdded;
@@ -217,17 +276,55 @@ class Rewrite {
     return {};
   }
 
-  // The manifest with the inputs marked as deleted by this snapshot; nothing when none of them is replaced.
+  // Paths of the delete files that no data file needs any more.
+  Status FindUnneeded() {
+    if (delete_manifests_.empty()) return {};
+    NeededDeletes needed;
+    std::map<std::string, const std::vector<std::string>*> names;
+    for (const LiveOther& other : others_) needed.AddLive(other.entry, other.place);
+    for (size_t i = 0; i < groups_.size(); ++i) {
+      const RewriteGroup& wanted = request_.groups[i];
+      const bool replaced = groups_[i].fate == GroupFate::kReplaced;
+      for (const auto& [path, input] : groups_[i].live) {
+        FIRN_ASSIGN(const FilePlace place, PlaceOf(input.entry.data_file, input.spec_id));
+        if (!replaced) needed.AddLive(input.entry, place);
+      }
+      if (!replaced) continue;
+      for (const DataFile& file : wanted.outputs) {
+        FIRN_ASSIGN(const FilePlace place, PlaceOf(file, wanted.spec_id));
+        needed.AddNew(SequenceOfOutputs(groups_[i]), place);
+      }
+      for (const AppliedDeletes& applied : wanted.applied) names[applied.path] = &applied.data_files;
+    }
+    for (const TouchedManifest& manifest : delete_manifests_) {
+      const int32_t spec_id = (*base_manifests_)[manifest.index].partition_spec_id;
+      for (const ManifestEntry& entry : manifest.contents.entries) {
+        if (!entry.is_live()) continue;
+        const std::string& path = entry.data_file.file_path;
+        FIRN_ASSIGN(const FilePlace place, PlaceOf(entry.data_file, spec_id));
+        auto known = names.find(path);
+        if (!needed.IsNeeded(entry, place, known == names.end() ? nullptr : known->second)) unneeded_.insert(path);
+      }
+    }
+    return {};
+  }
+
+  bool IsReplaced(const std::string& path) const {
+    auto input = group_of_input_.find(path);
+    return input != group_of_input_.end() && groups_[input->second].fate == GroupFate::kReplaced;
+  }
+
+  // The manifest with its files that go marked as deleted by this snapshot; nothing when none of them does.
   Result<std::optional<ManifestFile>> Filter(TouchedManifest& touched) {
     const ManifestFile& manifest = (*base_manifests_)[touched.index];
     std::vector<ManifestEntry> entries;
     bool changed = false;
     for (ManifestEntry& entry : touched.contents.entries) {
       if (!entry.is_live()) continue;
-      auto input = group_of_input_.find(entry.data_file.file_path);
-      const bool replaced = input != group_of_input_.end() && groups_[input->second].fate == GroupFate::kReplaced;
-      entry.status = replaced ? EntryStatus::kDeleted : EntryStatus::kExisting;
-      if (replaced) {
+      const std::string& path = entry.data_file.file_path;
+      const bool goes = manifest.content == ManifestContent::kDeletes ? unneeded_.contains(path) : IsReplaced(path);
+      entry.status = goes ? EntryStatus::kDeleted : EntryStatus::kExisting;
+      if (goes) {
         entry.snapshot_id = commit_.snapshot_id;
         removed_.push_back({manifest.partition_spec_id, entry.data_file});
         changed = true;
@@ -237,17 +334,20 @@ class Rewrite {
     if (!changed) return std::optional<ManifestFile>();
     const schema::PartitionSpec* spec = base_.FindSpec(manifest.partition_spec_id);
     if (spec == nullptr) return Fail(ErrorCode::kCorruption, "a manifest of a spec that the table has not");
-    FIRN_ASSIGN(ManifestFile filtered, Write({SchemaForSpec(base_, *spec), *spec}, entries));
+    FIRN_ASSIGN(ManifestFile filtered, Write({SchemaForSpec(base_, *spec), *spec, manifest.content}, entries));
     return std::optional<ManifestFile>(std::move(filtered));
   }
 
   Result<ManifestList> NewManifests() {
     ManifestList manifests;
     FIRN_TRY(AddOutputs(manifests));
+    FIRN_TRY(FindUnneeded());
     std::map<size_t, ManifestFile> filtered;
-    for (TouchedManifest& touched : touched_) {
-      FIRN_ASSIGN(std::optional<ManifestFile> manifest, Filter(touched));
-      if (manifest.has_value()) filtered.emplace(touched.index, *std::move(manifest));
+    for (std::vector<TouchedManifest>* touched_ones : {&touched_, &delete_manifests_}) {
+      for (TouchedManifest& touched : *touched_ones) {
+        FIRN_ASSIGN(std::optional<ManifestFile> manifest, Filter(touched));
+        if (manifest.has_value()) filtered.emplace(touched.index, *std::move(manifest));
+      }
     }
     for (size_t i = 0; i < base_manifests_->size(); ++i) {
       const ManifestFile& manifest = (*base_manifests_)[i];
@@ -302,6 +402,10 @@ class Rewrite {
   std::map<std::string, size_t> group_of_output_;
   std::vector<GroupState> groups_;
   std::vector<TouchedManifest> touched_;
+  bool has_deletes_ = false;
+  std::vector<LiveOther> others_;  // live data files that are no inputs; only where there are deletes
+  std::vector<TouchedManifest> delete_manifests_;
+  std::set<std::string> unneeded_;  // delete files
   std::vector<NewDataFile> added_;
   std::vector<NewDataFile> removed_;
   PreparedCommit commit_;
@@ -314,7 +418,7 @@ std::string_view GroupFateName(GroupFate fate) {
     case GroupFate::kReplaced: return "replaced";
     case GroupFate::kInputGone: return "input_gone";
     case GroupFate::kAlreadyDone: return "already_done";
-    case GroupFate::kHasDeletes: return "has_deletes";
+    case GroupFate::kDeletesChanged: return "deletes_changed";
   }
   return "input_gone";
 }

@@ -10,6 +10,7 @@
 #include "firn/env/testing/memory_store.h"
 #include "firn/iceberg/catalog/testing/memory_catalog.h"
 #include "firn/iceberg/commit/live_entries.h"
+#include "firn/iceberg/commit/needed_deletes.h"
 #include "firn/iceberg/commit/position_deletes.h"
 #include "firn/iceberg/manifest/manifest_avro.h"
 
@@ -125,6 +126,21 @@ class RewriteTest : public ::testing::Test {
       live[name] = *entry.sequence_number;
     }
     return live;
+  }
+
+  std::vector<std::string> LiveDeletes() {
+    std::vector<std::string> names;
+    const auto manifests = ReadSnapshotManifests(*Metadata().CurrentSnapshot(), store_).value();
+    for (const ManifestFile& manifest : manifests) {
+      if (manifest.content != ManifestContent::kDeletes) continue;
+      const auto contents = ReadManifestFile(manifest, store_).value();
+      EXPECT_EQ(contents.header.content, ManifestContent::kDeletes);
+      for (const ManifestEntry& entry : contents.entries) {
+        if (entry.is_live()) names.push_back(entry.data_file.file_path.substr(kFolder.size()));
+      }
+    }
+    std::sort(names.begin(), names.end());
+    return names;
   }
 
   env::ManualClock clock_;
@@ -290,12 +306,17 @@ TEST_F(RewriteTest, DeletesThatTheOutputWouldLoseStopAGroup) {
     GroupFate fate;
   };
   const Case cases[] = {
-      {"a position delete that came meanwhile", FileContent::kPositionDeletes, "eu", false, {}, GroupFate::kHasDeletes},
-      {"a position delete of before", FileContent::kPositionDeletes, "eu", true, {}, GroupFate::kHasDeletes},
+      {"a position delete that came meanwhile",
+       FileContent::kPositionDeletes,
+       "eu",
+       false,
+       {},
+       GroupFate::kDeletesChanged},
+      {"a position delete of before", FileContent::kPositionDeletes, "eu", true, {}, GroupFate::kDeletesChanged},
       {"one of another partition", FileContent::kPositionDeletes, "us", false, {}, GroupFate::kReplaced},
       {"one that names another file", FileContent::kPositionDeletes, "eu", false, "elsewhere", GroupFate::kReplaced},
-      {"one that names an input", FileContent::kPositionDeletes, "us", false, "a", GroupFate::kHasDeletes},
-      {"an equality delete of before", FileContent::kEqualityDeletes, "eu", true, {}, GroupFate::kHasDeletes},
+      {"one that names an input", FileContent::kPositionDeletes, "us", false, "a", GroupFate::kDeletesChanged},
+      {"an equality delete of before", FileContent::kEqualityDeletes, "eu", true, {}, GroupFate::kDeletesChanged},
       {"one that came meanwhile touches the output too",
        FileContent::kEqualityDeletes,
        "eu",
@@ -336,7 +357,154 @@ TEST_F(RewriteTest, FilesWrittenAfterAnEqualityDeleteAreNotTouchedByIt) {
   // On its two sides, files do not come together.
   outcome = Commit(Replace({"old", "big"}, {File("wrong", 30)}));
   ASSERT_TRUE(outcome.has_value());
-  EXPECT_EQ(outcome->fates, Fates{GroupFate::kHasDeletes});
+  EXPECT_EQ(outcome->fates, Fates{GroupFate::kDeletesChanged});
+}
+
+// The delete file of that sequence number, as RewriteTest::Delete names it.
+AppliedDeletes Applied(int64_t sequence, const std::vector<std::string>& names = {}) {
+  AppliedDeletes applied{kFolder + fmt::format("deletes-{}", sequence), {}};
+  for (const std::string& name : names) applied.data_files.push_back(kFolder + name);
+  return applied;
+}
+
+TEST_F(RewriteTest, PositionDeletesThatWereAppliedGoWithTheFilesThatTheyName) {
+  Append({File("a"), File("b"), File("c")});
+  Delete(FileContent::kPositionDeletes, "eu");  // 2: of a and b
+  Delete(FileContent::kPositionDeletes, "eu");  // 3: of b and c
+  RewriteRequest request = Replace({"a", "b"}, {File("big", 17)});
+  request.groups[0].applied = {Applied(2, {"a", "b"}), Applied(3, {"b", "c"})};
+  request.groups[0].rows_deleted = 3;
+  auto outcome = Commit(request);
+  ASSERT_TRUE(outcome.has_value()) << outcome.error().ToString();
+  EXPECT_EQ(outcome->fates, Fates{GroupFate::kReplaced});
+  EXPECT_EQ(outcome->delete_files_removed, 1);
+  EXPECT_EQ(Live(), (LiveFiles{{"big", 1}, {"c", 1}}));
+  EXPECT_EQ(LiveDeletes(), std::vector<std::string>{"deletes-3"});
+  const std::map<std::string, std::string> summary = Metadata().CurrentSnapshot()->summary;
+  EXPECT_EQ(summary.at("operation"), "replace");
+  EXPECT_EQ(summary.at("deleted-records"), "20");
+  EXPECT_EQ(summary.at("added-records"), "17");
+  EXPECT_EQ(summary.at("removed-delete-files"), "1");
+  EXPECT_EQ(summary.at("removed-position-delete-files"), "1");
+  EXPECT_EQ(summary.at("removed-position-deletes"), "1");
+  EXPECT_EQ(summary.at("removed-files-size"), "2100");
+  EXPECT_EQ(summary.at("total-delete-files"), "1");
+  EXPECT_FALSE(summary.contains("removed-equality-deletes"));
+}
+
+TEST_F(RewriteTest, DeletesOtherThanTheAppliedOnesStopAGroup) {
+  Append({File("a"), File("b")});
+  Delete(FileContent::kPositionDeletes, "eu");
+  RewriteRequest request = Replace({"a", "b"}, {File("big", 19)});
+  request.groups[0].applied = {Applied(2, {"a"})};
+  request.groups[0].rows_deleted = 1;
+  const TableMetadata before = Metadata();
+  Delete(FileContent::kPositionDeletes, "eu");  // one more
+  auto outcome = Commit(request);
+  ASSERT_TRUE(outcome.has_value()) << outcome.error().ToString();
+  EXPECT_EQ(outcome->fates, Fates{GroupFate::kDeletesChanged});
+  // Set back to before the delete that was applied: its rows are there again.
+  SnapshotRef main;
+  main.snapshot_id = *before.CurrentSnapshot()->parent_snapshot_id;
+  ASSERT_TRUE(catalog_.CommitAsSomebodyElse(kTable, {SetSnapshotRef{"main", main}}).has_value());
+  outcome = Commit(request);
+  ASSERT_TRUE(outcome.has_value()) << outcome.error().ToString();
+  EXPECT_EQ(outcome->fates, Fates{GroupFate::kDeletesChanged});
+  EXPECT_EQ(Live(), (LiveFiles{{"a", 1}, {"b", 1}}));
+  // As it was planned.
+  main.snapshot_id = *before.current_snapshot_id;
+  ASSERT_TRUE(catalog_.CommitAsSomebodyElse(kTable, {SetSnapshotRef{"main", main}}).has_value());
+  outcome = Commit(request);
+  ASSERT_TRUE(outcome.has_value()) << outcome.error().ToString();
+  EXPECT_EQ(outcome->fates, Fates{GroupFate::kReplaced});
+}
+
+TEST_F(RewriteTest, EqualityDeletesThatWereAppliedAreNotNeededForTheOutput) {
+  Append({File("a"), File("b"), File("old")});
+  Delete(FileContent::kEqualityDeletes, "eu");  // 2
+  Append({File("c")});                          // 3
+  RewriteRequest request = Replace({"a", "b"}, {File("big", 15)});
+  request.groups[0].applied = {Applied(2)};
+  request.groups[0].rows_deleted = 5;
+  Delete(FileContent::kEqualityDeletes, "eu");  // 4: later than the look at the inputs
+  auto outcome = Commit(request);
+  ASSERT_TRUE(outcome.has_value()) << outcome.error().ToString();
+  EXPECT_EQ(outcome->fates, Fates{GroupFate::kReplaced});
+  EXPECT_EQ(outcome->delete_files_removed, 0);
+  // It is not touched by the first any more, and still by the second.
+  EXPECT_EQ(Live(), (LiveFiles{{"big", 2}, {"old", 1}, {"c", 3}}));
+  EXPECT_EQ(LiveDeletes(), (std::vector<std::string>{"deletes-2", "deletes-4"}));
+  // Without older files the first has nothing to do.
+  RewriteRequest next = Replace({"old", "big", "c"}, {File("all", 30)});
+  next.groups[0].applied = {Applied(2), Applied(4)};
+  next.groups[0].rows_deleted = 5;
+  outcome = Commit(next);
+  ASSERT_TRUE(outcome.has_value()) << outcome.error().ToString();
+  EXPECT_EQ(outcome->fates, Fates{GroupFate::kReplaced});
+  EXPECT_EQ(outcome->delete_files_removed, 2);
+  EXPECT_EQ(Live(), (LiveFiles{{"all", 4}}));
+  EXPECT_TRUE(LiveDeletes().empty());
+}
+
+TEST_F(RewriteTest, FilesWithoutARowLeftGoWithoutAnOutput) {
+  Append({File("a"), File("other")});
+  Delete(FileContent::kPositionDeletes, "eu", kFolder + "a");
+  RewriteRequest request = Replace({"a"}, {});
+  request.groups[0].applied = {Applied(2, {"a"})};
+  request.groups[0].rows_deleted = 10;
+  auto outcome = Commit(request);
+  ASSERT_TRUE(outcome.has_value()) << outcome.error().ToString();
+  EXPECT_EQ(outcome->fates, Fates{GroupFate::kReplaced});
+  EXPECT_EQ(Live(), (LiveFiles{{"other", 1}}));
+  EXPECT_TRUE(LiveDeletes().empty());
+  outcome = Commit(request);
+  ASSERT_TRUE(outcome.has_value()) << outcome.error().ToString();
+  EXPECT_EQ(outcome->fates, Fates{GroupFate::kAlreadyDone});
+}
+
+TEST(NeededDeletes, AreThoseThatMayDeleteFromAFileThatIsLeft) {
+  struct Case {
+    const char* what;
+    FileContent content;
+    int64_t sequence;
+    const char* partition;
+    bool is_unpartitioned;
+    const char* referenced;  // null: none
+    const char* names;       // null: not known
+    bool needed;
+  };
+  const FileContent position = FileContent::kPositionDeletes, equality = FileContent::kEqualityDeletes;
+  const Case cases[] = {
+      {"a file of its partition", position, 5, "d=1", false, nullptr, nullptr, true},
+      {"of the same commit", position, 3, "d=1", false, nullptr, nullptr, true},
+      {"files of its partition are newer", position, 2, "d=1", false, nullptr, nullptr, false},
+      {"no file of its partition that is not new", position, 9, "d=2", false, nullptr, nullptr, false},
+      {"it names a file that is left", position, 5, "d=2", false, "a", nullptr, true},
+      {"it names one that is gone", position, 5, "d=1", false, "gone", nullptr, false},
+      {"what is in it counts for more than where it lies", position, 5, "d=1", false, nullptr, "gone", false},
+      {"a file that is left is in it", position, 5, "d=1", false, nullptr, "a", true},
+      {"an older file", equality, 4, "d=1", false, nullptr, nullptr, true},
+      {"of the same commit", equality, 3, "d=1", false, nullptr, nullptr, false},
+      {"a new file that is older by its rows", equality, 8, "d=2", false, nullptr, nullptr, true},
+      {"a new file that it was applied to", equality, 7, "d=2", false, nullptr, nullptr, false},
+      {"of no partition, so of the table", equality, 4, "", true, nullptr, nullptr, true},
+      {"of the table, all are newer", equality, 3, "", true, nullptr, nullptr, false},
+  };
+  NeededDeletes needed;
+  ManifestEntry live;
+  live.sequence_number = 3;
+  live.data_file.file_path = "a";
+  needed.AddLive(live, {0, "d=1"});
+  needed.AddNew(7, {0, "d=2"});
+  for (const Case& one : cases) {
+    ManifestEntry entry;
+    entry.sequence_number = one.sequence;
+    entry.data_file.content = one.content;
+    if (one.referenced != nullptr) entry.data_file.referenced_data_file = one.referenced;
+    const std::vector<std::string> names = {one.names == nullptr ? "" : one.names};
+    const FilePlace place{one.is_unpartitioned ? 1 : 0, one.partition, one.is_unpartitioned};
+    EXPECT_EQ(needed.IsNeeded(entry, place, one.names == nullptr ? nullptr : &names), one.needed) << one.what;
+  }
 }
 
 TEST_F(RewriteTest, RefusesGroupsThatContradictThemselves) {
@@ -349,6 +517,10 @@ TEST_F(RewriteTest, RefusesGroupsThatContradictThemselves) {
   EXPECT_EQ(code(Replace({"a", "us"}, {File("big", 20)})), ErrorCode::kInvalidInput);
   EXPECT_EQ(code(Replace({"a", "a"}, {File("big", 20)})), ErrorCode::kInvalidInput);
   EXPECT_EQ(code(Replace({}, {File("big", 20)})), ErrorCode::kInvalidInput);
+  EXPECT_EQ(code(Replace({"a"}, {})), ErrorCode::kInvalidInput);
+  RewriteRequest lossy = Replace({"a", "b"}, {File("big", 19)});
+  lossy.groups[0].rows_deleted = 1;  // by what?
+  EXPECT_EQ(code(lossy), ErrorCode::kInvalidInput);
   RewriteRequest shared = Replace({"a"}, {File("x", 10)});
   AddGroup(shared, {"a", "b"}, {File("y", 20)});
   EXPECT_EQ(code(shared), ErrorCode::kInvalidInput);

@@ -5,6 +5,7 @@
 #include <charconv>
 #include <optional>
 #include <set>
+#include <utility>
 
 namespace firn::iceberg {
 namespace {
@@ -64,20 +65,55 @@ Counts CountManifests(const std::vector<ManifestFile>& manifests) {
 }
 
 struct FileTotals {
-  int64_t files = 0;
+  int64_t files = 0;  // data files
   int64_t records = 0;
-  int64_t bytes = 0;
+  int64_t bytes = 0;  // of delete files too
+  int64_t position_delete_files = 0;
+  int64_t equality_delete_files = 0;
+  int64_t position_deletes = 0;
+  int64_t equality_deletes = 0;
+
+  int64_t delete_files() const { return position_delete_files + equality_delete_files; }
 };
 
 FileTotals Total(std::span<const NewDataFile> files, std::set<std::string>& partitions) {
   FileTotals totals;
   for (const NewDataFile& file : files) {
-    ++totals.files;
-    totals.records += file.file.record_count;
+    const int64_t records = file.file.record_count;
+    switch (file.file.content) {
+      case FileContent::kData:
+        ++totals.files;
+        totals.records += records;
+        break;
+      case FileContent::kPositionDeletes:
+        ++totals.position_delete_files;
+        totals.position_deletes += records;
+        break;
+      case FileContent::kEqualityDeletes:
+        ++totals.equality_delete_files;
+        totals.equality_deletes += records;
+        break;
+    }
     totals.bytes += file.file.file_size_in_bytes;
     partitions.insert(PartitionKey(file));
   }
   return totals;
+}
+
+// Members of counts that are not 0.
+void DescribeRemoved(const FileTotals& removed, std::map<std::string, std::string>& summary) {
+  const std::pair<const char*, int64_t> counts[] = {
+      {"deleted-data-files", removed.files},
+      {"deleted-records", removed.records},
+      {"removed-files-size", removed.bytes},
+      {"removed-delete-files", removed.delete_files()},
+      {"removed-position-delete-files", removed.position_delete_files},
+      {"removed-position-deletes", removed.position_deletes},
+      {"removed-equality-delete-files", removed.equality_delete_files},
+      {"removed-equality-deletes", removed.equality_deletes}};
+  for (const auto& [key, count] : counts) {
+    if (count > 0) summary[key] = fmt::format("{}", count);
+  }
 }
 
 std::map<std::string, std::string> Summarize(const char* operation, const Snapshot* parent,
@@ -96,11 +132,7 @@ std::map<std::string, std::string> Summarize(const char* operation, const Snapsh
     summary["added-records"] = fmt::format("{}", added.records);
     summary["added-files-size"] = fmt::format("{}", added.bytes);
   }
-  if (removed.files > 0) {
-    summary["deleted-data-files"] = fmt::format("{}", removed.files);
-    summary["deleted-records"] = fmt::format("{}", removed.records);
-    summary["removed-files-size"] = fmt::format("{}", removed.bytes);
-  }
+  DescribeRemoved(removed, summary);
   const Counts counted = CountManifests(parent_manifests);
   struct Total {
     const char* key;
@@ -110,9 +142,9 @@ std::map<std::string, std::string> Summarize(const char* operation, const Snapsh
   const Total totals[] = {{"total-data-files", added.files - removed.files, counted.data_files},
                           {"total-records", added.records - removed.records, counted.records},
                           {"total-files-size", added.bytes - removed.bytes, -1},
-                          {"total-delete-files", 0, counted.delete_files},
-                          {"total-position-deletes", 0, -1},
-                          {"total-equality-deletes", 0, -1}};
+                          {"total-delete-files", -removed.delete_files(), counted.delete_files},
+                          {"total-position-deletes", -removed.position_deletes, -1},
+                          {"total-equality-deletes", -removed.equality_deletes, -1}};
   for (const Total& total : totals) {
     const int64_t before = parent == nullptr ? 0 : StatedTotal(*parent, total.key).value_or(total.counted);
     int64_t after = 0;

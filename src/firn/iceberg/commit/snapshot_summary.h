@@ -21,7 +21,7 @@ std::map<std::string, std::string> AppendSummary(const Snapshot* parent,
                                                  std::span<const NewDataFile> files,
                                                  const std::map<std::string, std::string>& extra);
 
-// The same of files that take the place of others.
+// The same of files that take the place of others. `removed`: delete files too.
 std::map<std::string, std::string> ReplaceSummary(const Snapshot* parent,
                                                   const std::vector<ManifestFile>& parent_manifests,
                                                   const std::vector<NewDataFile>& added,
