@@ -22,7 +22,8 @@ constexpr std::string_view kNames[] = {
     // Process.
     "process_crashed", "process_suspended", "process_stopped", "wall_clock_jumped", "rules_changed",
     // Compaction.
-    "compaction_runs", "compaction_committed", "compaction_group_dropped", "compactor_crashed", "compactor_suspended",
+    "compaction_runs", "compaction_committed", "compaction_group_dropped", "compaction_deletes_applied",
+    "compactor_crashed", "compactor_suspended",
     // Foreign hands.
     "foreign_append", "foreign_rewrite", "foreign_delete", "foreign_row_delete", "foreign_rollback",
     "foreign_create_or_replace", "foreign_clone", "foreign_cherry_pick", "foreign_expiry", "foreign_property_changed",

@@ -75,6 +75,7 @@ enum class FaultKind : uint8_t {
   kCompactionRuns,           // without it nobody compacts
   kCompactionCommitted,
   kCompactionGroupDropped,   // merged in vain: somebody else changed its files
+  kCompactionDeletesApplied, // rows that somebody had deleted are left out
   kCompactorCrashed,
   kCompactorSuspended,
   // Foreign hands.

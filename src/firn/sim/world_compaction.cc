@@ -37,6 +37,11 @@ std::unique_ptr<compaction::CompactionLoop> World::MakeLoop(iceberg::Catalog& ca
   auto tell = [this](const std::string& table, const compaction::CompactionReport& report) {
     faults_.Note(FaultKind::kCompactionCommitted,
                  fmt::format("{}: {} files became {}", table, report.files_before, report.files_after));
+    if (report.rows_deleted > 0) {
+      faults_.Note(FaultKind::kCompactionDeletesApplied,
+                   fmt::format("{}: {} rows, {} delete files gone", table, report.rows_deleted,
+                               report.delete_files_removed));
+    }
     for (const auto& [reason, groups] : report.groups_dropped) {
       faults_.Note(FaultKind::kCompactionGroupDropped, fmt::format("{}: {} {}", table, reason, groups));
     }
