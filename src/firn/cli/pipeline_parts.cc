@@ -20,8 +20,17 @@
 namespace firn::cli {
 namespace {
 
-constexpr int64_t kFetchBytesMin = 1 << 20;
+constexpr int64_t kFetchBytesMin = 256 << 10;
 constexpr int64_t kFetchBytesMax = 4 << 20;
+constexpr int64_t kFetchPartOfClientQueue = 64;
+constexpr int64_t kMessageBytesMax = 1'000'000;  // librdkafka's default
+
+// 0: none, which the client refuses later.
+int64_t NumberOf(std::string_view text) {
+  int64_t value = 0;
+  std::from_chars(text.data(), text.data() + text.size(), value);
+  return value;
+}
 
 env::StoreOptions PlainStoreOptions(const config::S3Config& s3) {
   env::StoreOptions options;
@@ -121,17 +130,25 @@ kafka::KafkaSourceOptions SourceOptions(const config::KafkaConfig& kafka, bool t
 
 void BoundClientQueue(config::Config& config) {
   constexpr const char* kQueue = "queued.max.messages.kbytes";
+  constexpr const char* kFetch = "fetch.max.bytes";
+  constexpr const char* kMessage = "message.max.bytes";
   const ingest::MemoryBudget budget(config.pipeline.memory_limit_bytes);
   const int64_t share = budget.share(ingest::MemoryUse::kClientQueue);
   const int64_t fetched = budget.fetched_bytes_max(ingest::MemoryUse::kClientQueue);
   config.kafka.properties.try_emplace(kQueue, fmt::format("{}", fetched >> 10));
-  // One answer of a broker may go beyond the queue's bound, and is several times as large once it is unpacked.
+  config.pipeline.client_queue_bytes = NumberOf(config.kafka.properties[kQueue]) << 10;
+  // One answer of a broker goes beyond the queue's bound, and the client unpacks all of it at once: what can be bounded
+  // is how much comes packed. A batch that is larger comes all the same, alone.
+  auto [fetch, is_ours] = config.kafka.properties.try_emplace(kFetch, "");
+  if (is_ours) {
+    const int64_t bytes = std::clamp(share / kFetchPartOfClientQueue, kFetchBytesMin, kFetchBytesMax);
+    auto message = config.kafka.properties.find(kMessage);
+    const int64_t least = message == config.kafka.properties.end() ? 0 : NumberOf(message->second);
+    fetch->second = fmt::format("{}", std::max(bytes, least));
+  }
+  // Of what a producer sends; but librdkafka refuses to fetch less than that.
   config.kafka.properties.try_emplace(
-      "fetch.max.bytes", fmt::format("{}", std::clamp<int64_t>(share / 8, kFetchBytesMin, kFetchBytesMax)));
-  const std::string& kbytes = config.kafka.properties[kQueue];
-  int64_t value = 0;
-  std::from_chars(kbytes.data(), kbytes.data() + kbytes.size(), value);
-  config.pipeline.client_queue_bytes = value << 10;
+      kMessage, fmt::format("{}", std::clamp<int64_t>(NumberOf(fetch->second), 1000, kMessageBytesMax)));
 }
 
 Result<std::unique_ptr<env::SpillFolder>> OpenSpill(const ingest::PipelineOptions& pipeline) {

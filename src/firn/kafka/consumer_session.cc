@@ -34,7 +34,8 @@ ConsumerSession::ConsumerSession(std::shared_ptr<ConsumerHandle> consumer, Parti
       table_(table),
       options_(std::move(options)),
       identities_(consumer_, options_.topic_identity_by_name),
-      held_(static_cast<size_t>(options_.chunk_records_max)) {}
+      held_(static_cast<size_t>(options_.chunk_records_max)),
+      take_max_(held_.size()) {}
 
 ConsumerSession::~ConsumerSession() {
   for (size_t i = 0; i < held_count_; ++i) rd_kafka_message_destroy(held_[i]);

@@ -120,6 +120,7 @@ class ConsumerSession {
   std::deque<stream::SourceEvent> ready_;       // to be returned by Poll
   std::vector<rd_kafka_message_t*> held_;       // the first held_count_: taken from librdkafka, not yet confirmed and
   size_t held_count_ = 0;                       // given out
+  size_t take_max_;                             // records at once, by the size of those that came last
   std::set<TopicPartition> paused_;             // in librdkafka, by Stop
   TopicIdentities::Moment held_since_;
   std::map<Index, stream::Position> restarts_;  // wait for the open rebalance to be answered

@@ -17,6 +17,9 @@ constexpr int kSeekTimeoutMs = 10'000;       // an answer of librdkafka's own ma
 constexpr auto kWatermarkTimeout = std::chrono::milliseconds(2'000);
 // For all explanations of one Poll together: Poll is also what keeps the membership.
 constexpr auto kExplainTimeMax = std::chrono::milliseconds(5'000);
+// Of a chunk, roughly: what is taken does not count against the client's queue any more, so that it would fill up again
+// as long as records are being taken.
+constexpr size_t kChunkBytesMax = 4 << 20;
 constexpr int kValidateTriesMax = 50;
 constexpr auto kValidateRetryAfter = std::chrono::milliseconds(20);
 
@@ -226,7 +229,7 @@ void ConsumerSession::DropHeld(const std::set<Index>& partitions) {
 
 void ConsumerSession::TakeRecords() {
   if (held_count_ == 0) {
-    ssize_t taken = rd_kafka_consume_batch_queue(consumer_->records_queue(), 0, held_.data(), held_.size());
+    ssize_t taken = rd_kafka_consume_batch_queue(consumer_->records_queue(), 0, held_.data(), take_max_);
     held_count_ = static_cast<size_t>(std::max<ssize_t>(taken, 0));
     held_since_ = identities_.Now();
     if (held_count_ == 0) return;
@@ -295,6 +298,8 @@ void ConsumerSession::BuildChunk() {
     std::vector<stream::PartitionPosition> positions;
     for (Index one : moved) positions.push_back({one, State(one).position});
     chunk->Finish(std::move(positions));
+    const size_t record_bytes = chunk->bytes() / std::max<size_t>(1, chunk->records().size());
+    take_max_ = std::clamp<size_t>(kChunkBytesMax / std::max<size_t>(1, record_bytes), 1, held_.size());
     ready_.push_back(stream::SourceEvent(std::unique_ptr<stream::RecordChunk>(std::move(chunk))));
   }
   for (stream::SourceEvent& event : after) ready_.push_back(std::move(event));
