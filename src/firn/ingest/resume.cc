@@ -282,6 +282,7 @@ Result<ResumePlan> PlanResume(const iceberg::LoadedTable& loaded, const Position
     Error error = std::move(rewound.error()).WithContext(fmt::format("table '{}'", table));
     return Fail(error.code(), fmt::format("{}; use --continue", error.message()));
   }
+  const ListedTable* listed = home.home.has_value() ? home.home->Find(table) : nullptr;
   seen.trusted = IsTrusted(seen.planned, plan.table_uuid, listed);
   plan.others_unknown = mode == ResumeMode::kRewind && !seen.trusted;
   plan.replacement.planned = seen.planned;

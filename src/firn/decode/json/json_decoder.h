@@ -30,7 +30,7 @@ inline constexpr int32_t kDepthMaxDefault = 64;
 inline constexpr int32_t kDepthMaxLimit = 1000;             // the walk nests on the stack
 inline constexpr int64_t kRecordBytesMaxDefault = 16 << 20;
 inline constexpr int64_t kRecordBytesMaxLimit = 1 << 30;
-// What the elements of all lists and maps of a record may hold in columns beside their texts and bytes, each with all of
+// What the elements of all lists and maps of a record may hold in columns beside their texts and bytes, each with all
 // its fields: two bytes of JSON may stand for an element of a thousand columns. A list<long> of 16 MiB of JSON fits.
 inline constexpr int64_t kElementBytesMax = 64 << 20;
 inline constexpr size_t kUnknownFieldNamesMax = 1000;  // distinct unknown paths that are counted by name
