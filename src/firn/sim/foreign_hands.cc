@@ -492,9 +492,20 @@ void ForeignHands::NotePositionsSet(const std::string& table) {
 void ForeignHands::ExcuseRowsAbove(const std::string& table, const ingest::Marks& marks, bool may_double) {
   std::set<int64_t>& beyond = expectation_.may_be_beyond[table];
   beyond.clear();
+  // In the rejects table a mark of the intended table says where its rejects end.
+  std::map<std::string, ingest::Marks> rejected;
+  Live live;
+  if (Open(table, live)) {
+    auto map = ingest::MapOf(*live.metadata, pipeline_).value_or(std::nullopt);
+    if (map.has_value()) rejected = std::move(map->rejected);
+  }
   for (int64_t id : LiveIds(table)) {
     const ProducedRecord& record = history_.record(id);
-    if (record.offset < ingest::OffsetOf(marks, record.partition).value_or(0)) continue;
+    int64_t limit = ingest::OffsetOf(marks, record.partition).value_or(0);
+    if (auto own = rejected.find(record.table); own != rejected.end()) {
+      limit = std::min(limit, ingest::OffsetOf(own->second, record.partition).value_or(limit));
+    }
+    if (record.offset < limit) continue;
     beyond.insert(id);
     if (may_double) expectation_.may_be_doubled[table].insert(id);
   }
