@@ -408,8 +408,9 @@ Status BatchCommitter::Detach(TableBatch& table, Batch& batch, const std::string
   if (rejects != batch.tables.end() && &*rejects != &table && !table.rejected_if_detached.empty()) {
     rejects->rejected[name] = table.rejected_if_detached;
   }
-  // One that was catching up has not caught up.
-  std::erase_if(batch.caught_up, [&](const auto& entry) { return entry.table == name; });
+  // One that was catching up has not caught up; nor has any whose rejects of this batch are not committed now.
+  const bool is_rejects = name == options_.rejects_table;
+  std::erase_if(batch.caught_up, [&](const auto& entry) { return is_rejects || entry.table == name; });
   result.detached.push_back({table.table, reason, hold});
   return {};
 }

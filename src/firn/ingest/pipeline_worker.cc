@@ -441,7 +441,8 @@ Batch PipelineWorker::Freeze(bool checkpoint) {
       if (has_its_rejects && partition.read.offset > at.rejected) {
         rejected_if_detached[partition.key] = Claim{at.rejected, partition.read, partition.name.topic};
       }
-      if (at.detached && partition.read.offset >= std::max(partition.home_believed, at.owed_below)) {
+      const bool has_all = has_its_rejects || rejects == nullptr || sink->is_rejects();
+      if (has_all && at.detached && partition.read.offset >= std::max(partition.home_believed, at.owed_below)) {
         batch.caught_up.push_back({sink->state.name(), partition.key, at.since_ms});
       }
     }
@@ -514,6 +515,18 @@ void PipelineWorker::CloseDetached(const BatchResult& result) {
       if (&sink->state != detached.table) continue;
       sink->Close(detached.reason, detached.hold);
       OnDetached(*sink);
+      if (sink->is_rejects()) LetGoWhatWasTakenIn();
+    }
+  }
+}
+
+// The rejects that main had of them are gone with the rejects table: where they end its marks tell, and their lanes.
+void PipelineWorker::LetGoWhatWasTakenIn() {
+  for (auto& sink : sinks_.all()) {
+    for (stream::PartitionIndex index : Owned()) {
+      if (index >= sink->at.size() || sink->is_rejects() || !sink->taken_in(index)) continue;
+      reset_wanted_ = !stopping_;
+      reset_reason_ = fmt::format("the rejects table was detached while table '{}' caught up", sink->state.name());
     }
   }
 }

@@ -79,6 +79,7 @@ class PipelineWorker : public Worker {
   Status OnLost(const stream::PartitionsLost& event);
   Status TakeCommitResult();
   Status AfterCommit(BatchResult result);
+  void LetGoWhatWasTakenIn();
   void CloseDetached(const BatchResult& result);
   void CountCommitted(const BatchResult& result);
   bool FlushWanted() const;

@@ -124,8 +124,10 @@ void PlanRejected(ResumePlan& plan, const Seen& seen, const PositionsMap& home, 
       if (mark.position.offset < next && is_gone(table, key)) plan.rejects_back[table][key] = mark.position.offset;
     }
   }
+  if (mode == ResumeMode::kRewind) plan.entries_planned.emplace();
   for (const DetachedEntry& entry : home.home->detached) {
     if (entry.table == plan.rejects_table) continue;
+    if (mode == ResumeMode::kRewind) plan.entries_planned->emplace(entry.table, entry.partition);
     std::optional<int64_t> mark = RejectedOf(rejected, entry.table, entry.partition);
     const bool gone = is_gone(entry.table, entry.partition);
     const int64_t stands = mark.value_or(OffsetOf(own, entry.partition).value_or(0));
@@ -171,7 +173,7 @@ class Listing {
       if (map.home->Find(table) == nullptr) continue;
       for (const auto& [key, below] : partitions) changed |= ListRejects(map, table, key, below);
     }
-    return changed;
+    return ForgetRejects(map) || changed;
   }
 
  private:
@@ -208,6 +210,23 @@ class Listing {
     entry->rejected_below = below;
     MakeAnew(*entry, now_ms_);
     return true;
+  }
+
+  // Tables that were detached since the plan was made: the rejects table's own map tells what it has of them.
+  bool ForgetRejects(PositionsMap& map) const {
+    if (!plan_.entries_planned.has_value()) return false;
+    bool changed = false;
+    for (DetachedEntry& entry : map.home->detached) {
+      if (entry.table == plan_.rejects_table || entry.rejected_below == 0) continue;
+      if (plan_.entries_planned->contains({entry.table, entry.partition})) continue;
+      if (auto back = plan_.rejects_back.find(entry.table); back != plan_.rejects_back.end()) {
+        if (back->second.contains(entry.partition)) continue;  // listed just now
+      }
+      entry.rejected_below = 0;
+      MakeAnew(entry, now_ms_);
+      changed = true;
+    }
+    return changed;
   }
 
   const ResumePlan& plan_;

@@ -7,8 +7,10 @@
 
 #include <map>
 #include <optional>
+#include <set>
 #include <stop_token>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "firn/base/error.h"
@@ -63,6 +65,9 @@ struct ResumePlan {
   std::string rejects_table;
   // Of the rejects table: the rejects of other tables that are gone with its snapshots, from there on.
   std::map<std::string, std::map<PartitionKey, int64_t>> rejects_back;
+  // Of a rewind of the rejects table: the detached entries that it was planned with. What an entry that came later says
+  // of rejects is of before the rewind.
+  std::optional<std::set<std::pair<std::string, PartitionKey>>> entries_planned;
 };
 
 // `home`: read before `loaded`. kNotFound: rewind, and there is nothing to rewind to (MapToRewindTo).

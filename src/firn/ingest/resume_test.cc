@@ -308,6 +308,27 @@ TEST_F(ResumeTest, WhoDetachesATableBesideTheRejectsTableSaysNothingOfItsRejects
   EXPECT_EQ(EntryOf("lake.events", 1)->rejected_below, 12);
 }
 
+// The same the other way round: it was detached after the rewind was planned.
+TEST_F(ResumeTest, ARewindOfTheRejectsTableForgetsWhatEntriesSayThatItWasNotPlannedWith) {
+  FillTwice();
+  EditTable("lake.p__rejects", [](PositionsMap& map) { map.marks = {{Key(0), At(4)}}; });
+  const iceberg::LoadedTable before = Load("lake.p__rejects");
+  EditTable("lake.p__rejects", [](PositionsMap& map) { map.marks = {{Key(0), At(12)}}; });
+  RollBackTo(before);
+  Home home(committer_, TableIdentifier::Parse("lake.p__home").value(), RulesHash(options_.tables));
+  ASSERT_TRUE(home.Open({}).has_value());
+  TableState state(TableIdentifier::Parse("lake.p__rejects").value());
+  ASSERT_TRUE(committer_.Reload(state).has_value());
+  auto plan = PlanResume(*state.loaded(), home.map(), options_, ResumeMode::kRewind, store_);
+  ASSERT_TRUE(plan.has_value()) << plan.error().ToString();
+  EditHome([](PositionsMap& map) {
+    map.home->detached.push_back(DetachedEntry{"lake.events", Key(0), "events", "meanwhile", 7, false, 12});
+  });
+  ASSERT_TRUE(CarryOutResume(*plan, home, committer_, state, "test", false, {}).has_value());
+  EXPECT_EQ(OffsetIn("lake.p__rejects", 0), 4);
+  EXPECT_EQ(EntryOf("lake.events", 0)->rejected_below, 0);
+}
+
 // Copied metadata under the name: its snapshots tell to a record what is in it, the home's positions do not.
 TEST_F(ResumeTest, ACopyUnderAnotherUuidGoesOnFromWhatItsSnapshotsSay) {
   options_.history_policy = HistoryPolicy::kHold;

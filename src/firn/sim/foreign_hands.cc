@@ -344,10 +344,8 @@ bool ForeignHands::Clone(const std::string& table) {
 
 // Another history stands under the table's name than before, when it held these ids.
 void ForeignHands::NoteSetBack(const std::string& table, const std::set<int64_t>& before) {
-  expectation_.positions_may_go_back.insert(table);
-  disturbed_.insert(table);
-  expectation_.must_be_absent.erase(table);
   NoteRemoved(table, Without(before, LiveIds(table)), /*for_good=*/false);
+  NotePositionsSet(table);  // also rows that are back may stand above them
   NoteUndetectable(table);
 }
 
@@ -454,7 +452,13 @@ bool ForeignHands::IsSetBack(const std::string& table, const TableMetadata& meta
 
 void ForeignHands::WentOn(const std::string& table) {
   set_back_.erase(table);
-  if (disturbed_.erase(table) > 0) expectation_.may_be_beyond.erase(table);
+  if (disturbed_.erase(table) > 0) ForgetRowsBeyond(table);
+}
+
+// But those of which nothing could tell when the pipeline went on below them.
+void ForeignHands::ForgetRowsBeyond(const std::string& table) {
+  const std::set<int64_t>& untold = expectation_.may_be_doubled[table];
+  std::erase_if(expectation_.may_be_beyond[table], [&](int64_t id) { return !untold.contains(id); });
 }
 
 void ForeignHands::Rewound(const std::string& table) {
@@ -488,9 +492,20 @@ void ForeignHands::NotePositionsSet(const std::string& table) {
 void ForeignHands::ExcuseRowsAbove(const std::string& table, const ingest::Marks& marks, bool may_double) {
   std::set<int64_t>& beyond = expectation_.may_be_beyond[table];
   beyond.clear();
+  // In the rejects table a mark of the intended table says where its rejects end.
+  std::map<std::string, ingest::Marks> rejected;
+  Live live;
+  if (Open(table, live)) {
+    auto map = ingest::MapOf(*live.metadata, pipeline_).value_or(std::nullopt);
+    if (map.has_value()) rejected = std::move(map->rejected);
+  }
   for (int64_t id : LiveIds(table)) {
     const ProducedRecord& record = history_.record(id);
-    if (record.offset < ingest::OffsetOf(marks, record.partition).value_or(0)) continue;
+    int64_t limit = ingest::OffsetOf(marks, record.partition).value_or(0);
+    if (auto own = rejected.find(record.table); own != rejected.end()) {
+      limit = std::min(limit, ingest::OffsetOf(own->second, record.partition).value_or(limit));
+    }
+    if (record.offset < limit) continue;
     beyond.insert(id);
     if (may_double) expectation_.may_be_doubled[table].insert(id);
   }
@@ -514,7 +529,7 @@ bool ForeignHands::KnowsPositions(TableMetadata metadata) const {
 
 void ForeignHands::NoteRowsAbove(const std::string& table, const TableMetadata& before, const ingest::Marks& marks) {
   if (KnowsPositions(before)) {
-    expectation_.may_be_beyond.erase(table);
+    ForgetRowsBeyond(table);
   } else {
     ExcuseRowsAbove(table, marks, true);
   }

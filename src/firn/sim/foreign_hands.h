@@ -75,6 +75,7 @@ class ForeignHands {
   // The table's positions are others now, set by somebody.
   void NotePositionsSet(const std::string& table);
   bool KnowsPositions(iceberg::TableMetadata metadata) const;
+  void ForgetRowsBeyond(const std::string& table);
   void ExcuseRowsAbove(const std::string& table, const ingest::Marks& marks, bool may_double);
   struct Live {
     const iceberg::TableMetadata* metadata = nullptr;

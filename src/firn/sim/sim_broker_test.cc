@@ -195,7 +195,8 @@ TEST_F(SimBrokerTest, RetentionPastThePositionIsTrouble) {
   ASSERT_TRUE(reader->source->Seek(seek).has_value());
   Run({reader.get()}, [&] { return reader->positions[0].offset == 10; });
   EXPECT_EQ(reader->offsets[0], Range(5, 10));
-  EXPECT_EQ(history_.record(1).demand(), Demand::kNever);
+  // Who goes on behind the gap without having been told to has lost it.
+  EXPECT_EQ(history_.record(1).demand(), Demand::kExactlyOnce);
 }
 
 TEST_F(SimBrokerTest, TruncationBelowThePositionIsSeenByTheEpochThoughTheLogHasGrownAgain) {
