@@ -134,6 +134,7 @@ class PartitionWriter {
       FIRN_TRY(Encode([&] { return layout->Write(*batch); }));
       batch.reset();
       hold_.Set(layout->bytes_buffered());
+      blocks_hold_.Set(reader_.memory_bytes());
       if (layout->bytes_estimated() >= plan_.target_file_bytes) FIRN_TRY(Finish(layout, tuple, out));
     }
     return layout == nullptr ? Status() : Finish(layout, tuple, out);

@@ -303,7 +303,7 @@ void Sinks::PackFullSlabs() {
 bool Sinks::full() const {
   if (memory_.rows_full(spill_.usable())) return true;
   return std::ranges::any_of(
-      sinks_, [](const auto& sink) { return sink->waiting != nullptr && sink->waiting->run_count() >= kRunsMax; });
+      sinks_, [](const auto& sink) { return sink->waiting != nullptr && sink->waiting->full(); });
 }
 
 void Sinks::DiscardAll() {

@@ -90,6 +90,7 @@ Status TableRows::Pack(const std::shared_ptr<arrow::RecordBatch>& slab) {
   FIRN_ASSIGN(columnar::RowRun run, columnar::RowRun::Pack(rest, limits_.run_block_bytes));
   rest.clear();
   SpillIfFull(run);
+  blocks_bytes_ += run.largest_block();
   runs_.push_back(std::move(run));
   runs_hold_.Set(runs_hold_.bytes() + runs_.back().memory_bytes());
   times_.group_cpu_s += ThreadCpuSeconds() - before;

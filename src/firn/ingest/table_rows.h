@@ -66,6 +66,8 @@ class TableRows {
   int64_t rows() const { return rows_; }
   int64_t waiting_bytes() const { return waiting_bytes_; }  // packed and encoded, in memory and spilled
   size_t run_count() const { return runs_.size(); }
+  // Their commit has to come now: a thread that reads them holds a block of each run.
+  bool full() const { return runs_.size() >= kRunsMax || blocks_bytes_ > memory_.run_blocks_bytes_max(); }
   PackTimes TakeTimes() { return std::exchange(times_, {}); }
 
   // Groups the tail; then the rest of the class may be used. May be called again.
@@ -100,6 +102,7 @@ class TableRows {
   std::vector<columnar::PartitionGroup> tail_groups_;
   int64_t rows_ = 0;
   int64_t waiting_bytes_ = 0;
+  int64_t blocks_bytes_ = 0;                           // the largest block of each run
   PackTimes times_;
   std::atomic<bool> lost_{false};
   MemoryHold runs_hold_;

@@ -409,6 +409,27 @@ TEST_F(TableRowsTest, WhatCannotBePackedFailsTheCommit) {
   EXPECT_EQ(Write(gone).error().code(), ErrorCode::kConflict);
 }
 
+// A long row is a block by itself, and a merge holds one of each run.
+TEST_F(TableRowsTest, RunsOfLongRowsMakeTheCommitDue) {
+  for (bool sorted : {false, true}) {
+    MemoryBudget memory(int64_t{64} << 20);
+    Spill spill(&disk_, int64_t{1} << 30);
+    Plain plain = MakePlain(1, 1 << 20, sorted);
+    TableRows rows(plain.table, 0, memory, spill, {.run_block_bytes = memory.run_block_bytes()});
+    while (!rows.full()) rows.Add(plain.Next(1));
+    EXPECT_LE(rows.run_count(), 6U);
+    EXPECT_GE(rows.run_count(), 4U);
+    rows.AddTail(nullptr);
+    auto written = Write(rows);
+    ASSERT_TRUE(written.has_value()) << written.error().ToString();
+    ExpectSame(ReadSorted(*written), plain.batches);
+    Plain shorter = MakePlain(1, 100, sorted);
+    TableRows ordinary(shorter.table, 0, memory, spill, {.run_block_bytes = memory.run_block_bytes()});
+    while (!ordinary.full()) ordinary.Add(shorter.Next(300));
+    EXPECT_EQ(ordinary.run_count(), kRunsMax);
+  }
+}
+
 TEST(MemoryBudget, SharesAddUpToTheLimit) {
   MemoryBudget memory(int64_t{512} << 20);
   int64_t sum = 0;
