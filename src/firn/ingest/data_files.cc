@@ -108,6 +108,7 @@ class PartitionWriter {
       const double before = ThreadCpuSeconds();
       Status status = batch == nullptr ? file.Close() : file.Write(*batch);
       encode_cpu_s_ += ThreadCpuSeconds() - before;
+      if (!status.has_value()) rows_.MarkLostIfTransient(status.error());  // the encoder is of no use any more
       if (batch == nullptr || !status.has_value()) return status;
     }
   }

@@ -78,6 +78,9 @@ class TableRows {
   // The rows are not to be had any more, and have to be read from the source again.
   bool lost() const { return lost_; }
   void MarkLost() { lost_ = true; }
+  // After what cannot be tried again with these rows, but may succeed with the same ones read again. An error of
+  // another kind would come again, and again: that is for the commit to tell.
+  void MarkLostIfTransient(const Error& error);
   void MarkLostBySpill();  // which has not given back what it was given, and is not used any more
 
  private:

@@ -430,6 +430,23 @@ TEST_F(TableRowsTest, RunsOfLongRowsMakeTheCommitDue) {
   }
 }
 
+// What was wanting may be there when the rows are read again: no reason to give the table up.
+TEST_F(TableRowsTest, RowsThatCouldNotBePackedForWantOfRoomAreLost) {
+  const schema::Schema schema{.fields = {RowField()}};
+  const auto table = MakeTable(schema, {3, {}}, {});
+  MemoryBudget memory(int64_t{64} << 20);
+  Spill spill(nullptr, 0);
+  TableRows rows(table, table->metadata.current_schema_id, memory, spill);
+  arrow::Int64Builder numbers;
+  ASSERT_TRUE(numbers.Append(1).ok());
+  // More rows than can be grouped, as the batch says; the array is not looked at.
+  rows.Add(arrow::RecordBatch::Make(columnar::ToArrowSchema(schema), int64_t{1} << 31,
+                                    arrow::ArrayVector{numbers.Finish().ValueOrDie()}));
+  rows.AddTail(nullptr);
+  EXPECT_EQ(Write(rows).error().code(), ErrorCode::kResourceExhausted);
+  EXPECT_TRUE(rows.lost());
+}
+
 TEST(MemoryBudget, SharesAddUpToTheLimit) {
   MemoryBudget memory(int64_t{512} << 20);
   int64_t sum = 0;
