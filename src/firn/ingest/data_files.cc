@@ -22,6 +22,7 @@ struct Attempt {
   const FilePlan& plan;
   iceberg::LocationProvider locations;
   std::string name_stem;
+  std::stop_token stop;
   std::atomic<int64_t> file_number{0};
 };
 
@@ -72,6 +73,7 @@ class PartitionWriter {
         files_hold_(rows.memory(), MemoryUse::kCommitFiles) {}
 
   Status Write(uint32_t number, std::vector<iceberg::DataFile>& out) {
+    FIRN_TRY(NotStopped());
     TableRows::Partition& partition = rows_.partitions()[number];
     FIRN_ASSIGN(columnar::RowSource source, reader_.Open(number));
     // Rows that came too few at a time join the file that is under construction; once it is closed they are in it.
@@ -92,6 +94,11 @@ class PartitionWriter {
   DataFileStageTimes times() const { return {group_cpu_s_, encode_cpu_s_, upload_cpu_s_}; }
 
  private:
+  Status NotStopped() const {
+    if (!attempt_.stop.stop_requested()) return {};
+    return Fail(ErrorCode::kCancelled, "stopped while data files were written");
+  }
+
   Result<std::shared_ptr<arrow::RecordBatch>> Take(columnar::RowSource& source) {
     const double before = ThreadCpuSeconds();
     auto next = source();
@@ -174,6 +181,7 @@ class PartitionWriter {
   }
 
   Status AppendTimed(std::string_view bytes) {
+    FIRN_TRY(NotStopped());
     const double before = ThreadCpuSeconds();
     Status status = object_->Append(bytes);
     upload_cpu_s_ += ThreadCpuSeconds() - before;
@@ -281,10 +289,11 @@ double ThreadCpuSeconds() {
 }
 
 Result<WrittenFiles> WriteDataFiles(TableRows& rows, env::ObjectStore& store, env::Random& random,
-                                    env::Threads& threads, int32_t upload_threads) {
+                                    env::Threads& threads, int32_t upload_threads, std::stop_token stop) {
   FIRN_TRY(rows.PrepareToWrite());
   const std::string stem = fmt::format("firn-{}", FormatUuid(MakeUuidV4(random.Next64(), random.Next64())));
-  Attempt attempt{rows.plan(), iceberg::LocationProvider::For(rows.plan().table->metadata), stem};
+  Attempt attempt{rows.plan(), iceberg::LocationProvider::For(rows.plan().table->metadata), stem,
+                  std::move(stop)};
   FIRN_ASSIGN(WrittenFiles written, TableWriter(rows, attempt, store).Write(threads, upload_threads));
   const PackTimes packing = rows.TakeTimes();
   written.times.group_cpu_s += packing.group_cpu_s;
