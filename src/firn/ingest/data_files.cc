@@ -238,20 +238,39 @@ class TableWriter {
       Work();
     }
     FIRN_TRY(std::move(failure_));
+    // The store's clock, before anything is taken: what is sent stays good for another attempt.
+    for (const TableRows::Partition& partition : rows_.partitions()) {
+      if (partition.sent.empty()) continue;
+      FIRN_ASSIGN(env::ObjectInfo info, store_.Stat(partition.sent.front().file_path));
+      written_.store_time_ms = info.modified_ms;
+      break;
+    }
+    for (TableRows::Partition& partition : rows_.partitions()) {
+      for (iceberg::DataFile& file : partition.sent) Add(std::move(file));
+      partition.sent.clear();
+    }
     return std::move(written_);
   }
 
  private:
+  void Add(iceberg::DataFile file) {
+    written_.rows += file.record_count;
+    written_.bytes += file.file_size_in_bytes;
+    written_.files.push_back(iceberg::NewDataFile{attempt_.plan.spec->spec_id, std::move(file)});
+  }
+
   void Work() {
     PartitionWriter writer(rows_, attempt_, store_);
-    std::vector<iceberg::DataFile> files;
     Status status;
     while (status.has_value()) {
       const size_t begin = next_partition_.fetch_add(stretch_);
       const size_t end = std::min(begin + stretch_, rows_.partitions().size());
       if (begin >= end) break;
       for (size_t number = begin; number < end && status.has_value(); ++number) {
+        if (!rows_.partitions()[number].sent.empty()) continue;
+        std::vector<iceberg::DataFile> files;
         status = writer.Write(static_cast<uint32_t>(number), files);
+        if (status.has_value()) rows_.partitions()[number].sent = std::move(files);
       }
     }
     std::lock_guard lock(mutex_);
@@ -260,11 +279,6 @@ class TableWriter {
     written_.times.encode_cpu_s += times.encode_cpu_s;
     written_.times.upload_cpu_s += times.upload_cpu_s;
     written_.holds.push_back(writer.TakeFilesHold());
-    for (iceberg::DataFile& file : files) {
-      written_.rows += file.record_count;
-      written_.bytes += file.file_size_in_bytes;
-      written_.files.push_back(iceberg::NewDataFile{attempt_.plan.spec->spec_id, std::move(file)});
-    }
     if (status.has_value()) return;
     failure_ = std::move(status);
     next_partition_ = rows_.partitions().size();
@@ -298,10 +312,6 @@ Result<WrittenFiles> WriteDataFiles(TableRows& rows, env::ObjectStore& store, en
   const PackTimes packing = rows.TakeTimes();
   written.times.group_cpu_s += packing.group_cpu_s;
   written.times.encode_cpu_s += packing.encode_cpu_s;
-  if (!written.files.empty()) {
-    FIRN_ASSIGN(env::ObjectInfo info, store.Stat(written.files.front().file.file_path));
-    written.store_time_ms = info.modified_ms;
-  }
   return written;
 }
 

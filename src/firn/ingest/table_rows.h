@@ -23,6 +23,7 @@
 #include "firn/columnar/row_run.h"
 #include "firn/columnar/sort_keys.h"
 #include "firn/columnar/sorted_merge.h"
+#include "firn/iceberg/commit/append.h"
 #include "firn/ingest/file_plan.h"
 #include "firn/ingest/kept_file.h"
 #include "firn/ingest/memory_budget.h"
@@ -50,6 +51,7 @@ class TableRows {
     std::vector<std::unique_ptr<KeptFile>> files;  // the last may be open
     size_t tail = SIZE_MAX;                        // its rows in the last slab
     bool closed = false;                           // the commit has put all rows into the last file and closed it
+    std::vector<iceberg::DataFile> sent;           // all of it is in the store, by an attempt that failed elsewhere
   };
 
   // Budget and spill must outlive it. `table` and `schema_id` are what the rows were decoded by.

@@ -409,6 +409,28 @@ TEST_F(TableRowsTest, WhatCannotBePackedFailsTheCommit) {
   EXPECT_EQ(Write(gone).error().code(), ErrorCode::kConflict);
 }
 
+TEST_F(TableRowsTest, WhatAFailedAttemptHasSentIsNotSentAgain) {
+  MemoryBudget memory(int64_t{64} << 20);
+  Spill spill(nullptr, 0);
+  Plain plain = MakePlain(10, 100);
+  TableRows rows(plain.table, 0, memory, spill);
+  rows.Add(plain.Next(500));
+  rows.AddTail(plain.Next(500));
+  faulty_.Inject({.call = env::StoreCall::kClose, .nth = 6});
+  EXPECT_FALSE(Write(rows, 1).has_value());
+  EXPECT_EQ(faulty_.calls(env::StoreCall::kOpenWrite), 6);
+  faulty_.Inject({.call = env::StoreCall::kStat});
+  EXPECT_FALSE(Write(rows, 1).has_value());
+  EXPECT_EQ(faulty_.calls(env::StoreCall::kOpenWrite), 11);
+  auto written = Write(rows, 1);
+  ASSERT_TRUE(written.has_value()) << written.error().ToString();
+  EXPECT_EQ(faulty_.calls(env::StoreCall::kOpenWrite), 11);
+  EXPECT_EQ(written->rows, 1'000);
+  EXPECT_EQ(written->files.size(), 10U);
+  EXPECT_GT(written->store_time_ms, 0);
+  ExpectSame(ReadSorted(*written), plain.batches);
+}
+
 // A long row is a block by itself, and a merge holds one of each run.
 TEST_F(TableRowsTest, RunsOfLongRowsMakeTheCommitDue) {
   for (bool sorted : {false, true}) {

@@ -341,7 +341,9 @@ TEST(FileLayout, TheSizeIsEstimatedWhileWriting) {
 // Filters are made for as many rows as a row group may have: they must not be what ends it.
 TEST(FileLayout, BloomFiltersDoNotCutRowGroups) {
   Schema schema;
-  for (int32_t id = 1; id <= 4; ++id) schema.fields.push_back(Required(id, "n" + std::to_string(id), Of(TypeKind::kLong)));
+  for (int32_t id = 1; id <= 4; ++id) {
+    schema.fields.push_back(Required(id, "n" + std::to_string(id), Of(TypeKind::kLong)));
+  }
   std::vector<std::shared_ptr<arrow::RecordBatch>> batches;
   for (int64_t first = 0; first < 40'000; first += 1'000) {
     batches.push_back(OneBatch(schema, 1'000, [&](auto& builder, int64_t row) {
