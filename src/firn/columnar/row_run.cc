@@ -121,6 +121,7 @@ class RowRun::Packer {
                             slice_rows_, BlockChecksum(target, static_cast<size_t>(*compressed))});
     run_.packed_bytes_ += *compressed;
     run_.raw_bytes_ += raw_size;
+    run_.largest_block_ = std::max(run_.largest_block_, raw_size);
     slices_.clear();
     slice_bytes_ = 0;
     slice_rows_ = 0;
@@ -177,6 +178,7 @@ bool RunReader::Open(uint32_t partition) {
 }
 
 Result<RowSlice> RunReader::Next() {
+  if (rows_ == nullptr) block_bytes_ = 0;
   if (rows_left_ == 0) return RowSlice{};
   if (block_ != next_block_) FIRN_TRY(Load(next_block_));
   const uint32_t in_block = run_->blocks_[block_].rows;
@@ -192,15 +194,16 @@ Result<RowSlice> RunReader::Next() {
   return slice;
 }
 
+// Whoever took its last rows may still hold them: its bytes count until more are asked for.
 void RunReader::DropBlock() {
   rows_.reset();
   block_ = UINT32_MAX;
-  block_bytes_ = 0;
 }
 
 Status RunReader::Load(uint32_t index) {
   const RowRun::Block& block = run_->blocks_[index];
   DropBlock();
+  block_bytes_ = 0;
   std::string read;
   const uint8_t* packed = nullptr;
   if (run_->file_ != nullptr) {

@@ -42,6 +42,7 @@ class RowRun {
   int64_t raw_bytes() const { return raw_bytes_; }        // unpacked
   int64_t packed_bytes() const { return packed_bytes_; }  // wherever they are
   int64_t memory_bytes() const;                           // blocks in memory, and the index
+  int64_t largest_block() const { return largest_block_; }  // unpacked; what a reader holds at a time
   bool spilled() const { return file_ != nullptr; }
   // What is in memory goes to the end of the file, in one piece. On an error the run is as it was.
   Status MoveTo(std::shared_ptr<env::SpillFile> file);
@@ -74,6 +75,7 @@ class RowRun {
   int64_t rows_ = 0;
   int64_t raw_bytes_ = 0;
   int64_t packed_bytes_ = 0;
+  int64_t largest_block_ = 0;
 };
 
 // Reads a run, one partition at a time; cheapest in ascending order. Keeps the block it read last.
@@ -89,7 +91,7 @@ class RunReader {
   // Rows in order, at most a block of them; none at the partition's end. kCorruption: the bytes are not those that were
   // packed, which only a spill file can bring about; kIoError: they cannot be read.
   Result<RowSlice> Next();
-  int64_t memory_bytes() const { return block_bytes_; }
+  int64_t memory_bytes() const { return block_bytes_; }  // of the block whose rows it gave last
 
  private:
   void DropBlock();

@@ -16,6 +16,7 @@ constexpr int64_t kRetryWaitMsMin = 200;
 constexpr int64_t kRetryWaitMsMax = 10'000;
 // Whatever one try takes, a table is not detached before so many have failed in a row.
 constexpr int kDetachTriesMin = 3;
+constexpr const char* kStopped = "stopped before the batch was committed";
 
 // Does the mark belong to a cluster that is not read any more, or to a topic that was made anew?
 bool IsLeftBehind(const PartitionKey& key, const Mark& mark, const Claims& read) {
@@ -117,7 +118,7 @@ class BatchCommitter::Patience {
     int64_t wait = std::min(kRetryWaitMsMax, kRetryWaitMsMin << std::min(failures_, 10));
     if (clock_.SleepMs(wait, stop)) return true;
     result.kind = BatchResult::Kind::kForget;
-    result.reason = "stopped before the batch was committed";
+    result.reason = kStopped;
     return false;
   }
   void Reset() { failures_ = 0; }  // after a step that may have failed before
@@ -308,7 +309,7 @@ void BatchCommitter::CommitTable(TableBatch& table, Batch& batch, BatchResult& r
     Error failure(ErrorCode::kInternal, "");
     if (!written.has_value()) {
       Result<WrittenFiles> files = WriteDataFiles(*table.waiting, committer_.store(), committer_.random(), threads_,
-                                                  options_.upload_threads);
+                                                  options_.upload_threads, stop);
       if (files.has_value()) {
         written = std::move(files).value();
         patience.Reset();
@@ -319,6 +320,10 @@ void BatchCommitter::CommitTable(TableBatch& table, Batch& batch, BatchResult& r
         result.kind = BatchResult::Kind::kForget;
         result.rows_lost = true;
         result.reason = fmt::format("rows of table '{}' were lost: {}", table.table->name(), files.error().ToString());
+        return;
+      } else if (stop.stop_requested()) {
+        result.kind = BatchResult::Kind::kForget;
+        result.reason = kStopped;
         return;
       } else {
         failure = std::move(files.error()).WithContext(fmt::format("data files of table '{}'", table.table->name()));

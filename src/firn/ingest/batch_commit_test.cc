@@ -276,6 +276,19 @@ TEST_F(BatchCommitTest, ATableWhoseFilesCannotBeWrittenIsDetached) {
   EXPECT_LE(clock_.BootMs() - began_ms, 140'000);
 }
 
+// When the time for the last commit is over, nothing more is uploaded.
+TEST_F(BatchCommitTest, AStopEndsTheUpload) {
+  env::FaultyStore counting(store_, clock_);
+  MapCommitter committer{catalog_, counting, clock_, random_, {"p", "w", ""}};
+  BatchCommitter batches(options_, home_, committer, env::SystemThreads());
+  std::stop_source stop;
+  stop.request_stop();
+  BatchResult result = batches.Commit(MakeBatch(0, 5), stop.get_token());
+  EXPECT_EQ(result.kind, BatchResult::Kind::kForget);
+  EXPECT_EQ(counting.calls(env::StoreCall::kOpenWrite), 0);
+  EXPECT_EQ(Position(), 0);
+}
+
 // A table that is older than what this worker has committed to it is not built upon, whatever its positions say.
 TEST_F(BatchCommitTest, ATableThatIsSetBackIsNotCommittedTo) {
   const iceberg::TableMetadata before = Load();

@@ -21,6 +21,7 @@ struct Attempt {
   const FilePlan& plan;
   iceberg::LocationProvider locations;
   std::string name_stem;
+  std::stop_token stop;
   std::atomic<int64_t> file_number{0};
 };
 
@@ -77,6 +78,7 @@ class PartitionWriter {
         files_hold_(rows.memory(), MemoryUse::kCommitFiles) {}
 
   Status Write(uint32_t number, std::vector<iceberg::DataFile>& out) {
+    FIRN_TRY(NotStopped());
     TableRows::Partition& partition = rows_.partitions()[number];
     FIRN_ASSIGN(columnar::RowSource source, reader_.Open(number));
     // Rows that came too few at a time join the file that is under construction; once it is closed they are in it.
@@ -97,6 +99,11 @@ class PartitionWriter {
   DataFileStageTimes times() const { return {group_cpu_s_, encode_cpu_s_, upload_cpu_s_}; }
 
  private:
+  Status NotStopped() const {
+    if (!attempt_.stop.stop_requested()) return {};
+    return Fail(ErrorCode::kCancelled, "stopped while data files were written");
+  }
+
   // The next rows of the partition, of many small pieces as many as are worth looking at the clock; none at its end.
   Status Take(columnar::RowSource& source, std::vector<columnar::RowSlice>& rows) {
     rows.clear();
@@ -118,12 +125,13 @@ class PartitionWriter {
       if (!taken.has_value()) rows_.MarkLost();
       FIRN_TRY(std::move(taken));
       const bool end = taken_.empty();
-      FIRN_TRY(Encode([&]() -> Status {
+      Status status = Encode([&]() -> Status {
         if (end) return file.Close();
         for (const columnar::RowSlice& rows : taken_) FIRN_TRY(file.Write(rows));
         return {};
-      }));
-      if (end) return {};
+      });
+      if (!status.has_value()) rows_.MarkLostIfTransient(status.error());  // the encoder is of no use any more
+      if (end || !status.has_value()) return status;
     }
   }
 
@@ -150,6 +158,7 @@ class PartitionWriter {
       }));
       taken_.clear();
       hold_.Set(layout_->bytes_buffered());
+      blocks_hold_.Set(reader_.memory_bytes());
       layout_bytes_max_ = std::max(layout_bytes_max_, hold_.bytes());
       if (layout_->bytes_estimated() >= plan_.target_file_bytes) FIRN_TRY(Finish(tuple, out));
     }
@@ -196,6 +205,7 @@ class PartitionWriter {
   }
 
   Status AppendTimed(std::string_view bytes) {
+    FIRN_TRY(NotStopped());
     const double before = ThreadCpuSeconds();
     Status status = object_->Append(bytes);
     upload_cpu_s_ += ThreadCpuSeconds() - before;
@@ -255,20 +265,39 @@ class TableWriter {
       Work();
     }
     FIRN_TRY(std::move(failure_));
+    // The store's clock, before anything is taken: what is sent stays good for another attempt.
+    for (const TableRows::Partition& partition : rows_.partitions()) {
+      if (partition.sent.empty()) continue;
+      FIRN_ASSIGN(env::ObjectInfo info, store_.Stat(partition.sent.front().file_path));
+      written_.store_time_ms = info.modified_ms;
+      break;
+    }
+    for (TableRows::Partition& partition : rows_.partitions()) {
+      for (iceberg::DataFile& file : partition.sent) Add(std::move(file));
+      partition.sent.clear();
+    }
     return std::move(written_);
   }
 
  private:
+  void Add(iceberg::DataFile file) {
+    written_.rows += file.record_count;
+    written_.bytes += file.file_size_in_bytes;
+    written_.files.push_back(iceberg::NewDataFile{attempt_.plan.spec->spec_id, std::move(file)});
+  }
+
   void Work() {
     PartitionWriter writer(rows_, attempt_, store_);
-    std::vector<iceberg::DataFile> files;
     Status status;
     while (status.has_value()) {
       const size_t begin = next_partition_.fetch_add(stretch_);
       const size_t end = std::min(begin + stretch_, rows_.partitions().size());
       if (begin >= end) break;
       for (size_t number = begin; number < end && status.has_value(); ++number) {
+        if (!rows_.partitions()[number].sent.empty()) continue;
+        std::vector<iceberg::DataFile> files;
         status = writer.Write(static_cast<uint32_t>(number), files);
+        if (status.has_value()) rows_.partitions()[number].sent = std::move(files);
       }
     }
     std::lock_guard lock(mutex_);
@@ -277,11 +306,6 @@ class TableWriter {
     written_.times.encode_cpu_s += times.encode_cpu_s;
     written_.times.upload_cpu_s += times.upload_cpu_s;
     written_.holds.push_back(writer.TakeFilesHold());
-    for (iceberg::DataFile& file : files) {
-      written_.rows += file.record_count;
-      written_.bytes += file.file_size_in_bytes;
-      written_.files.push_back(iceberg::NewDataFile{attempt_.plan.spec->spec_id, std::move(file)});
-    }
     if (status.has_value()) return;
     failure_ = std::move(status);
     next_partition_ = rows_.partitions().size();
@@ -306,18 +330,15 @@ double ThreadCpuSeconds() {
 }
 
 Result<WrittenFiles> WriteDataFiles(TableRows& rows, env::ObjectStore& store, env::Random& random,
-                                    env::Threads& threads, int32_t upload_threads) {
+                                    env::Threads& threads, int32_t upload_threads, std::stop_token stop) {
   FIRN_TRY(rows.PrepareToWrite());
   const std::string stem = fmt::format("firn-{}", FormatUuid(MakeUuidV4(random.Next64(), random.Next64())));
-  Attempt attempt{rows.plan(), iceberg::LocationProvider::For(rows.plan().table->metadata), stem};
+  Attempt attempt{rows.plan(), iceberg::LocationProvider::For(rows.plan().table->metadata), stem,
+                  std::move(stop)};
   FIRN_ASSIGN(WrittenFiles written, TableWriter(rows, attempt, store).Write(threads, upload_threads));
   const PackTimes packing = rows.TakeTimes();
   written.times.group_cpu_s += packing.group_cpu_s;
   written.times.encode_cpu_s += packing.encode_cpu_s;
-  if (!written.files.empty()) {
-    FIRN_ASSIGN(env::ObjectInfo info, store.Stat(written.files.front().file.file_path));
-    written.store_time_ms = info.modified_ms;
-  }
   return written;
 }
 

@@ -7,6 +7,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <stop_token>
 #include <string>
 #include <vector>
 
@@ -37,10 +38,11 @@ struct WrittenFiles {
   DataFileStageTimes times;
 };
 
-// May be called again with the same rows when it has failed: they are read and written anew, under other names. Where
-// `rows.lost()`, they are not to be had any more.
+// May be called again with the same rows when it has failed: partitions whose files are in the store keep them, the
+// others are read and written anew, under other names. Where `rows.lost()`, they are not to be had any more.
+// kCancelled: `stop` was requested, which ends it between two parts of a file.
 Result<WrittenFiles> WriteDataFiles(TableRows& rows, env::ObjectStore& store, env::Random& random,
-                                    env::Threads& threads, int32_t upload_threads);
+                                    env::Threads& threads, int32_t upload_threads, std::stop_token stop = {});
 
 // CPU seconds of the calling thread.
 double ThreadCpuSeconds();

@@ -356,7 +356,7 @@ Status Lane::RejectRecord(const stream::Record& record, const At& at, const deco
     case RejectPolicy::kStop: stopped_by_reject_ = StoppedByReject(record, at.partition.name, reject); return {};
     case RejectPolicy::kTable: {
       Sink& sink = rejects_ == nullptr ? *target_ : *rejects_;
-      sink.rejects->Append(*sink.rows, record, at.partition.name, reject, intended_table, deps_.clock.WallMs());
+      AppendReject(sink, record, at.partition.name, reject, intended_table, deps_.clock.WallMs());
     }
   }
   metrics_.CountReject(reject.code, options_.reject_policy == RejectPolicy::kDrop);

@@ -80,6 +80,8 @@ int64_t MemoryBudget::run_block_bytes() const {
   return std::clamp(slab_bytes_max() / kRunBlocksOfSlab, kRunBlockBytesMin, kRunBlockBytesMax);
 }
 
+int64_t MemoryBudget::run_blocks_bytes_max() const { return run_block_bytes() * kRunBlocksOfSlab; }
+
 int64_t MemoryBudget::commit_threads(int32_t wanted) const {
   return std::clamp<int64_t>(share(MemoryUse::kCommitFiles) / kThreadBytes, 1, std::max(1, wanted));
 }

@@ -54,6 +54,7 @@ class MemoryBudget {
   int64_t slab_bytes_max() const;                // decoded columns of all tables, before the largest is packed
   int64_t run_block_bytes() const;               // of packed rows; a thread that writes keeps one block a run
   int64_t heap_block_bytes_max() const;          // larger blocks are mapped alone, and their pages given back at once
+  int64_t run_blocks_bytes_max() const;          // of all runs of a table, one block each
   int64_t commit_threads(int32_t wanted) const;  // that write files at the same time
   int64_t row_group_bytes_max(int32_t wanted_threads) const;  // of one file that a commit writes
 

@@ -147,10 +147,7 @@ Status PipelineWorker::Loop() {
     FIRN_TRY(TendLanes());
     MaybeFreeze();
     if (until_caught_up_) FIRN_TRY(WatchPartitionsOfOthers());
-    if (const int64_t now_ms = deps_.clock.BootMs(); now_ms - last_status_ms_ >= kStatusMs) {
-      last_status_ms_ = now_ms;
-      PublishStatus();
-    }
+    PublishStatusWhenDue();
     if (FlushWanted() && !commit_in_flight_ && !reset_wanted_ && releasing_.empty() && flushed_everything_ &&
         NothingToFlush()) {
       if (fatal_.has_value()) return std::unexpected<Error>(*fatal_);
@@ -225,6 +222,7 @@ Status PipelineWorker::OnAssigned(const stream::PartitionsAssigned& event) {
   while (commit_in_flight_) {
     if (!deps_.clock.SleepMs(5, stop_)) return {};
     FIRN_TRY(TakeCommitResult());
+    PublishStatusWhenDue();
   }
   assigned_once_ = true;
   mismatch_times_ms_.clear();
@@ -672,6 +670,13 @@ void PipelineWorker::PublishShare(const PositionsMap& home_map) {
   PipelineShare share = ShareOf(home_map, owned);
   std::lock_guard lock(status_mutex_);
   share_ = std::move(share);
+}
+
+void PipelineWorker::PublishStatusWhenDue() {
+  const int64_t now_ms = deps_.clock.BootMs();
+  if (now_ms - last_status_ms_ < kStatusMs) return;
+  last_status_ms_ = now_ms;
+  PublishStatus();
 }
 
 void PipelineWorker::PublishStatus() {

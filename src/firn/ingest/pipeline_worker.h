@@ -96,6 +96,7 @@ class PipelineWorker : public Worker {
   void LetGo(stream::PartitionIndex index);
   Status CheckDeadlines();
   void PublishStatus();
+  void PublishStatusWhenDue();
   void PublishShare(const PositionsMap& home_map);
   void PublishGroupOffsets();
 

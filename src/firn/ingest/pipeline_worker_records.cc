@@ -245,7 +245,7 @@ void PipelineWorker::RejectRecord(const stream::Record& record, Partition& parti
     ++counters_.skipped;
     return;
   }
-  sink->rejects->Append(*sink->rows, record, partition.name, reject, intended_table, deps_.clock.WallMs());
+  AppendReject(*sink, record, partition.name, reject, intended_table, deps_.clock.WallMs());
   metrics_.CountReject(reject.code, false);
 }
 

@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+#include <array>
 #include <optional>
 
 #include "firn/base/encoding.h"
@@ -52,33 +54,52 @@ std::vector<Field> RejectFields() {
   };
 }
 
-void AppendOptionalBytes(columnar::ColumnBuilder& column, const std::optional<std::string_view>& bytes) {
-  if (bytes.has_value()) {
-    column.AppendBytes(*bytes);
-  } else {
-    column.AppendNull();
-  }
+bool AppendOptionalBytes(columnar::ColumnBuilder& column, const std::optional<std::string_view>& bytes) {
+  if (bytes.has_value()) return column.AppendBytes(*bytes);
+  column.AppendNull();
+  return true;
 }
 
 // Names and messages come from outside; a string column holds UTF-8.
-void AppendText(columnar::ColumnBuilder& column, std::string_view text) {
-  if (decode::json::IsValidUtf8(text)) {
-    column.AppendBytes(text);
-    return;
-  }
+bool AppendText(columnar::ColumnBuilder& column, std::string_view text) {
+  if (decode::json::IsValidUtf8(text)) return column.AppendBytes(text);
   std::string valid;
   AppendValidUtf8(text, valid);
-  column.AppendBytes(valid);
+  return column.AppendBytes(valid);
 }
 
-void AppendHeaders(columnar::ColumnBuilder& column, std::span<const stream::Header> headers) {
-  columnar::ColumnBuilder& entry = column.child(0);
-  for (const stream::Header& header : headers) {
-    AppendText(entry.child(0), header.name);
-    AppendOptionalBytes(entry.child(1), header.value);
-    entry.AppendStruct();
+// What says which record it was, and what stood in it: without that it would be lost.
+constexpr std::array kNeeded = {"code", "topic", "partition", "offset", "value"};
+// What not every record has.
+constexpr std::array kOptional = {"intended_table", "timestamp", "key", "value"};
+
+// Where the field stands in an element of `headers`.
+std::optional<size_t> HeaderPart(const Type& element, std::string_view name, TypeKind kind) {
+  if (element.kind() != TypeKind::kStruct) return std::nullopt;
+  const std::vector<Field>& parts = element.fields();
+  for (size_t i = 0; i < parts.size(); ++i) {
+    if (parts[i].name == name && parts[i].type->kind() == kind) return i;
   }
-  column.AppendList();
+  return std::nullopt;
+}
+
+// A header may have no value, and nothing fills what somebody has added.
+bool IsRequiredPart(const Field& part) { return part.required && part.name != "name"; }
+
+Status CheckColumns(const schema::Schema& schema) {
+  for (const char* name : kNeeded) {
+    if (std::ranges::find(schema.fields, name, &Field::name) != schema.fields.end()) continue;
+    return Fail(ErrorCode::kInvalidInput,
+                fmt::format("the rejects table has no column of this name; add it, or name another table: '{}'", name));
+  }
+  for (const Field& field : schema.fields) {
+    if (!field.required || std::ranges::find(kOptional, field.name) == kOptional.end()) continue;
+    return Fail(ErrorCode::kInvalidInput,
+                fmt::format("a required column of the rejects table has no value for some records; make it optional: "
+                            "'{}'",
+                            field.name));
+  }
+  return {};
 }
 
 }  // namespace
@@ -96,15 +117,23 @@ iceberg::CreateTableRequest RejectsTableRequest() {
 }
 
 Result<std::unique_ptr<RejectsAppender>> RejectsAppender::Create(const schema::Schema& schema) {
+  FIRN_TRY(CheckColumns(schema));
   const std::vector<Field> known = RejectFields();
   auto appender = std::make_unique<RejectsAppender>();
   for (const Field& field : schema.fields) {
     Column column = Column::kOther;
     for (size_t i = 0; i < known.size(); ++i) {
       if (known[i].name != field.name) continue;
-      bool headers_differ =
-          field.type->kind() == TypeKind::kList &&
-          (field.type->element().type->kind() != TypeKind::kStruct || field.type->element().type->fields().size() != 2);
+      bool headers_differ = false;
+      if (static_cast<Column>(i) == Column::kHeaders && field.type->kind() == TypeKind::kList) {
+        const Type& element = *field.type->element().type;
+        const auto name = HeaderPart(element, "name", TypeKind::kString);
+        const auto value = HeaderPart(element, "value", TypeKind::kBinary);
+        headers_differ =
+            !name.has_value() || !value.has_value() || std::ranges::any_of(element.fields(), IsRequiredPart);
+        appender->header_name_ = name.value_or(0);
+        appender->header_value_ = value.value_or(0);
+      }
       if (known[i].type->kind() != field.type->kind() || headers_differ) {
         return Fail(ErrorCode::kInvalidInput,
                     fmt::format("column '{}' of the rejects table must be {}, it is {}", field.name,
@@ -122,25 +151,57 @@ Result<std::unique_ptr<RejectsAppender>> RejectsAppender::Create(const schema::S
   return appender;
 }
 
-void RejectsAppender::Append(columnar::RowBuilder& rows, const stream::Record& record,
+bool RejectsAppender::Append(columnar::RowBuilder& rows, const stream::Record& record,
                              const stream::SourcePartition& partition, const decode::Reject& reject,
                              const std::string& intended_table, int64_t now_ms) const {
+  const bool appended = AppendValues(rows, record, partition, reject, intended_table, now_ms);
+  if (appended) {
+    rows.CloseRow();
+  } else {
+    rows.DiscardRow();
+  }
+  return appended;
+}
+
+bool RejectsAppender::AppendHeaders(columnar::ColumnBuilder& column, std::span<const stream::Header> headers) const {
+  columnar::ColumnBuilder& entry = column.child(0);
+  for (const stream::Header& header : headers) {
+    for (size_t i = 0; i < entry.child_count(); ++i) {
+      bool appended = true;
+      if (i == header_name_) {
+        appended = AppendText(entry.child(i), header.name);
+      } else if (i == header_value_) {
+        appended = AppendOptionalBytes(entry.child(i), header.value);
+      } else {
+        entry.child(i).AppendNull();
+      }
+      if (!appended) return false;
+    }
+    entry.AppendStruct();
+  }
+  return column.AppendList();
+}
+
+bool RejectsAppender::AppendValues(columnar::RowBuilder& rows, const stream::Record& record,
+                                   const stream::SourcePartition& partition, const decode::Reject& reject,
+                                   const std::string& intended_table, int64_t now_ms) const {
   for (size_t i = 0; i < columns_.size(); ++i) {
     columnar::ColumnBuilder& column = rows.column(i);
+    bool appended = true;
     switch (columns_[i]) {
       case Column::kRejectedAt: column.AppendInt64(now_ms * 1000); break;
-      case Column::kCode: column.AppendBytes(decode::RejectCodeName(reject.code)); break;
-      case Column::kMessage: AppendText(column, reject.message); break;
+      case Column::kCode: appended = column.AppendBytes(decode::RejectCodeName(reject.code)); break;
+      case Column::kMessage: appended = AppendText(column, reject.message); break;
       case Column::kIntendedTable:
         if (intended_table.empty()) {
           column.AppendNull();
         } else {
-          AppendText(column, intended_table);
+          appended = AppendText(column, intended_table);
         }
         break;
-      case Column::kClusterId: column.AppendBytes(partition.cluster_id); break;
-      case Column::kTopic: AppendText(column, partition.topic); break;
-      case Column::kTopicId: column.AppendBytes(partition.topic_id); break;
+      case Column::kClusterId: appended = column.AppendBytes(partition.cluster_id); break;
+      case Column::kTopic: appended = AppendText(column, partition.topic); break;
+      case Column::kTopicId: appended = column.AppendBytes(partition.topic_id); break;
       case Column::kPartition: column.AppendInt32(partition.partition); break;
       case Column::kOffset: column.AppendInt64(record.offset); break;
       case Column::kTimestamp:
@@ -150,13 +211,14 @@ void RejectsAppender::Append(columnar::RowBuilder& rows, const stream::Record& r
           column.AppendNull();
         }
         break;
-      case Column::kKey: AppendOptionalBytes(column, record.key); break;
-      case Column::kValue: AppendOptionalBytes(column, record.value); break;
-      case Column::kHeaders: AppendHeaders(column, record.headers); break;
+      case Column::kKey: appended = AppendOptionalBytes(column, record.key); break;
+      case Column::kValue: appended = AppendOptionalBytes(column, record.value); break;
+      case Column::kHeaders: appended = AppendHeaders(column, record.headers); break;
       case Column::kOther: column.AppendNull(); break;
     }
+    if (!appended) return false;
   }
-  rows.CloseRow();
+  return true;
 }
 
 }  // namespace firn::ingest

@@ -6,6 +6,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -25,10 +26,15 @@ class RejectsAppender {
   // kInvalidInput: a column that rejects need has another type, or is missing though the code cannot do without it.
   static Result<std::unique_ptr<RejectsAppender>> Create(const schema::Schema& schema);
 
-  void Append(columnar::RowBuilder& rows, const stream::Record& record, const stream::SourcePartition& partition,
+  // False, and nothing appended: a column of `rows` has no room for it; into an empty builder it fits.
+  bool Append(columnar::RowBuilder& rows, const stream::Record& record, const stream::SourcePartition& partition,
               const decode::Reject& reject, const std::string& intended_table, int64_t now_ms) const;
 
  private:
+  bool AppendValues(columnar::RowBuilder& rows, const stream::Record& record, const stream::SourcePartition& partition,
+                    const decode::Reject& reject, const std::string& intended_table, int64_t now_ms) const;
+  bool AppendHeaders(columnar::ColumnBuilder& column, std::span<const stream::Header> headers) const;
+
   enum class Column : uint8_t {
     kRejectedAt,
     kCode,
@@ -46,6 +52,8 @@ class RejectsAppender {
     kOther,
   };
   std::vector<Column> columns_;  // in the schema's order
+  size_t header_name_ = 0;       // where they stand in an element of `headers`
+  size_t header_value_ = 0;
 };
 
 }  // namespace firn::ingest

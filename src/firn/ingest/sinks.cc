@@ -46,6 +46,24 @@ void LogAndCountResume(const ResumePlan& plan, const std::string& table, History
   metrics.CountHistoryChange(table, policy, read_again, given_up);
 }
 
+// Truncating rounds down, and near the lower end of a decimal's range the result needs a digit more than the type has:
+// no partition holds such a row. The least that each decimal column can hold because of that.
+std::map<FieldId, __int128> LeastDecimals(const schema::Schema& schema, const schema::PartitionSpec& spec) {
+  std::map<FieldId, __int128> least;
+  for (const schema::PartitionField& field : spec.fields) {
+    if (field.transform.kind != schema::TransformKind::kTruncate) continue;
+    const schema::Field* source = schema.FindById(field.source_id);
+    if (source == nullptr || source->type->kind() != schema::TypeKind::kDecimal) continue;
+    __int128 power = 1;
+    for (int32_t digit = 0; digit < source->type->precision(); ++digit) power *= 10;
+    const __int128 width = field.transform.parameter;
+    const __int128 multiple = -((power - 1) / width * width);
+    auto [known, is_new] = least.emplace(field.source_id, multiple);
+    if (!is_new) known->second = std::max(known->second, multiple);
+  }
+  return least;
+}
+
 }  // namespace
 
 void Sink::MeasureSlab() {
@@ -214,13 +232,16 @@ Status Sinks::RefreshPlan(Sink& sink) {
   if (now == nullptr || now == sink.plan_table) return {};
   const iceberg::TableMetadata& metadata = now->metadata;
   if (sink.plan_table != nullptr && sink.schema_id == metadata.current_schema_id &&
+      sink.spec_id == metadata.default_spec_id &&
       sink.plan_table->metadata.table_uuid == metadata.table_uuid) {
-    sink.plan_table = std::move(now);  // newer spec, sort order, properties; the same columns
+    sink.plan_table = std::move(now);  // newer sort order, properties; the same columns and partitions
     return {};
   }
   if (sink.plan_table != nullptr) {
-    LogInfo("table schema changed, the decoding plan is compiled again",
-            {{"table", sink.state.name()}, {"schema_id", metadata.current_schema_id}});
+    LogInfo("table schema or partitioning changed, the decoding plan is compiled again",
+            {{"table", sink.state.name()},
+             {"schema_id", metadata.current_schema_id},
+             {"spec_id", metadata.default_spec_id}});
   }
   return CompilePlan(sink, std::move(now));
 }
@@ -236,6 +257,7 @@ Status Sinks::CompilePlan(Sink& sink, std::shared_ptr<const iceberg::LoadedTable
     decode::json::JsonDecoderOptions decode = sink.rule->decode;
     ColumnSourcesById resolved = ResolveSources(schema, sink.rule->sources, remembered);
     decode.sources = DecoderSources(schema, resolved, decode);
+    decode.unscaled_min = LeastDecimals(schema, table->metadata.DefaultSpec());
     std::string sources_text = SerializeSources(resolved);
     sink.unremembered_sources.clear();
     if (table->metadata.Property(SourcesProperty(options_.pipeline)) != sources_text) {
@@ -246,6 +268,7 @@ Status Sinks::CompilePlan(Sink& sink, std::shared_ptr<const iceberg::LoadedTable
   sink.rows = std::make_unique<columnar::RowBuilder>(schema);
   sink.scratch.reset();
   sink.schema_id = schema.schema_id;
+  sink.spec_id = table->metadata.default_spec_id;
   sink.plan_table = std::move(table);
   return {};
 }
@@ -280,7 +303,7 @@ void Sinks::PackFullSlabs() {
 bool Sinks::full() const {
   if (memory_.rows_full(spill_.usable())) return true;
   return std::ranges::any_of(
-      sinks_, [](const auto& sink) { return sink->waiting != nullptr && sink->waiting->run_count() >= kRunsMax; });
+      sinks_, [](const auto& sink) { return sink->waiting != nullptr && sink->waiting->full(); });
 }
 
 void Sinks::DiscardAll() {

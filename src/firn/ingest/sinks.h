@@ -45,6 +45,7 @@ struct Sink {
   // The plan: valid for `plan_table`'s current schema.
   std::shared_ptr<const iceberg::LoadedTable> plan_table;
   int32_t schema_id = -1;
+  int32_t spec_id = -1;
   std::unique_ptr<decode::json::JsonDecoder> decoder;
   std::unique_ptr<RejectsAppender> rejects;
   std::unique_ptr<columnar::RowBuilder> rows;

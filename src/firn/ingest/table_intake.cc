@@ -4,6 +4,8 @@
 
 #include <utility>
 
+#include "firn/base/check.h"
+
 namespace firn::ingest {
 
 bool RouteToTable(Router& router, const std::vector<TableRule>& rules, const stream::Record& record,
@@ -28,6 +30,14 @@ bool DecodeRow(const stream::Record& record, const stream::SourcePartition& part
     return false;
   }
   return sink.decoder->Decode(record, partition, rows, reject);
+}
+
+void AppendReject(Sink& sink, const stream::Record& record, const stream::SourcePartition& partition,
+                  const decode::Reject& reject, const std::string& intended_table, int64_t now_ms) {
+  if (sink.rejects->Append(*sink.rows, record, partition, reject, intended_table, now_ms)) return;
+  sink.CutSlab();
+  FIRN_CHECK(sink.rejects->Append(*sink.rows, record, partition, reject, intended_table, now_ms),
+             "a reject is longer than a column can hold");
 }
 
 TableBatch FreezeRows(Sink& sink, Claims claims) {

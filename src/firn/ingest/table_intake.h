@@ -25,6 +25,10 @@ bool RouteToTable(Router& router, const std::vector<TableRule>& rules, const str
 bool DecodeRow(const stream::Record& record, const stream::SourcePartition& partition, Sink& sink,
                columnar::RowBuilder& rows, decode::Reject& reject);
 
+// Appends to the rejects table's sink, whose rows are packed before when the batch has no room for it.
+void AppendReject(Sink& sink, const stream::Record& record, const stream::SourcePartition& partition,
+                  const decode::Reject& reject, const std::string& intended_table, int64_t now_ms);
+
 // Moves the sink's rows into a batch of its table; the sink is empty then.
 TableBatch FreezeRows(Sink& sink, Claims claims);
 

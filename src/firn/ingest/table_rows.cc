@@ -7,6 +7,7 @@
 #include <utility>
 #include <variant>
 
+#include "firn/ingest/batch_commit.h"
 #include "firn/ingest/data_files.h"
 
 namespace firn::ingest {
@@ -65,6 +66,7 @@ void TableRows::Add(const std::shared_ptr<arrow::RecordBatch>& slab) {
   rows_ += slab->num_rows();
   if (!failure_.has_value()) return;
   failure_ = Pack(slab);
+  if (!failure_.has_value()) MarkLostIfTransient(failure_.error());
   waiting_bytes_ = 0;
   for (const columnar::RowRun& run : runs_) waiting_bytes_ += run.packed_bytes();
   for (const Partition& partition : partitions_) {
@@ -90,6 +92,7 @@ Status TableRows::Pack(const std::shared_ptr<arrow::RecordBatch>& slab) {
   FIRN_ASSIGN(columnar::RowRun run, columnar::RowRun::Pack(rest, limits_.run_block_bytes));
   rest.clear();
   SpillIfFull(run);
+  blocks_bytes_ += run.largest_block();
   runs_.push_back(std::move(run));
   runs_hold_.Set(runs_hold_.bytes() + runs_.back().memory_bytes());
   times_.group_cpu_s += ThreadCpuSeconds() - before;
@@ -158,6 +161,10 @@ Status TableRows::PrepareToWrite() {
   tail_.reset();
   times_.group_cpu_s += ThreadCpuSeconds() - before;
   return {};
+}
+
+void TableRows::MarkLostIfTransient(const Error& error) {
+  if (IsTransient(error.code())) MarkLost();
 }
 
 void TableRows::MarkLostBySpill() {

@@ -23,6 +23,7 @@
 #include "firn/columnar/row_run.h"
 #include "firn/columnar/sort_keys.h"
 #include "firn/columnar/sorted_merge.h"
+#include "firn/iceberg/commit/append.h"
 #include "firn/ingest/file_plan.h"
 #include "firn/ingest/kept_file.h"
 #include "firn/ingest/memory_budget.h"
@@ -50,6 +51,7 @@ class TableRows {
     std::vector<std::unique_ptr<KeptFile>> files;  // the last may be open
     size_t tail = SIZE_MAX;                        // its rows in the last slab
     bool closed = false;                           // the commit has put all rows into the last file and closed it
+    std::vector<iceberg::DataFile> sent;           // all of it is in the store, by an attempt that failed elsewhere
   };
 
   // Budget and spill must outlive it. `table` and `schema_id` are what the rows were decoded by.
@@ -66,6 +68,8 @@ class TableRows {
   int64_t rows() const { return rows_; }
   int64_t waiting_bytes() const { return waiting_bytes_; }  // packed and encoded, in memory and spilled
   size_t run_count() const { return runs_.size(); }
+  // Their commit has to come now: a thread that reads them holds a block of each run.
+  bool full() const { return runs_.size() >= kRunsMax || blocks_bytes_ > memory_.run_blocks_bytes_max(); }
   PackTimes TakeTimes() { return std::exchange(times_, {}); }
 
   // Groups the tail; then the rest of the class may be used. May be called again.
@@ -76,6 +80,9 @@ class TableRows {
   // The rows are not to be had any more, and have to be read from the source again.
   bool lost() const { return lost_; }
   void MarkLost() { lost_ = true; }
+  // After what cannot be tried again with these rows, but may succeed with the same ones read again. An error of
+  // another kind would come again, and again: that is for the commit to tell.
+  void MarkLostIfTransient(const Error& error);
   void MarkLostBySpill();  // which has not given back what it was given, and is not used any more
 
  private:
@@ -100,6 +107,7 @@ class TableRows {
   std::vector<columnar::PartitionGroup> tail_groups_;
   int64_t rows_ = 0;
   int64_t waiting_bytes_ = 0;
+  int64_t blocks_bytes_ = 0;                           // the largest block of each run
   PackTimes times_;
   std::atomic<bool> lost_{false};
   MemoryHold runs_hold_;

@@ -409,6 +409,66 @@ TEST_F(TableRowsTest, WhatCannotBePackedFailsTheCommit) {
   EXPECT_EQ(Write(gone).error().code(), ErrorCode::kConflict);
 }
 
+TEST_F(TableRowsTest, WhatAFailedAttemptHasSentIsNotSentAgain) {
+  MemoryBudget memory(int64_t{64} << 20);
+  Spill spill(nullptr, 0);
+  Plain plain = MakePlain(10, 100);
+  TableRows rows(plain.table, 0, memory, spill);
+  rows.Add(plain.Next(500));
+  rows.AddTail(plain.Next(500));
+  faulty_.Inject({.call = env::StoreCall::kClose, .nth = 6});
+  EXPECT_FALSE(Write(rows, 1).has_value());
+  EXPECT_EQ(faulty_.calls(env::StoreCall::kOpenWrite), 6);
+  faulty_.Inject({.call = env::StoreCall::kStat});
+  EXPECT_FALSE(Write(rows, 1).has_value());
+  EXPECT_EQ(faulty_.calls(env::StoreCall::kOpenWrite), 11);
+  auto written = Write(rows, 1);
+  ASSERT_TRUE(written.has_value()) << written.error().ToString();
+  EXPECT_EQ(faulty_.calls(env::StoreCall::kOpenWrite), 11);
+  EXPECT_EQ(written->rows, 1'000);
+  EXPECT_EQ(written->files.size(), 10U);
+  EXPECT_GT(written->store_time_ms, 0);
+  ExpectSame(ReadSorted(*written), plain.batches);
+}
+
+// A long row is a block by itself, and a merge holds one of each run.
+TEST_F(TableRowsTest, RunsOfLongRowsMakeTheCommitDue) {
+  for (bool sorted : {false, true}) {
+    MemoryBudget memory(int64_t{64} << 20);
+    Spill spill(&disk_, int64_t{1} << 30);
+    Plain plain = MakePlain(1, 1 << 20, sorted);
+    TableRows rows(plain.table, 0, memory, spill, {.run_block_bytes = memory.run_block_bytes()});
+    while (!rows.full()) rows.Add(plain.Next(1));
+    EXPECT_LE(rows.run_count(), 6U);
+    EXPECT_GE(rows.run_count(), 4U);
+    rows.AddTail(nullptr);
+    auto written = Write(rows);
+    ASSERT_TRUE(written.has_value()) << written.error().ToString();
+    ExpectSame(ReadSorted(*written), plain.batches);
+    Plain shorter = MakePlain(1, 100, sorted);
+    TableRows ordinary(shorter.table, 0, memory, spill, {.run_block_bytes = memory.run_block_bytes()});
+    while (!ordinary.full()) ordinary.Add(shorter.Next(300));
+    EXPECT_EQ(ordinary.run_count(), kRunsMax);
+  }
+}
+
+// What was wanting may be there when the rows are read again: no reason to give the table up.
+TEST_F(TableRowsTest, RowsThatCouldNotBePackedForWantOfRoomAreLost) {
+  const schema::Schema schema{.fields = {RowField()}};
+  const auto table = MakeTable(schema, {3, {}}, {});
+  MemoryBudget memory(int64_t{64} << 20);
+  Spill spill(nullptr, 0);
+  TableRows rows(table, table->metadata.current_schema_id, memory, spill);
+  arrow::Int64Builder numbers;
+  ASSERT_TRUE(numbers.Append(1).ok());
+  // More rows than can be grouped, as the batch says; the array is not looked at.
+  rows.Add(arrow::RecordBatch::Make(columnar::ToArrowSchema(schema), int64_t{1} << 31,
+                                    arrow::ArrayVector{numbers.Finish().ValueOrDie()}));
+  rows.AddTail(nullptr);
+  EXPECT_EQ(Write(rows).error().code(), ErrorCode::kResourceExhausted);
+  EXPECT_TRUE(rows.lost());
+}
+
 TEST(MemoryBudget, SharesAddUpToTheLimit) {
   MemoryBudget memory(int64_t{512} << 20);
   int64_t sum = 0;

@@ -29,6 +29,24 @@ TEST_F(WorkerTest, BadRecordsGoToTheRejectsWithTheirPosition) {
   EXPECT_EQ(rejects, 4);
 }
 
+// Rounded down to hundreds, the partition's value would need a digit more than the type has.
+TEST_F(WorkerTest, ADecimalThatNoTruncatedPartitionHoldsIsAReject) {
+  PipelineOptions options = MakeOptions();
+  schema::Field price = MakeField(3, "price", schema::TypeKind::kLong);
+  price.type = schema::Type::Decimal(5, 2);
+  options.tables[0].schema.fields.push_back(price);
+  options.tables[0].partition = {"truncate(100, price)"};
+  log_->Append(0, R"({"id":0,"price":-999.99})");
+  log_->Append(0, R"({"id":0,"price":-999.00})");
+  log_->Append(0, R"({"id":0,"price":"-999.01"})");
+  log_->Append(0, R"({"id":1,"price":999.99})");
+  log_->Append(0, R"({"id":2})");
+  auto result = RunOnce(options);
+  ExpectCaughtUp(result);
+  EXPECT_EQ(result->status.rejects_committed, 2u);
+  EXPECT_EQ(CountValues("lake.events", "id"), (std::map<int64_t, int>{{0, 1}, {1, 1}, {2, 1}}));
+}
+
 TEST_F(WorkerTest, ItsShareOfTheWorkIsThatOfItsPartitions) {
   Produce(0, 100);
   stream::MemorySource source(log_);

@@ -9,7 +9,8 @@ namespace {
 
 using schema::TypeKind;
 
-ScalarRule RuleOf(const schema::Type& type, const ColumnSource* source, const JsonDecoderOptions& options) {
+ScalarRule RuleOf(const schema::Field& field, const ColumnSource* source, const JsonDecoderOptions& options) {
+  const schema::Type& type = *field.type;
   ScalarRule rule;
   rule.kind = type.kind();
   rule.precision = type.precision();
@@ -17,6 +18,9 @@ ScalarRule RuleOf(const schema::Type& type, const ColumnSource* source, const Js
   rule.length = type.length();
   rule.epoch_unit = source != nullptr ? source->epoch_unit.value_or(options.epoch_unit) : options.epoch_unit;
   rule.binary_text = source != nullptr ? source->binary_text.value_or(options.binary_text) : options.binary_text;
+  if (auto least = options.unscaled_min.find(field.id); least != options.unscaled_min.end()) {
+    rule.unscaled_min = least->second;
+  }
   return rule;
 }
 
@@ -170,11 +174,11 @@ Result<std::unique_ptr<ValuePlan>> Compiler::CompileValue(const schema::Field& f
                   fmt::format("JSON keys are texts and cannot become map keys of type {}: '{}'",
                               type.key().type->ToString(), name));
     }
-    plan->key_rule = RuleOf(*type.key().type, SourceOf(type.key().id), options_);
+    plan->key_rule = RuleOf(type.key(), SourceOf(type.key().id), options_);
     plan->key_rule.is_map_key = true;
     FIRN_ASSIGN(plan->element, CompileValue(type.value(), name + ".value", path + ".*"));
   } else {
-    plan->rule = RuleOf(type, SourceOf(field.id), options_);
+    plan->rule = RuleOf(field, SourceOf(field.id), options_);
     plan->usual = UsualOf(plan->rule);
   }
   return plan;

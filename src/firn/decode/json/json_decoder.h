@@ -30,8 +30,8 @@ inline constexpr int32_t kDepthMaxDefault = 64;
 inline constexpr int32_t kDepthMaxLimit = 1000;             // the walk nests on the stack
 inline constexpr int64_t kRecordBytesMaxDefault = 16 << 20;
 inline constexpr int64_t kRecordBytesMaxLimit = 1 << 30;
-// What the elements of all lists and maps of a record may hold in columns beside their texts and bytes, each with all
-// its fields: two bytes of JSON may stand for an element of a thousand columns. A list<long> of 16 MiB of JSON fits.
+// What the elements of all lists and maps of a record may hold in columns beside texts and bytes, each with all of its
+// fields: two bytes of JSON may stand for an element of a thousand columns. A list<long> of 16 MiB of JSON fits.
 inline constexpr int64_t kElementBytesMax = 64 << 20;
 inline constexpr size_t kUnknownFieldNamesMax = 1000;  // distinct unknown paths that are counted by name
 
@@ -53,6 +53,7 @@ struct JsonDecoderOptions {
   int32_t depth_max = kDepthMaxDefault;
   int64_t record_bytes_max = kRecordBytesMaxDefault;
   std::map<FieldId, ColumnSource> sources;    // keyed by the field's id: survives a rename of the column
+  std::map<FieldId, __int128> unscaled_min;   // of decimal columns, by the field's id: what is less is out of range
   std::string kafka_column;                   // struct column filled with position and metadata; empty: none
   std::string raw_column;                     // string or binary column filled with the record's bytes; empty: none
 };

@@ -488,6 +488,7 @@ bool RecordDecoder::DecodeUnknown(Member* member, const Place& place) {
   }
   if (taken_whole_ > 0 || (member != nullptr && member->is_taken)) return true;
   std::string_view raw = cursor_.Raw(begin, cursor_.at());
+  unknown_seen_ = true;
   if (member == nullptr) {
     ++unknown_beyond_;
     ++counted_beyond_;
@@ -591,29 +592,32 @@ bool RecordDecoder::FillOwnColumns(const stream::Record& record, const stream::S
 
 UnknownFieldCounts RecordDecoder::TakeUnknownFieldCounts() {
   UnknownFieldCounts counts;
-  CollectUnknown(plan_.root, counts);
+  if (!std::exchange(unknown_seen_, false)) return counts;
+  // Names that are known need no new places, and what follows them stays learned; as long as there is room for others.
+  const bool forget = unknown_names_ > kUnknownFieldNamesMax / 2;
+  CollectUnknown(plan_.root, forget, counts);
   counts.beyond_the_limit = std::exchange(unknown_beyond_, 0);
-  unknown_names_ = 0;
+  if (forget) unknown_names_ = 0;
   return counts;
 }
 
-void RecordDecoder::CollectUnknown(ObjectPlan& plan, UnknownFieldCounts& counts) {
+void RecordDecoder::CollectUnknown(ObjectPlan& plan, bool forget, UnknownFieldCounts& counts) {
   for (size_t i = 0; i < plan.known_count; ++i) {
     for (Target& target : plan.members[i].targets) {
-      if (target.object != nullptr) CollectUnknown(*target.object, counts);
+      if (target.object != nullptr) CollectUnknown(*target.object, forget, counts);
       for (ValuePlan* value = target.value.get(); value != nullptr; value = value->element.get()) {
-        if (value->object != nullptr) CollectUnknown(*value->object, counts);
+        if (value->object != nullptr) CollectUnknown(*value->object, forget, counts);
       }
     }
   }
   for (size_t i = plan.known_count; i < plan.members.size(); ++i) {
-    const Member& member = plan.members[i];
+    Member& member = plan.members[i];
     if (member.unknown_count == 0) continue;
     std::string path = plan.path + member.key;
-    counts.by_path[path] += member.unknown_count;
+    counts.by_path[path] += std::exchange(member.unknown_count, 0);
     counts.sample_by_path.emplace(std::move(path), member.sample);
   }
-  plan.ForgetUnknown();
+  if (forget) plan.ForgetUnknown();
 }
 
 }  // namespace firn::decode::json

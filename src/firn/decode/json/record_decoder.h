@@ -113,7 +113,7 @@ class RecordDecoder : public JsonDecoder {
   bool FailMissing(std::string_view column);
   bool FailElements(const ValuePlan& plan, const Place& place);
   std::string ValueText(uint32_t at) const;  // the value that begins there, shortened
-  void CollectUnknown(ObjectPlan& plan, UnknownFieldCounts& counts);
+  void CollectUnknown(ObjectPlan& plan, bool forget, UnknownFieldCounts& counts);
   static std::string PlaceText(const Place& place);
   static void AppendPlace(const Place& place, std::string& out);
 
@@ -139,7 +139,8 @@ class RecordDecoder : public JsonDecoder {
   std::vector<MapEntry> map_entries_;  // a stack: maps nest
   std::vector<uint32_t> order_;
   size_t map_entry_count_ = 0;         // entries in use; the rest keep their memory
-  size_t unknown_names_ = 0;
+  size_t unknown_names_ = 0;           // that the plan holds
+  bool unknown_seen_ = false;          // since the counts were taken
   uint64_t unknown_beyond_ = 0;
   std::vector<Member*> counted_;       // the unknown fields that this record has counted
   uint64_t counted_beyond_ = 0;

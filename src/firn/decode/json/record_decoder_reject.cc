@@ -50,7 +50,9 @@ bool RecordDecoder::FailConversion(Conversion outcome, const ValuePlan& plan, ui
     case Conversion::kWrongType: break;
     case Conversion::kOutOfRange:
       code = RejectCode::kOutOfRange;
-      why = "has no such value: out of range";
+      why = plan.rule.unscaled_min.has_value()
+                ? "has no such value, or its truncated partition value none: out of range"
+                : "has no such value: out of range";
       break;
     case Conversion::kInexact:
       code = RejectCode::kInexactNumber;
@@ -83,8 +85,8 @@ bool RecordDecoder::FailMissing(std::string_view column) {
 
 bool RecordDecoder::FailElements(const ValuePlan& plan, const Place& place) {
   return Fail(RejectCode::kTooLarge,
-              fmt::format("the elements of the record's lists and maps would take more than {} bytes; column '{}' ({}), "
-                          "at '{}'",
+              fmt::format("the elements of the record's lists and maps would take more than {} bytes; column '{}' "
+                          "({}), at '{}'",
                           kElementBytesMax, plan.name, plan.type_name, PlaceText(place)));
 }
 

@@ -150,6 +150,7 @@ Conversion AppendDecimal(const ScalarRule& rule, const JsonNumber& number, Colum
   Scaled outcome = ScaleNumber(number, rule.scale, unscaled);
   __int128 limit = PowerOfTen(rule.precision);
   if (outcome == Scaled::kOutOfRange || unscaled >= limit || unscaled <= -limit) return Conversion::kOutOfRange;
+  if (rule.unscaled_min.has_value() && unscaled < *rule.unscaled_min) return Conversion::kOutOfRange;
   if (outcome == Scaled::kInexact) return Conversion::kInexact;
   column.AppendDecimal(unscaled);
   return Conversion::kDone;

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 
@@ -29,6 +30,7 @@ struct ScalarRule {
   int32_t length = 0;
   EpochUnit epoch_unit = EpochUnit::kMillis;
   BinaryText binary_text = BinaryText::kBase64;
+  std::optional<__int128> unscaled_min;  // of a decimal, where the type would take less
   bool is_map_key = false;  // its text stands for a boolean too
 };
 
