@@ -16,8 +16,8 @@ using iceberg::FileContent;
 // One line a file: "name size sequence partition [kind [argument]]"; it was added at a time like its sequence number.
 // Kinds: orc, encrypted, position, equality, names (a position delete that names a data file), range (one whose paths
 // are between its own name and the argument), vector (a deletion vector of the argument), lower (a lower bound of field
-// 7, an int), rows (their number), later (a data file that was added after it was written, as a compaction's), and null,
-// text, int, long (the value of the partition).
+// 7, an int), rows (their number), later (a data file that was added after it was written, as a compaction's), null,
+// text, int and long (the value of the partition).
 TableFiles Parse(const std::string& text) {
   TableFiles table;
   std::istringstream lines(text);

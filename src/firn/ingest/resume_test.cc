@@ -345,8 +345,11 @@ TEST_F(ResumeTest, ACopyUnderAnotherUuidGoesOnFromWhatItsSnapshotsSay) {
     copy.metadata.table_uuid = "00000000-0000-4000-8000-00000000abcd";
     catalog_.Register(copy.identifier, copy.metadata);
     Produce(100, 50);
-    ASSERT_EQ(RunOnce(options_)->status.detached.size(), 4u);
-    ASSERT_TRUE(Resume("lake.events", mode, true).has_value());
+    // To continue gives up what main has gone past meanwhile, to rewind does not.
+    const bool at_once = mode == ResumeMode::kContinue;
+    EXPECT_TRUE(!at_once || Resume("lake.events", mode, true).has_value());
+    ASSERT_EQ(RunOnce(options_)->status.detached.size(), at_once ? 0u : 4u);
+    EXPECT_TRUE(at_once || Resume("lake.events", mode, true).has_value());
     ExpectCaughtUp(RunOnce(options_));
     ExpectExactly(150);
   }

@@ -433,7 +433,6 @@ TEST_F(LagReaderTest, ItsFiguresAreThoseOfAPlan) {
   CommitPositionDelete("file:///lake/events/data/3.parquet", "eu");
   clock_.Advance(15 * kMinuteMs);
   ExpectAsPlanned(reader, options);
-  EXPECT_EQ(reader.Read(kTable, options)->left_alone.at("has_deletes"), 1);
   // And when an order is set.
   iceberg::TableMetadata ordered = catalog_.LoadTable(kTable)->metadata;
   schema::SortField by_region;
