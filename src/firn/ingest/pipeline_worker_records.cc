@@ -192,7 +192,12 @@ Status PipelineWorker::OpenMetTable(Sink& sink, decode::Reject& reject) {
   FIRN_TRY(OpenOrClose(sink));
   if (!sink.open && !sink.closed_reason.empty()) reject.message = sink.closed_reason;
   // New to this worker: it takes part from its own positions on; one that has to catch up has a lane.
-  if (sink.open) FIRN_TRY(RetryTransient("reading the home table", [&] { return OfHomeAlone(home_.Reload()); }));
+  if (sink.open) {
+    Status read = RetryTransient("reading the home table", [&] { return OfHomeAlone(home_.Reload()); });
+    // Stopped, or worse: it takes no part in what is still committed.
+    if (!read.has_value()) sink.Close("the home table cannot be read", false);
+    FIRN_TRY(std::move(read));
+  }
   const PositionsMap home_map = home_.map();
   for (size_t i = 0; i < partitions_.size(); ++i) {
     SetSkip(sink, static_cast<stream::PartitionIndex>(i), home_map);

@@ -162,6 +162,7 @@ bool IsOfCompaction(FaultKind kind) {
     case FaultKind::kCompactionRuns:
     case FaultKind::kCompactionCommitted:
     case FaultKind::kCompactionGroupDropped:
+    case FaultKind::kCompactionDeletesApplied:
     case FaultKind::kCompactorCrashed:
     case FaultKind::kCompactorSuspended:
     case FaultKind::kForeignRowDelete: return true;
