@@ -35,6 +35,13 @@ std::string ToText(const ingest::PositionsMap& map) {
   return text;
 }
 
+bool RaisesCut(const ingest::PositionsMap& before, const ingest::PositionsMap& after) {
+  return std::ranges::any_of(after.home->cut, [&](const auto& cut) {
+    const auto known = before.home.has_value() ? ingest::OffsetOf(before.home->cut, cut.first) : std::nullopt;
+    return cut.second.position.offset > known.value_or(0);
+  });
+}
+
 bool AddsRows(const iceberg::TableMetadata& metadata) {
   const iceberg::Snapshot* current = metadata.CurrentSnapshot();
   if (current == nullptr) return false;
@@ -84,9 +91,12 @@ void World::SeeHome(const ingest::PositionsMap& before, const ingest::PositionsM
     if (by_worker && !before.marks.contains(key)) SeeStart(before, key, mark);
   }
   NoteReached(after);
-  if (before.rules_hash.empty() || before.rules_hash == after.rules_hash || !after.home.has_value()) return;
-  faults_.Note(FaultKind::kRulesChanged, "is met");
-  // From H to where any table stands now the old rules were at work.
+  if (before.rules_hash.empty() || !after.home.has_value()) return;
+  const bool adopted = before.rules_hash != after.rules_hash;
+  if (adopted) faults_.Note(FaultKind::kRulesChanged, "is met");
+  if (!adopted && !RaisesCut(before, after)) return;
+  // From H to where any table stands now the old rules were at work: when new ones are adopted, and when a table is
+  // fenced that old ones have written to since.
   for (const ingest::ListedTable& listed : after.home->tables) {
     const auto identifier = iceberg::TableIdentifier::Parse(listed.table).value();
     const iceberg::TableMetadata* metadata = catalog_.Find(identifier);
