@@ -323,14 +323,21 @@ bool PipelineWorker::FlushWanted() const {
   return stopping_ || fatal_.has_value() || !releasing_.empty() || CaughtUp();
 }
 
+// Rejects that it still owes are main's while the rejects table takes part.
+bool PipelineWorker::HasCaughtUp(const Sink& sink, stream::PartitionIndex index) const {
+  if (!sink.taken_in(index)) return false;
+  const Sink* rejects = sinks_.Find(options_.rejects_table);
+  const bool has_all = rejects == nullptr || sink.is_rejects() || rejects->skip_below(index) != INT64_MAX;
+  const Partition& partition = partitions_[index];
+  return has_all && partition.read.offset >= std::max(partition.home_believed, sink.at[index].owed_below);
+}
+
 bool PipelineWorker::NothingToFlush() const {
   if (sinks_.buffered_rows() > 0 || !dropped_.empty() || !rejected_until_.empty()) return false;
   for (const auto& sink : sinks_.all()) {
     for (size_t i = 0; i < sink->at.size(); ++i) {
       const auto index = static_cast<stream::PartitionIndex>(i);
-      if (partitions_[i].owned && sink->taken_in(index) && partitions_[i].read.offset >= sink->at[i].owed_below) {
-        return false;  // its entry can be taken off
-      }
+      if (partitions_[i].owned && HasCaughtUp(*sink, index)) return false;  // its entry can be taken off
     }
   }
   return std::ranges::none_of(partitions_, [](const Partition& partition) {
@@ -439,10 +446,7 @@ Batch PipelineWorker::Freeze(bool checkpoint) {
       if (has_its_rejects && partition.read.offset > at.rejected) {
         rejected_if_detached[partition.key] = Claim{at.rejected, partition.read, partition.name.topic};
       }
-      const bool has_all = has_its_rejects || rejects == nullptr || sink->is_rejects();
-      if (has_all && at.detached && partition.read.offset >= std::max(partition.home_believed, at.owed_below)) {
-        batch.caught_up.push_back({sink->state.name(), partition.key, at.since_ms});
-      }
+      if (HasCaughtUp(*sink, index)) batch.caught_up.push_back({sink->state.name(), partition.key, at.since_ms});
     }
     if (sink->buffered_rows() == 0) continue;
     FIRN_CHECK(!claims.empty() || sink->is_rejects(), "rows without a claim on the positions they came from");

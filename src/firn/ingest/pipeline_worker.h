@@ -83,6 +83,7 @@ class PipelineWorker : public Worker {
   void CloseDetached(const BatchResult& result);
   void CountCommitted(const BatchResult& result);
   bool FlushWanted() const;
+  bool HasCaughtUp(const Sink& sink, stream::PartitionIndex index) const;
   bool NothingToFlush() const;
   // The batch is large enough to be committed: "rows", "bytes" or "memory"; empty: it is not.
   std::string_view DueBySize() const;

@@ -112,6 +112,7 @@ class Sinks {
   Result<Sink*> FindOrMake(const std::string& table, const TableRule* rule);
   Result<Sink*> Rejects();
   Sink* Find(const std::string& table);
+  const Sink* Find(const std::string& table) const { return const_cast<Sinks*>(this)->Find(table); }
 
   std::vector<std::unique_ptr<Sink>>& all() { return sinks_; }  // rejects last
   const std::vector<std::unique_ptr<Sink>>& all() const { return sinks_; }
