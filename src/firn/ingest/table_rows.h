@@ -68,8 +68,11 @@ class TableRows {
   int64_t rows() const { return rows_; }
   int64_t waiting_bytes() const { return waiting_bytes_; }  // packed and encoded, in memory and spilled
   size_t run_count() const { return runs_.size(); }
-  // Their commit has to come now: a thread that reads them holds a block of each run.
-  bool full() const { return runs_.size() >= kRunsMax || blocks_bytes_ > memory_.run_blocks_bytes_max(); }
+  // Their commit has to come now: a thread that merges sorted rows holds a block of each run, however large.
+  bool full() const {
+    const bool is_merged = plan_ != nullptr && plan_->is_sorted();
+    return runs_.size() >= kRunsMax || (is_merged && blocks_bytes_ > memory_.run_blocks_bytes_max());
+  }
   PackTimes TakeTimes() { return std::exchange(times_, {}); }
 
   // Groups the tail; then the rest of the class may be used. May be called again.

@@ -439,8 +439,8 @@ TEST_F(TableRowsTest, RunsOfLongRowsMakeTheCommitDue) {
     Plain plain = MakePlain(1, 1 << 20, sorted);
     TableRows rows(plain.table, 0, memory, spill, {.run_block_bytes = memory.run_block_bytes()});
     while (!rows.full()) rows.Add(plain.Next(1));
-    EXPECT_LE(rows.run_count(), 6U);
-    EXPECT_GE(rows.run_count(), 4U);
+    EXPECT_LE(rows.run_count(), sorted ? 6U : kRunsMax);
+    EXPECT_GE(rows.run_count(), sorted ? 4U : kRunsMax);
     rows.AddTail(nullptr);
     auto written = Write(rows);
     ASSERT_TRUE(written.has_value()) << written.error().ToString();
