@@ -47,6 +47,20 @@ class CompactionFixture : public ::testing::Test {
 
   iceberg::TableMetadata Metadata() { return catalog_.LoadTable(kTable)->metadata; }
 
+  static std::pair<std::string, parquet::FileMetrics> ParquetOf(
+      const schema::Schema& schema, const std::vector<std::shared_ptr<arrow::Array>>& columns) {
+    std::string bytes;
+    auto layout = parquet::FileLayout::Create(schema, {}, "{}", [&](std::string_view more) -> Status {
+      bytes.append(more);
+      return {};
+    });
+    const int64_t rows = columns[0]->length();
+    EXPECT_TRUE(
+        (*layout)->Write(*arrow::RecordBatch::Make(columnar::ToArrowSchema(schema), rows, columns)).has_value());
+    parquet::FileMetrics metrics = (*layout)->Close().value();
+    return {std::move(bytes), std::move(metrics)};
+  }
+
   // A file with ids from `first` on, committed alone.
   std::string Append(const std::string& region, int64_t first, int64_t rows) {
     const iceberg::TableMetadata base = Metadata();
@@ -60,14 +74,7 @@ class CompactionFixture : public ::testing::Test {
     for (size_t i = 2; i < schema.fields.size(); ++i) {
       columns.push_back(arrow::MakeArrayOfNull(arrow::int32(), rows).ValueOrDie());
     }
-    std::string bytes;
-    auto layout = parquet::FileLayout::Create(schema, {}, "{}", [&](std::string_view more) -> Status {
-      bytes.append(more);
-      return {};
-    });
-    EXPECT_TRUE(
-        (*layout)->Write(*arrow::RecordBatch::Make(columnar::ToArrowSchema(schema), rows, columns)).has_value());
-    const parquet::FileMetrics metrics = (*layout)->Close().value();
+    const auto [bytes, metrics] = ParquetOf(schema, columns);
     iceberg::NewDataFile file;
     file.file.file_path = fmt::format("file:///lake/events/data/{}-{}.parquet", region, first);
     file.file.record_count = rows;
@@ -117,14 +124,7 @@ class CompactionFixture : public ::testing::Test {
     const iceberg::TableMetadata base = Metadata();
     const int64_t sequence = base.last_sequence_number + 1;
     const int64_t rows = columns[0]->length();
-    std::string bytes;
-    auto layout = parquet::FileLayout::Create(schema, {}, "{}", [&](std::string_view more) -> Status {
-      bytes.append(more);
-      return {};
-    });
-    EXPECT_TRUE(
-        (*layout)->Write(*arrow::RecordBatch::Make(columnar::ToArrowSchema(schema), rows, columns)).has_value());
-    EXPECT_TRUE((*layout)->Close().has_value());
+    const std::string bytes = ParquetOf(schema, columns).first;
     file.file_path = fmt::format("file:///lake/events/data/deletes-{}.parquet", sequence);
     file.file_size_in_bytes = static_cast<int64_t>(bytes.size());
     file.record_count = rows;

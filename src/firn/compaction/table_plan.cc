@@ -15,16 +15,6 @@
 namespace firn::compaction {
 namespace {
 
-Result<int64_t> TargetBytes(const iceberg::TableMetadata& metadata, int64_t absent) {
-  const std::optional<std::string> text = metadata.Property("write.target-file-size-bytes");
-  if (!text.has_value()) return absent;
-  int64_t value = 0;
-  auto [end, error] = std::from_chars(text->data(), text->data() + text->size(), value);
-  if (error == std::errc() && end == text->data() + text->size() && value > 0) return value;
-  return Fail(ErrorCode::kInvalidInput,
-              fmt::format("table property write.target-file-size-bytes is not a positive number: '{}'", *text));
-}
-
 // Each "name=value" must name a field of some spec: a slip of the pen would find no file and look like success.
 Status CheckWhere(const iceberg::TableMetadata& metadata, const std::vector<std::string>& where) {
   std::set<std::string> names;
@@ -41,6 +31,18 @@ Status CheckWhere(const iceberg::TableMetadata& metadata, const std::vector<std:
   return {};
 }
 
+}  // namespace
+
+Result<int64_t> TargetBytes(const iceberg::TableMetadata& metadata) {
+  const std::optional<std::string> text = metadata.Property("write.target-file-size-bytes");
+  if (!text.has_value()) return PickOptions{}.target_bytes;
+  int64_t value = 0;
+  auto [end, error] = std::from_chars(text->data(), text->data() + text->size(), value);
+  if (error == std::errc() && end == text->data() + text->size() && value > 0) return value;
+  return Fail(ErrorCode::kInvalidInput,
+              fmt::format("table property write.target-file-size-bytes is not a positive number: '{}'", *text));
+}
+
 void SetOrder(const iceberg::TableMetadata& metadata, PickOptions& pick) {
   const schema::SortOrder& order = metadata.DefaultSortOrder();
   if (order.fields.empty()) return;
@@ -52,8 +54,6 @@ void SetOrder(const iceberg::TableMetadata& metadata, PickOptions& pick) {
   pick.sort_field_id = first.source_id.value();
   pick.sort_type = field->type;
 }
-
-}  // namespace
 
 void TablePlan::KeepFirst(size_t groups_max, size_t files_max) {
   size_t keep = 0;
@@ -90,7 +90,7 @@ Result<TablePlan> PlanTable(iceberg::LoadedTable loaded, env::ObjectStore& store
   plan.layout.row_group_bytes_max = std::min(plan.layout.row_group_bytes_max, options.memory_bytes);
   plan.schema_json = schema::ToJson(schema).dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
   PickOptions pick;
-  FIRN_ASSIGN(pick.target_bytes, TargetBytes(metadata, pick.target_bytes));
+  FIRN_ASSIGN(pick.target_bytes, TargetBytes(metadata));
   pick.where = options.where;
   pick.pace = options.pace;
   pick.owns = options.owns;

@@ -39,6 +39,11 @@ struct TablePlan {
   void KeepFirst(size_t groups_max, size_t files_max);
 };
 
+// write.target-file-size-bytes, or PickOptions' own where it is absent. kInvalidInput: it is not a positive number.
+Result<int64_t> TargetBytes(const iceberg::TableMetadata& metadata);
+// The column by whose lower bounds the picker puts files in order: the first of the sort order, if it is one as it is.
+void SetOrder(const iceberg::TableMetadata& metadata, PickOptions& pick);
+
 // kInvalidInput: `where` names a field that no partition spec of the table has, or a property has no meaning.
 // kUnsupported: a table that Firn does not write (format v3, ...). Else as iceberg::ReadSnapshotManifests.
 Result<TablePlan> PlanTable(iceberg::LoadedTable loaded, env::ObjectStore& store, const PlanOptions& options);

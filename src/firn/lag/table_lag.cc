@@ -8,6 +8,7 @@
 #include <tuple>
 #include <unordered_map>
 
+#include "firn/compaction/table_plan.h"
 #include "firn/iceberg/commit/append.h"
 
 namespace firn::lag {
@@ -31,14 +32,6 @@ std::optional<int64_t> SummaryNumber(const Snapshot& snapshot, std::string_view 
 bool IsReplace(const Snapshot& snapshot) {
   auto found = snapshot.summary.find("operation");
   return found != snapshot.summary.end() && found->second == "replace";
-}
-
-int64_t TargetBytes(const TableMetadata& metadata) {
-  const int64_t absent = compaction::PickOptions{}.target_bytes;
-  const std::optional<std::string> text = metadata.Property("write.target-file-size-bytes");
-  if (!text.has_value()) return absent;
-  const int64_t value = ParseNumber(*text).value_or(0);
-  return value > 0 ? value : absent;
 }
 
 double Seconds(int64_t ms) {
@@ -177,13 +170,10 @@ class LagComputation {
 
   // As PlanTable asks the picker, but for `refused`: what only an attempt to merge finds out is not known here.
   void SetPickOptions() {
-    pick_.target_bytes = TargetBytes(metadata_);
+    pick_.target_bytes = compaction::TargetBytes(metadata_).value_or(pick_.target_bytes);
     pick_.pace = compaction::PickPace{options_.files_min, options_.now_ms - options_.cold_after_ms};
     pick_.file_bytes_max = options_.memory_bytes;
-    pick_.sort_field_id = SortFieldOf(metadata_);
-    if (pick_.sort_field_id.has_value()) {
-      pick_.sort_type = metadata_.CurrentSchema().FindById(FieldId{*pick_.sort_field_id})->type;
-    }
+    compaction::SetOrder(metadata_, pick_);
   }
 
   // One partition after the other, so that only its entries are there at the same time.
@@ -382,14 +372,9 @@ std::string_view LagStateName(LagState state) {
 }
 
 std::optional<int32_t> SortFieldOf(const TableMetadata& metadata) {
-  const schema::SortOrder& order = metadata.DefaultSortOrder();
-  if (order.fields.empty()) return std::nullopt;
-  const schema::SortField& first = order.fields[0];
-  const schema::Field* field = metadata.CurrentSchema().FindById(first.source_id);
-  const bool as_it_is =
-      first.transform.kind == schema::TransformKind::kIdentity && first.direction == schema::SortDirection::kAscending;
-  if (!as_it_is || field == nullptr || !field->type->is_primitive()) return std::nullopt;
-  return first.source_id.value();
+  compaction::PickOptions pick;
+  compaction::SetOrder(metadata, pick);
+  return pick.sort_field_id;
 }
 
 TableLag ComputeLag(const TableMetadata& metadata, const std::vector<ManifestState>& manifests,
