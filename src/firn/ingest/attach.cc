@@ -66,7 +66,8 @@ Result<MapCommitResult> CommitFirstMap(MapCommitter& committer, TableState& tabl
                       const std::optional<PositionsMap>& stands) -> Result<MapDecision> {
     MapDecision decision;
     if (stands.has_value()) {  // who loses the race adopts what it finds
-      decision.outcome = CommitOutcome::kAlreadyDone;
+      decision.outcome = stands->marks == marks ? CommitOutcome::kAlreadyDone : CommitOutcome::kMismatch;
+      decision.reason = "it has other positions than those that it was listed with";
       return decision;
     }
     if (!request.allow_shared_topic) {
@@ -218,6 +219,17 @@ Result<AttachResult> AttachTable(Home& home, MapCommitter& committer, TableState
   table.set_loaded(std::move(loaded));
   FIRN_ASSIGN(MapCommitResult first,
               CommitFirstMap(committer, table, listed->marks_at_listing, home.rules_hash(), request, stop));
+  if (first.outcome == CommitOutcome::kMismatch) {
+    // Rows are committed once it is attached, so somebody has done that; or it is another table, of an earlier life.
+    FIRN_TRY(WithContext(OfHomeAlone(home.Reload()), context));
+    home_map = home.map();
+    listed = home_map.home->Find(table.name());
+    if (listed != nullptr && listed->state == ListedState::kAttached) {
+      return WithContext(OpenAttached(home, committer, table, *listed, stop), context);
+    }
+    return AttachResult{false, "the table has positions of this pipeline, but the home has never attached it; if the "
+                               "home was lost, run 'firn positions rebuild'"};
+  }
   FIRN_TRY(WithContext(RequireDone(first, table.name()), context));
   FIRN_TRY(WithContext(RequireDoneFor(MarkAttached(home, table.name(), uuid, stop), home.name()), context));
   const std::optional<PositionsMap> stands = table.map();

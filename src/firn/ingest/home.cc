@@ -147,7 +147,11 @@ Result<MapCommitResult> Home::Detach(const std::vector<DetachedEntry>& entries, 
           DetachedEntry* stands = map.home->FindDetached(entry.table, entry.partition);
           if (stands == nullptr) {
             const bool rejects_too = map.home->FindDetached(rejects_table, entry.partition) != nullptr;
+            if (map.home->Find(entry.table) == nullptr) {
+              map.home->tables.push_back(ListedTable{entry.table, "", ListedState::kAttaching, map.marks});
+            }
             map.home->detached.push_back(entry);
+            map.home->detached.back().home_offset = OffsetOf(map.marks, entry.partition).value_or(0);
             if (rejects_too) map.home->detached.back().rejected_below = 0;
             changed = true;
           } else if (entry.hold && !stands->hold) {

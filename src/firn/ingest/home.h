@@ -49,7 +49,8 @@ class Home {
   Result<MapCommitResult> RaiseCut(const Marks& reached, std::stop_token stop);
   // kInvalidInput: what a worker ends with that finds others' rules where its own were.
   Status OtherRulesAtWork() const;
-  // Puts the entries on the list of what is detached; one that stands there already may only become held. Where the
+  // Puts the entries on the list of what is detached; one that stands there already may only become held. A table that
+  // the home does not list is listed with them, as attaching. Where the
   // rejects table is detached, too, it may have gone back since the entry was made: then its own map alone tells up to
   // where rejects are written, and the entry says nothing of it.
   Result<MapCommitResult> Detach(const std::vector<DetachedEntry>& entries, const std::string& rejects_table,

@@ -334,6 +334,7 @@ Status Lane::DecodeForRejects(const stream::Record& record, At& at) {
   if (home_map_.home->FindDetached(table, at.partition.key) != nullptr) return {};
   if (record.offset < target_->state.RejectedOf(table, at.partition.key)) return {};
   if (home_map_.home->Find(table) == nullptr) {
+    FIRN_TRY(RequireUnlisted(table));
     reject.code = decode::RejectCode::kNoRoute;
     reject.message = "the table could not be used";
     return RejectRecord(record, at, reject, table);
@@ -347,6 +348,15 @@ Status Lane::DecodeForRejects(const stream::Record& record, At& at) {
   blocked_by_.clear();
   if (DecodeRow(record, at.partition.name, *sink, sink->ScratchRows(), reject)) return {};
   return RejectRecord(record, at, reject, table);
+}
+
+// Main may have met the table after this lane began, and may have made it: then the lane begins again.
+Status Lane::RequireUnlisted(const std::string& table) {
+  if (!unlisted_.insert(table).second) return {};
+  FIRN_TRY(home_.Reload());
+  if (home_.shared_map()->home->Find(table) == nullptr) return {};
+  failure_kind_ = LaneEnd::Kind::kForgotten;
+  return Fail(ErrorCode::kConflict, fmt::format("the home lists a table that is new to this lane: '{}'", table));
 }
 
 Status Lane::RejectRecord(const stream::Record& record, const At& at, const decode::Reject& reject,

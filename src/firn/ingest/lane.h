@@ -117,6 +117,7 @@ class Lane {
   Status HandleRecord(const stream::Record& record, At& at);
   Status HandleForRejects(const stream::Record& record, At& at);
   Status DecodeForRejects(const stream::Record& record, At& at);
+  Status RequireUnlisted(const std::string& table);
   Status RejectRecord(const stream::Record& record, const At& at, const decode::Reject& reject,
                       const std::string& intended_table);
   bool CommitDue() const;
@@ -146,6 +147,7 @@ class Lane {
   Sink* target_ = nullptr;
   Sink* rejects_ = nullptr;  // null: no rejects table, or it is the target
   PositionsMap home_map_;    // when the lane began
+  std::set<std::string> unlisted_;  // tables that the home was asked about since, and did not list
   std::unique_ptr<stream::LaneSource> source_;
   std::vector<At> at_;
   Route route_;

@@ -6,6 +6,15 @@
 #include "firn/ingest/table_intake.h"
 
 namespace firn::ingest {
+namespace {
+
+// Of a table that was never there: its name, the configuration, or the table under that name will not do.
+bool IsForGood(ErrorCode code) {
+  return code == ErrorCode::kInvalidInput || code == ErrorCode::kNotFound || code == ErrorCode::kUnsupported ||
+         code == ErrorCode::kResourceExhausted;
+}
+
+}  // namespace
 
 // Records of a partition that was lost and given again may still be queued: those are of the earlier assignment.
 bool PipelineWorker::Takes(const Partition& partition, uint64_t orders_done) const {
@@ -177,10 +186,13 @@ Sink* PipelineWorker::OpenedSink(const std::string& table, const TableRule* rule
   return nullptr;
 }
 
-// A template's table. On return it is open, detached, or closed with a reason. An error ends the run.
+// A template's table. On return it is open, detached, or closed with a reason. An error ends the run. What can be mended
+// from outside detaches it, so that its records wait in the log: as rejects they might be rows, too, should this worker
+// end before H has passed them and the next one find the table usable.
 Status PipelineWorker::OpenOrClose(Sink& sink) {
   Status opened = OpenWanted(sink);
   if (opened.has_value() || opened.error().code() == ErrorCode::kCancelled) return opened;
+  if (!IsForGood(opened.error().code())) return DetachSink(sink, opened.error().ToString(), false);
   LogError("table cannot be used; its records go to the rejects",
            {{"table", sink.state.name()}, {"error", opened.error()}});
   sink.Close(opened.error().message(), false);

@@ -58,6 +58,8 @@ struct DetachedEntry {
   bool hold = false;
   // The table's rejects below this offset are in the rejects table.
   int64_t rejected_below = 0;
+  // H when the entry was made: below, the table had all its rows. -1: not known (an entry of an older version).
+  int64_t home_offset = -1;
 };
 
 struct HomeRecord {

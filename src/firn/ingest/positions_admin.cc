@@ -221,11 +221,15 @@ Result<std::vector<AdminChange>> PositionsAdmin::SetTable(const std::string& nam
     std::string note = "T";
     if (behind) note += fmt::format("; the table catches up to {}", read_until);
     if (entry != nullptr && !behind) note += "; no longer detached";
+    if (entry != nullptr && !behind && entry->rejected_below < from) {
+      note += fmt::format("; its rejects from {} on that are not written yet are given up, too", entry->rejected_below);
+    }
     if (entry != nullptr && behind && entry->hold) note += "; no longer on hold";
     changes.push_back({name, PartitionText(key, mark), from, mark.position.offset, note});
     if (!behind && entry == nullptr) continue;
     held.push_back(DetachedEntry{name, key, mark.topic, "positions set by hand", clock_.WallMs(), true,
-                                 RejectedBelowOf(*shown.home, options_.rejects_table, key)});
+                                 RejectedBelowOf(*shown.home, options_.rejects_table, key),
+                                 std::min(low_water, mark.position.offset)});
   }
   if (dry_run) return changes;
   FIRN_ASSIGN(iceberg::TableIdentifier home_identifier, iceberg::TableIdentifier::Parse(options_.home_table));
@@ -235,6 +239,7 @@ Result<std::vector<AdminChange>> PositionsAdmin::SetTable(const std::string& nam
     for (const DetachedEntry& each : held) {
       if (DetachedEntry* entry = map.home->FindDetached(name, each.partition)) {
         MakeAnew(*entry, clock_.WallMs());
+        entry->home_offset = std::min(entry->home_offset, each.home_offset);
         entry->hold = true;
       } else {
         map.home->detached.push_back(each);

@@ -35,9 +35,22 @@ Marks Further(Marks marks, const Marks& others) {
   return marks;
 }
 
-// Nothing that is known to have been committed is read again. `newest`: the map of the newest surviving snapshot.
+// Up to where the home says that the table had all its rows: what main has passed since it was detached is not there.
+Marks KnownToHome(const PositionsMap& home, const std::string& table) {
+  Marks marks = home.marks;
+  if (!home.home.has_value()) return marks;
+  for (auto& [key, mark] : marks) {
+    const DetachedEntry* entry = home.home->FindDetached(table, key);
+    if (entry == nullptr || entry->home_offset < 0 || entry->home_offset >= mark.position.offset) continue;
+    mark.position = stream::Position{entry->home_offset, -1, -1};
+  }
+  return marks;
+}
+
+// Nothing that is known to have been committed is read again. `newest`: the map of the newest surviving snapshot; `home`:
+// as KnownToHome gives it.
 Marks MarksToContinue(const std::optional<PositionsMap>& stands, const std::optional<PositionsMap>& newest,
-                      const PositionsMap& home, const std::string& table_uuid, std::string& note) {
+                      const Marks& home, const std::string& table_uuid, std::string& note) {
   if (stands.has_value() && stands->table_uuid == table_uuid) {
     note = "the positions in the table are taken as they stand";
     if (!newest.has_value() || newest->sequence_number <= stands->sequence_number) return stands->marks;
@@ -46,14 +59,15 @@ Marks MarksToContinue(const std::optional<PositionsMap>& stands, const std::opti
     return Further(stands->marks, newest->marks);
   }
   if (!newest.has_value()) {
-    note = "the table has no positions of its own: it goes on from the home's; what came before is not read again";
-    return home.marks;
+    note = "the table has no positions of its own: it goes on from the home's, or from where the home stood when it was "
+           "detached; what came before is not read again";
+    return home;
   }
   // The property is lost, the snapshot that wrote it is not: it may have been ahead of the home.
   note = fmt::format("the table has lost its positions: it goes on from those of snapshot {} or the home's, whichever "
                      "is further",
                      newest->snapshot_id);
-  return Further(newest->marks, home.marks);
+  return Further(newest->marks, home);
 }
 
 // What a plan rests on.
@@ -187,11 +201,13 @@ class Listing {
     if (entry == nullptr) {
       if (own >= read_until && !plan_.others_unknown) return false;
       map.home->detached.push_back(DetachedEntry{table_, key, low_water.topic, reason_, now_ms_, by_hand_,
-                                                 RejectedBelowOf(map, plan_.rejects_table, key)});
+                                                 RejectedBelowOf(map, plan_.rejects_table, key),
+                                                 std::min(own, low_water.position.offset)});
       return true;
     }
     if (!by_hand_ && entry->reason == reason_) return false;  // tried before
     MakeAnew(*entry, now_ms_);
+    entry->home_offset = std::min(entry->home_offset, own);
     if (!by_hand_) entry->reason = reason_;
     entry->hold |= by_hand_;
     return true;
@@ -203,7 +219,8 @@ class Listing {
       auto mark = map.marks.find(key);
       if (mark == map.marks.end()) return false;
       map.home->detached.push_back(
-          DetachedEntry{table, key, mark->second.topic, reason_, now_ms_, by_hand_, below});
+          DetachedEntry{table, key, mark->second.topic, reason_, now_ms_, by_hand_, below,
+                        mark->second.position.offset});
       return true;
     }
     if (entry->rejected_below <= below) return false;
@@ -309,7 +326,8 @@ Result<ResumePlan> PlanResume(const iceberg::LoadedTable& loaded, const Position
     plan.replacement.marks = seen.newest->marks;
     plan.note = fmt::format("back to snapshot {}: later records are read again", seen.newest->snapshot_id);
   } else {
-    plan.replacement.marks = MarksToContinue(seen.planned, seen.newest, home, plan.table_uuid, plan.note);
+    plan.replacement.marks = MarksToContinue(seen.planned, seen.newest, KnownToHome(home, table), plan.table_uuid,
+                                             plan.note);
   }
   const bool has_own = seen.planned.has_value() && seen.planned->table_uuid == plan.table_uuid;
   Marks own = seen.newest.has_value() ? seen.newest->marks : Marks();

@@ -130,6 +130,39 @@ TEST_F(ResumeTest, ATableThatCannotBeReplacedIsNotLeftOnHold) {
   EXPECT_FALSE(EntryOf("lake.events", 0)->hold);
 }
 
+TEST_F(ResumeTest, WhatMainPassedWhileATableWithoutPositionsWasHeldIsNotGivenUp) {
+  options_.history_policy = HistoryPolicy::kHold;
+  FillTwice();
+  iceberg::RemoveProperties removal;
+  removal.keys = {PositionsProperty("p")};
+  ASSERT_TRUE(catalog_.CommitAsSomebodyElse(TableIdentifier::Parse("lake.events").value(), {removal}).has_value());
+  Produce(100, 50);
+  auto held = RunOnce(options_);
+  ASSERT_TRUE(held.has_value()) << held.error().ToString();
+  ASSERT_NE(EntryOf("lake.events", 0), nullptr);
+  EXPECT_TRUE(EntryOf("lake.events", 0)->hold);
+  EXPECT_LT(EntryOf("lake.events", 0)->home_offset, OffsetIn("lake.p__home", 0));
+  ASSERT_TRUE(Resume("lake.events", ResumeMode::kContinue, true).has_value());
+  auto run = RunOnce(options_);
+  ExpectCaughtUp(run);
+  EXPECT_TRUE(run->status.detached.empty());
+  ExpectExactly(150);
+}
+
+// Listed and never attached, it can only have the positions that it was listed with.
+TEST_F(ResumeTest, PositionsOfAnEarlierLifeAreNotAdopted) {
+  FillTwice();
+  options_.history_policy = HistoryPolicy::kHold;
+  EditHome([](PositionsMap& map) {
+    *map.home->Find("lake.events") = ListedTable{"lake.events", "", ListedState::kAttaching, {}};
+  });
+  auto held = RunOnce(options_);
+  ASSERT_TRUE(held.has_value()) << held.error().ToString();
+  ASSERT_NE(EntryOf("lake.events", 0), nullptr);
+  EXPECT_TRUE(EntryOf("lake.events", 0)->hold);
+  ExpectExactly(100);
+}
+
 // Another worker has committed more than H says, has read it, and moves H over it.
 TEST_F(ResumeTest, WhatAnotherWorkerIsAheadByIsReadAgain) {
   FillTwice();

@@ -38,7 +38,6 @@ struct TableView {
   bool restored = false;                      // its positions are older than the home knows of
   ingest::Marks marks;                        // T
   std::map<int64_t, int> counts;              // id → how often; of the rejects table: by the record's id
-  std::map<int64_t, std::string> reject_codes;  // rejects table: id → the last code seen
 };
 
 // Of a record that cannot become a row.
@@ -98,7 +97,6 @@ struct Checker::Impl {
   const Expectation* expectation = nullptr;
   bool finished = false;
   bool drops_compared = false;
-  int64_t rows_dropped = 0;  // good ones, below H
   CheckReport report;
   ingest::PositionsMap home;
   std::map<std::string, TableView> views;
@@ -134,13 +132,14 @@ struct Checker::Impl {
   std::optional<Excuse> ExcuseOf(const std::string& table, const ProducedRecord& record) const;
   void CompareReject(const TableView& view, const ProducedRecord& record, const RejectRow& row);
   void JudgeRow(const ProducedRecord& record);
+  void JudgeMovingRow(const ProducedRecord& record, const std::vector<std::string>& tables);
+  bool MayBeIn(const ProducedRecord& record, const std::string& table) const;
   void JudgeCount(const std::string& table, const ProducedRecord& record, int count, bool may_double);
   void JudgeReject(const ProducedRecord& record);
   void JudgeAbsence(const std::string& table, const ProducedRecord& record, bool passed, ViolationCode code);
-  int RejectsOf(const ProducedRecord& record);
+  void JudgeRejectsOfRow(const ProducedRecord& record);
   void Excused(Excuse excuse) { report.excused[excuse] += 1; }
   void CountDrops(const iceberg::TableMetadata& metadata);
-  bool IsDropped(const std::string& table, const ProducedRecord& record);
   void JudgeDrops();
   void CompareSeen();
   void CountOvertaken();
@@ -250,7 +249,7 @@ void Checker::Impl::CountRows(TableView& view, const FileContents& file) {
                  fmt::format("the row says {}/{}, '{}'", row.partition.value_or(-1), row.offset.value_or(-1),
                              row.kind.value_or("null")));
     }
-    if (!record->is_row() || record->table != view.name) {
+    if (!record->is_row() || !MayBeIn(*record, view.name)) {
       ComplainOf(ViolationCode::kWrongTable, view.name, *record, fmt::format("it belongs to '{}'", record->table));
     }
   }
@@ -265,12 +264,9 @@ void Checker::Impl::CountRejects(TableView& view, const FileContents& file) {
       continue;
     }
     ++view.counts[record->id];
-    view.reject_codes[record->id] = row.code;
     CompareReject(view, *record, row);
     if (!record->is_row()) continue;
-    bool allowed = row.code == kRulesChangedCode
-                       ? IsInDoubt(*record)
-                       : row.code == kNoRouteCode && expectation->may_be_unroutable.contains(record->table);
+    const bool allowed = row.code == kRulesChangedCode && IsInDoubt(*record);
     if (!allowed) ComplainOf(ViolationCode::kUnexpectedReject, view.name, *record, row.code);
   }
 }
@@ -288,7 +284,7 @@ void Checker::Impl::CompareReject(const TableView& view, const ProducedRecord& r
     compare(doubted || row.code == RejectCodeOf(record.shape), "code", row.code);
     compare(row.intended_table == (routed ? record.table : ""), "intended_table", row.intended_table);
   } else {
-    compare(row.intended_table == record.table, "intended_table", row.intended_table);
+    compare(MayBeIn(record, row.intended_table), "intended_table", row.intended_table);
   }
   compare(row.key_hash == record.key_hash, "key", "other bytes");
   compare(row.headers_hash == record.headers_hash, "headers", "others");
@@ -340,6 +336,7 @@ bool Checker::Impl::IsGivenUp(const std::string& table, const ProducedRecord& re
   auto first = expectation->first_offsets.find(record.partition);
   if (first != expectation->first_offsets.end() && record.offset < first->second) return true;
   return std::ranges::any_of(expectation->given_up, [&](const Expectation::GivenUp& one) {
+    if (one.rejects_only && record.is_row()) return false;
     return (one.table.empty() || one.table == table) && one.partition == record.partition &&
            record.offset >= one.from && record.offset < one.to;
   });
@@ -410,19 +407,20 @@ void Checker::Impl::JudgeAbsence(const std::string& table, const ProducedRecord&
              fmt::format("position {}", Covered(table, record.partition)));
 }
 
-// How many rejects stand for a good record; under which code is looked at where they are counted.
-int Checker::Impl::RejectsOf(const ProducedRecord& record) {
-  if (!rejects_to_table()) return 0;
+// A reject for the change of rules stands beside the row, once; whether it may is looked at where rejects are counted.
+void Checker::Impl::JudgeRejectsOfRow(const ProducedRecord& record) {
+  if (!rejects_to_table()) return;
   const TableView& view = views[options.rejects_table];
   auto count = view.counts.find(record.id);
-  if (count == view.counts.end()) return 0;
-  if (count->second > 1 && !Names(expectation->may_be_doubled, view.name, record.id)) {
-    ComplainOf(ViolationCode::kDoubledReject, view.name, record, fmt::format("{} times", count->second));
-  }
-  return count->second;
+  if (count == view.counts.end() || count->second <= 1) return;
+  if (Names(expectation->may_be_doubled, view.name, record.id)) return;
+  ComplainOf(ViolationCode::kDoubledReject, view.name, record, fmt::format("{} times", count->second));
 }
 
 void Checker::Impl::JudgeRow(const ProducedRecord& record) {
+  if (auto moving = expectation->moving.find(record.table); moving != expectation->moving.end()) {
+    return JudgeMovingRow(record, moving->second);
+  }
   const std::string& table = record.table;
   if (expectation->unchecked_tables.contains(table)) {
     if (record.demand() != Demand::kNever) Excused(Excuse::kUncheckedTable);
@@ -438,12 +436,9 @@ void Checker::Impl::JudgeRow(const ProducedRecord& record) {
   if (count > 0 && Names(expectation->must_be_absent, table, record.id)) {
     ComplainOf(ViolationCode::kResurrectedRow, table, record, "");
   }
-  int rejects = RejectsOf(record);
-  // A reject for the change of rules stands beside the row. One of a table that could not be made stands instead of it,
-  // but beside it where its batch ended before H moved and the table could be made then (docs/simulation.md, open).
-  if (rejects > 0 && views[options.rejects_table].reject_codes.at(record.id) == kRulesChangedCode) rejects = 0;
+  JudgeRejectsOfRow(record);
   if (record.demand() == Demand::kNever) return;
-  if (count + rejects > 0) {
+  if (count > 0) {
     ++report.demanded;
     return;
   }
@@ -451,9 +446,41 @@ void Checker::Impl::JudgeRow(const ProducedRecord& record) {
   const bool unjudged = !finished && views[table].restored;
   const bool passed = record.offset < Covered(table, record.partition) && !unjudged;
   if (std::optional<Excuse> excuse = ExcuseOf(table, record); excuse.has_value() && passed) return Excused(*excuse);
-  if (passed && IsDropped(table, record)) return;
   const bool below_own = record.offset < Position(table, record.partition);
   JudgeAbsence(table, record, passed, below_own ? ViolationCode::kLostRow : ViolationCode::kLostBelowHome);
+}
+
+bool Checker::Impl::MayBeIn(const ProducedRecord& record, const std::string& table) const {
+  auto moving = expectation->moving.find(record.table);
+  if (moving == expectation->moving.end()) return record.table == table;
+  return std::ranges::find(moving->second, table) != moving->second.end();
+}
+
+// In one of the tables, by the rules of the day. In doubt it may also be in both, or among the rejects only.
+void Checker::Impl::JudgeMovingRow(const ProducedRecord& record, const std::vector<std::string>& tables) {
+  int rows = 0;
+  bool passed = true;
+  std::optional<Excuse> excuse;
+  for (const std::string& table : tables) {
+    const std::map<int64_t, int>& counts = views[table].counts;
+    auto found = counts.find(record.id);
+    const int count = found == counts.end() ? 0 : found->second;
+    JudgeCount(table, record, count, false);
+    rows += count;
+    passed = passed && record.offset < Covered(table, record.partition);
+    if (!excuse.has_value()) excuse = ExcuseOf(table, record);
+  }
+  JudgeRejectsOfRow(record);
+  if (record.demand() == Demand::kNever) return;
+  if (rows > 1 && !IsInDoubt(record)) ComplainOf(ViolationCode::kDoubledRow, tables[0], record, "in two tables");
+  const bool rejected = views[options.rejects_table].counts.contains(record.id);
+  if (rows > 0 || rejected) {
+    ++report.demanded;
+    return;
+  }
+  passed = passed && record.offset < ingest::OffsetOf(home.marks, record.partition).value_or(0);
+  if (excuse.has_value() && passed) return Excused(*excuse);
+  JudgeAbsence(tables[0], record, passed, ViolationCode::kLostRow);
 }
 
 void Checker::Impl::JudgeReject(const ProducedRecord& record) {
@@ -498,20 +525,6 @@ void Checker::Impl::JudgeReject(const ProducedRecord& record) {
   JudgeAbsence(table, record, passed, ViolationCode::kLostReject);
 }
 
-// A good record whose table could not be made is a reject, and under `drop` it is counted as one.
-bool Checker::Impl::IsDropped(const std::string& table, const ProducedRecord& record) {
-  if (options.reject_policy != ingest::RejectPolicy::kDrop || !expectation->may_be_unroutable.contains(table)) {
-    return false;
-  }
-  if (!drops_compared) {
-    Excused(Excuse::kDropUncounted);
-  } else if (record.offset < ingest::OffsetOf(home.marks, record.partition).value_or(0)) {
-    ++rows_dropped;
-    ++report.demanded;
-  }
-  return true;
-}
-
 // Counted drops stand in the summaries of the home's snapshots; all of them, while none has expired.
 void Checker::Impl::CountDrops(const iceberg::TableMetadata& metadata) {
   if (options.reject_policy != ingest::RejectPolicy::kDrop) return;
@@ -531,8 +544,8 @@ void Checker::Impl::CountDrops(const iceberg::TableMetadata& metadata) {
 
 void Checker::Impl::JudgeDrops() {
   if (!drops_compared) return;
-  int64_t least = rows_dropped;
-  int64_t most = rows_dropped;
+  int64_t least = 0;
+  int64_t most = 0;
   for (int64_t id = 1; id <= history.record_count(); ++id) {
     const ProducedRecord& record = history.record(id);
     if (record.offset >= ingest::OffsetOf(home.marks, record.partition).value_or(0)) continue;
@@ -581,7 +594,6 @@ CheckReport Checker::Check(const Expectation& expectation, bool finished) {
   impl_->finished = finished;
   impl_->report = {};
   impl_->drops_compared = false;
-  impl_->rows_dropped = 0;
   impl_->LoadHome();
   impl_->LoadTables();
   for (int64_t id = 1; id <= impl_->history.record_count(); ++id) {

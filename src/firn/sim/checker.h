@@ -84,6 +84,7 @@ struct Expectation {
     ingest::PartitionKey partition;
     int64_t from = 0;
     int64_t to = 0;
+    bool rejects_only = false;  // of records of the table that are no rows
   };
   std::vector<GivenUp> given_up;
   // Where a topic began by the start policy (latest, timestamp); below, nothing is demanded. Absent: at its beginning.
@@ -109,8 +110,9 @@ struct Expectation {
     int64_t to = 0;
   };
   std::vector<InDoubt> in_doubt;
-  // Tables of a template: where one cannot be made when it is first met, its records are rejects (no_route) instead.
-  std::set<std::string> may_be_unroutable;
+  // What records say of their table → the tables that rules of different times send them to: a row in one of them; where
+  // the record was in doubt, also in both, or in none if it is a reject.
+  std::map<std::string, std::vector<std::string>> moving;
 };
 
 // Why a committed record need not be there.

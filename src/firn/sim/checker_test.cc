@@ -342,20 +342,44 @@ TEST_F(CheckerTest, AGoodRecordAmongTheRejectsIsFound) {
   ProduceSome();
   int64_t offset = log_->WatermarksOf(0).end;
   auto value = ValueOf(ValueShape::kUnroutable, history_.next_id(), 0, offset, "nowhere", "");
-  const int64_t id = Remember(0, offset, "lake.a", ValueShape::kRow, value).id;
+  Remember(0, offset, "lake.a", ValueShape::kRow, value);
   log_->Append(0, value);
   Produce(0, "lake.a");
   Run();
-  // That reject stands instead of the row, but was not foreseen.
-  ExpectCodes(Check(), {ViolationCode::kUnexpectedReject, ViolationCode::kWrongValue});
-  // Of a template's table it may be one, instead of a row.
+  ExpectCodes(Check(), {ViolationCode::kUnexpectedReject, ViolationCode::kWrongValue, ViolationCode::kLostRow});
+}
+
+TEST_F(CheckerTest, ARecordThatNewRulesMovedIsInOneOfItsTables) {
+  ProduceSome();
+  const int64_t offset = log_->WatermarksOf(0).end;
+  const int64_t id = history_.next_id();
+  const auto value = ValueOf(ValueShape::kRow, id, 0, offset, "lake.a", "");
+  Remember(0, offset, "lake.moving", ValueShape::kRow, value);
+  log_->Append(0, value);
+  Produce(0, "lake.b");
+  Run();
   Expectation expectation;
-  expectation.may_be_unroutable.insert("lake.b");
-  ExpectCodes(Check(expectation), {ViolationCode::kUnexpectedReject, ViolationCode::kWrongValue});
-  expectation.may_be_unroutable.insert("lake.a");
-  history_.record(id).table = "";  // the reject says that it was meant for no table
-  expectation.may_be_unroutable.insert("");
+  ExpectCodes(Check(expectation), {ViolationCode::kWrongTable, ViolationCode::kLostBelowHome});
+  expectation.moving["lake.moving"] = {"lake.a", "lake.b"};
   EXPECT_TRUE(Check(expectation).ok()) << Check(expectation).ToString();
+  log_->Append(0, ValueOf(ValueShape::kRow, id, 0, offset, "lake.b", ""));
+  Measure(0, log_->WatermarksOf(0).end);
+  Run();
+  ExpectCodes(Check(expectation), {ViolationCode::kDoubledRow});
+  expectation.in_doubt.push_back({Key(0), offset, offset + 1});
+  EXPECT_TRUE(Check(expectation).ok()) << Check(expectation).ToString();
+}
+
+TEST_F(CheckerTest, ARecordThatNewRulesMovedIsMissed) {
+  ProduceSome();
+  Remember(0, log_->WatermarksOf(0).end, "lake.moving", ValueShape::kRow, "x");
+  log_->AppendMarker(0);
+  Produce(0, "lake.a");
+  Produce(0, "lake.b");
+  Run();
+  Expectation expectation;
+  expectation.moving["lake.moving"] = {"lake.a", "lake.b"};
+  ExpectCodes(Check(expectation), {ViolationCode::kLostRow});
 }
 
 TEST_F(CheckerTest, PositionsThatGoBackAreFoundAndRowsBeyondThem) {
@@ -545,10 +569,7 @@ TEST_F(CheckerTest, ARowThatIsARejectTooIsFound) {
   ProducedRecord& record = history_.record(history_.record_count() - 2);
   ASSERT_EQ(record.shape, ValueShape::kUnroutable);
   record.shape = ValueShape::kRow;
-  Expectation expectation;
-  expectation.may_be_unroutable.insert("");
-  EXPECT_TRUE(Check(expectation).ok()) << Check(expectation).ToString();
-  ExpectCodes(Check(), {ViolationCode::kUnexpectedReject});
+  ExpectCodes(Check(), {ViolationCode::kUnexpectedReject, ViolationCode::kLostBelowHome});
 }
 
 TEST_F(CheckerTest, WhatWasGivenUpByHandIsNotDemanded) {

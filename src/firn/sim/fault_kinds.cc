@@ -20,7 +20,7 @@ constexpr std::string_view kNames[] = {
     "catalog_precondition_failed", "catalog_server_error_before", "catalog_server_error_after",
     "catalog_request_lost", "catalog_answer_lost", "catalog_unauthorized", "catalog_forgets_history",
     // Process.
-    "process_crashed", "process_suspended", "process_stopped", "wall_clock_jumped", "rules_changed",
+    "process_crashed", "process_suspended", "process_stopped", "wall_clock_jumped", "rules_changed", "records_rerouted",
     // Compaction.
     "compaction_runs", "compaction_committed", "compaction_group_dropped", "compaction_deletes_applied",
     "compactor_crashed", "compactor_suspended",

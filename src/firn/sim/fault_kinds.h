@@ -71,6 +71,7 @@ enum class FaultKind : uint8_t {
   kProcessStopped,           // cleanly
   kWallClockJumped,
   kRulesChanged,
+  kRecordsRerouted,
   // Compaction.
   kCompactionRuns,           // without it nobody compacts
   kCompactionCommitted,

@@ -58,8 +58,7 @@ World::World(const WorldOptions& options)
              expectation_,
              [this](const std::string& table, const std::set<int64_t>& ids) { checker_.ForgetRows(table, ids); }) {
   result_.seed = options.seed;
-  // A table of a template that cannot be made when it is first met: its records are rejects, and that is documented.
-  for (const std::string& kind : Kinds()) expectation_.may_be_unroutable.insert(TemplateTable(kind));
+  if (plan_.reroutes) expectation_.moving[kMovingTable] = {FixedTable(0), FixedTable(1)};
   catalog_.set_on_commit([this](const CatalogServer::Change& change) { SeeCommit(change); });
   broker_.set_on_group_offset(
       [this](const stream::SourcePartition& partition, int64_t offset) { SeeGroupOffset(partition, offset); });

@@ -23,13 +23,17 @@ schema::Schema RowSchema() {
   return schema;
 }
 
-ingest::TableRule RuleFor(std::string name, std::string field_regex, bool partitioned) {
-  ingest::TableRule rule;
-  rule.name = std::move(name);
+ingest::RouteMatch MatchFor(std::string field_regex) {
   ingest::RouteMatch match;
   match.field_path = {"table"};
   match.field_regex = std::move(field_regex);
-  rule.match = {std::move(match)};
+  return match;
+}
+
+ingest::TableRule RuleFor(std::string name, std::string field_regex, bool partitioned) {
+  ingest::TableRule rule;
+  rule.name = std::move(name);
+  rule.match = {MatchFor(std::move(field_regex))};
   rule.schema = RowSchema();
   if (partitioned) rule.partition = {"kind"};
   return rule;
@@ -64,6 +68,9 @@ void DrawMore(WorldPlan& plan, env::Random& random) {
   pipeline.history_policy = DrawPolicy(random);
   if (Below(random, 4) == 0) pipeline.tables[0].history_policy = DrawPolicy(random);
   if (Below(random, 8) == 0) pipeline.start.kind = ingest::StartPolicy::Kind::kLatest;
+  plan.reroutes = Below(random, 4) == 0 && plan.fixed_tables >= 2 && !plan.quiet_table &&
+                  pipeline.reject_policy == ingest::RejectPolicy::kTable;
+  if (plan.reroutes) pipeline.tables[0].match.push_back(MatchFor(kMovingRegex));
 }
 
 }  // namespace
@@ -152,10 +159,11 @@ ingest::PipelineOptions ScalePipeline(int32_t tables, int64_t commit_interval_ms
 
 std::string WorldPlan::ToString() const {
   return fmt::format(
-      "{} workers, {} partitions, {} tables{}{}{}, start {}, history {}, a record every {} ms, {} ‰ broken, {} ‰ "
+      "{} workers, {} partitions, {} tables{}{}{}{}, start {}, history {}, a record every {} ms, {} ‰ broken, {} ‰ "
       "transactional, rejects {}, commit every {} ms, checkpoint {} ms, max_age {} ms, detach_after {} ms, "
       "session {} ms, max.poll {} ms, memory {} KiB{}, trouble about every {} ms",
       workers, partitions, fixed_tables, template_rule ? " and a template" : "", quiet_table ? ", the last quiet" : "",
+      reroutes ? ", records that are rerouted" : "",
       without_history ? ", catalog without history" : "",
       pipeline.start.kind == ingest::StartPolicy::Kind::kLatest ? "latest" : "earliest",
       ingest::HistoryPolicyName(pipeline.history_policy), record_gap_ms, broken_per_mille, transactional_per_mille,

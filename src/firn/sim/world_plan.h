@@ -16,6 +16,7 @@ struct WorldPlan {
   int32_t partitions = 1;
   int32_t fixed_tables = 1;
   bool template_rule = false;    // a rule whose tables are met on the way
+  bool reroutes = false;         // new rules send kMovingTable's records to the other one of the first two tables
   bool quiet_table = false;      // the last fixed table gets one record in hundreds
   bool without_history = false;  // a catalog like Nessie
   int64_t record_gap_ms = 50;    // between two records of a producer
@@ -39,6 +40,9 @@ struct CompactionPlan {
 };
 
 inline constexpr const char* kTopic = "events";
+// What the value says of a record that goes where the rules of the day send it.
+inline constexpr const char* kMovingTable = "lake.moving";
+inline constexpr const char* kMovingRegex = "lake[.]moving";
 
 // `more`: a sequence of its own for what came later, so that the rest of a seed's plan stays as it was.
 WorldPlan DrawPlan(env::Random& random, env::Random& more);

@@ -38,7 +38,9 @@ void World::Produce() {
       auto table = static_cast<int32_t>(Below(producer_random_, plan_.fixed_tables + (plan_.template_rule ? 1 : 0)));
       if (plan_.quiet_table && table == plan_.fixed_tables - 1 && Below(producer_random_, kQuietOneIn) != 0) table = 0;
       production.table = table < plan_.fixed_tables ? FixedTable(table) : TemplateTable(kind);
-      if (Below(producer_random_, 1000) < plan_.broken_per_mille) production.shape = BrokenShape(producer_random_);
+      const bool moves = plan_.reroutes && Below(producer_random_, 3) == 0;
+      if (moves) production.table = kMovingTable;
+      if (!moves && Below(producer_random_, 1000) < plan_.broken_per_mille) production.shape = BrokenShape(producer_random_);
       if (Below(producer_random_, 4) == 0) production.key = fmt::format("key{}", Below(producer_random_, 5));
       TransactionId& transaction = open[partition];
       if (transaction == kNoTransaction && Below(producer_random_, 1000) < plan_.transactional_per_mille) {
@@ -223,7 +225,7 @@ void World::TroubleForOwnTables() {
   const int64_t until_ms = scheduler_.now_ms() + 500 + Below(more_random_, kOutageMsMax);
   const bool kept = pipeline.reject_policy == ingest::RejectPolicy::kTable;
   const std::string positions = ingest::PositionsProperty(pipeline.pipeline);
-  const auto choice = Below(more_random_, kept ? 8 : 4);
+  const auto choice = Below(more_random_, kept && !plan_.reroutes ? 8 : 4);
   Check(false);
   if (!IsSound()) return;
   switch (choice) {
@@ -262,6 +264,14 @@ void World::TroubleByForeignHands(const std::string& table) {
   if (!IsSound()) return;
   auto may = [&](FaultKind kind) { return !Off(kind); };
   const bool is_rejects = table == plan_.pipeline.rejects_table;
+  if (plan_.reroutes) {
+    // Where history may be set back as well, a record may rightly be in both tables (positions.md, section 8).
+    if (choice < 5 && may(FaultKind::kForeignAppend)) hands_.Append(table);
+    if (choice >= 5 && choice < 9 && may(FaultKind::kForeignRewrite)) hands_.Rewrite(table);
+    if (choice >= 9 && choice < 13 && may(FaultKind::kForeignExpiry)) hands_.Expire(table);
+    if (choice >= 13) ChangeRules();
+    return;
+  }
   // From a sequence of its own, so that lives without it are what they were.
   if (const auto rare = Below(clone_random_, kCloneOneIn); rare < 2 && !is_rejects && !plan_.without_history) {
     if (rare == 0 && may(FaultKind::kForeignClone)) hands_.Clone(table);
@@ -295,14 +305,23 @@ void World::TroubleByForeignHands(const std::string& table) {
   }
 }
 
-// A new configuration is rolled out: the same routes, said in other words, so that every worker has to start anew.
+// A new configuration is rolled out, and every worker has to start anew: the same routes, said in other words, and in some
+// worlds one kind of records that goes to another table from now on.
 void World::ChangeRules() {
   if (Off(FaultKind::kRulesChanged)) return;
   Trace("** rules_changed");
   ingest::RouteMatch never;
   never.topic = fmt::format("never{}", ++rules_version_);
   rules_by_hash_[ingest::RulesHash(plan_.pipeline.tables)] = plan_.pipeline.tables;
-  plan_.pipeline.tables[0].match.push_back(std::move(never));
+  std::vector<ingest::TableRule>& tables = plan_.pipeline.tables;
+  if (plan_.reroutes) {
+    auto moves = [](const ingest::RouteMatch& match) { return match.field_regex == kMovingRegex; };
+    auto from = std::ranges::find_if(tables, [&](const auto& rule) { return std::ranges::any_of(rule.match, moves); });
+    auto match = std::ranges::find_if(from->match, moves);
+    tables[from == tables.begin() ? 1 : 0].match.push_back(*match);
+    from->match.erase(match);
+  }
+  tables[0].match.push_back(std::move(never));
   for (auto& slot : slots_) {
     if (slot->process != nullptr && Below(trouble_random_, 4) != 0) slot->process->RequestStop();
   }

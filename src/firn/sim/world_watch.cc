@@ -94,6 +94,7 @@ void World::SeeHome(const ingest::PositionsMap& before, const ingest::PositionsM
   if (before.rules_hash.empty() || !after.home.has_value()) return;
   const bool adopted = before.rules_hash != after.rules_hash;
   if (adopted) faults_.Note(FaultKind::kRulesChanged, "is met");
+  if (adopted && plan_.reroutes) faults_.Note(FaultKind::kRecordsRerouted, "is met");
   if (!adopted && !RaisesCut(before, after)) return;
   // From H to where any table stands now the old rules were at work: when new ones are adopted, and when a table is
   // fenced that old ones have written to since.

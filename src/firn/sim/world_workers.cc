@@ -159,6 +159,8 @@ bool World::GiveUpWhatRetentionTook(ingest::PositionsAdmin& admin, const ingest:
                     entry.partition.partition, set.has_value() ? "done" : set.error().ToString()));
   if (!set.has_value()) return set.error().code() != ErrorCode::kConflict;
   faults_.Note(FaultKind::kPositionsByHand, entry.table);
+  // What its lane still owed the rejects table goes with it.
+  expectation_.given_up.push_back({entry.table, entry.partition, entry.rejected_below, start, true});
   return true;
 }
 
