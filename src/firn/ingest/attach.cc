@@ -154,6 +154,19 @@ Result<AttachResult> OpenAttached(Home& home, MapCommitter& committer, TableStat
   return result;
 }
 
+// Rows are committed once it is attached, so somebody has done that; or it is another table, of an earlier life.
+Result<AttachResult> AttachWithOtherPositions(Home& home, MapCommitter& committer, TableState& table,
+                                              std::stop_token stop) {
+  FIRN_TRY(OfHomeAlone(home.Reload()));
+  const PositionsMap home_map = home.map();
+  const ListedTable* listed = home_map.home->Find(table.name());
+  if (listed != nullptr && listed->state == ListedState::kAttached) {
+    return OpenAttached(home, committer, table, *listed, stop);
+  }
+  return AttachResult{false, "the table has positions of this pipeline, but the home has never attached it: another "
+                             "table, or one of an earlier life of the pipeline"};
+}
+
 }  // namespace
 
 Status OfHomeAlone(Status status) {
@@ -162,7 +175,14 @@ Status OfHomeAlone(Status status) {
 }
 
 Status RequireDoneFor(const Result<MapCommitResult>& result, const std::string& home) {
-  if (result.has_value()) return RequireDone(*result, home);
+  if (result.has_value()) {
+    Status done = RequireDone(*result, home);
+    // Other rules at work, or a home that was changed: whoever detaches the table next meets it again, and the run ends.
+    if (!done.has_value() && done.error().code() == ErrorCode::kInvalidInput) {
+      return Fail(ErrorCode::kCorruption, done.error().message());
+    }
+    return done;
+  }
   return OfHomeAlone(std::unexpected<Error>(result.error()));
 }
 
@@ -220,15 +240,7 @@ Result<AttachResult> AttachTable(Home& home, MapCommitter& committer, TableState
   FIRN_ASSIGN(MapCommitResult first,
               CommitFirstMap(committer, table, listed->marks_at_listing, home.rules_hash(), request, stop));
   if (first.outcome == CommitOutcome::kMismatch) {
-    // Rows are committed once it is attached, so somebody has done that; or it is another table, of an earlier life.
-    FIRN_TRY(WithContext(OfHomeAlone(home.Reload()), context));
-    home_map = home.map();
-    listed = home_map.home->Find(table.name());
-    if (listed != nullptr && listed->state == ListedState::kAttached) {
-      return WithContext(OpenAttached(home, committer, table, *listed, stop), context);
-    }
-    return AttachResult{false, "the table has positions of this pipeline, but the home has never attached it; if the "
-                               "home was lost, run 'firn positions rebuild'"};
+    return WithContext(AttachWithOtherPositions(home, committer, table, stop), context);
   }
   FIRN_TRY(WithContext(RequireDone(first, table.name()), context));
   FIRN_TRY(WithContext(RequireDoneFor(MarkAttached(home, table.name(), uuid, stop), home.name()), context));

@@ -12,6 +12,13 @@
 namespace firn::ingest {
 namespace {
 
+// A table that was detached below the cut: its lane has to tell which of its records are in doubt.
+bool IsInDoubtForALane(const HomeRecord& home, const PartitionKey& key, int64_t cut) {
+  return std::ranges::any_of(home.detached, [&](const DetachedEntry& entry) {
+    return entry.partition == key && entry.home_offset >= 0 && entry.home_offset < cut;
+  });
+}
+
 constexpr int64_t kRetryWaitMsMin = 200;
 constexpr int64_t kRetryWaitMsMax = 10'000;
 // Whatever one try takes, a table is not detached before so many have failed in a row.
@@ -390,8 +397,10 @@ Status BatchCommitter::Detach(TableBatch& table, Batch& batch, const std::string
   std::vector<DetachedEntry> entries;
   for (const auto& [partition, claim] : batch.home_claims) {
     auto below = batch.rejected_below.find(partition);
+    auto rows = table.claims.find(partition);
     entries.push_back(DetachedEntry{name, partition, claim.topic, reason, now_ms, hold,
-                                    below == batch.rejected_below.end() ? 0 : below->second});
+                                    below == batch.rejected_below.end() ? 0 : below->second, -1,
+                                    rows == table.claims.end() ? -1 : rows->second.from});
   }
   FIRN_ASSIGN(MapCommitResult edited, home_.Detach(entries, options_.rejects_table, stop));
   if (Status done = RequireDone(edited, home_.name()); !done.has_value()) {
@@ -453,8 +462,9 @@ void BatchCommitter::Checkpoint(const Batch& batch, BatchResult& result, std::st
           for (const Batch::Rejected& rejected : batch.rejected) {
             DetachedEntry* entry = map.home->FindDetached(rejected.table, rejected.partition);
             if (entry == nullptr || entry->since_ms != rejected.since_ms) continue;
-            if (entry->rejected_below >= rejected.below) continue;
-            entry->rejected_below = rejected.below;
+            if (entry->rejected_below >= rejected.below && entry->rows_below >= rejected.rows_below) continue;
+            entry->rejected_below = std::max(entry->rejected_below, rejected.below);
+            entry->rows_below = std::max(entry->rows_below, rejected.rows_below);
             changed = true;
           }
           for (ListedTable& listed : map.home->tables) {
@@ -466,7 +476,8 @@ void BatchCommitter::Checkpoint(const Batch& batch, BatchResult& result, std::st
           bool moved = verdict == ClaimVerdict::kGo && !batch.home_claims.empty();
           if (moved) map.marks = ApplyClaims(std::move(map.marks), batch.home_claims);
           size_t cuts = std::erase_if(map.home->cut, [&](const auto& cut) {
-            return OffsetOf(map.marks, cut.first).value_or(0) >= cut.second.position.offset;
+            return OffsetOf(map.marks, cut.first).value_or(0) >= cut.second.position.offset &&
+                   !IsInDoubtForALane(*map.home, cut.first, cut.second.position.offset);
           });
           return moved || changed || cuts > 0;
         },

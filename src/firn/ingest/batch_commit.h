@@ -60,8 +60,9 @@ struct Batch {
     PartitionKey partition;
     int64_t since_ms = 0;
     int64_t below = 0;
+    int64_t rows_below = 0;
   };
-  std::vector<Rejected> rejected;        // detached entries whose rejects are written up to there
+  std::vector<Rejected> rejected;        // detached entries whose rejects, and rows, are written up to there
   std::string lane_of;                   // a lane's batch: the table that it is for. It detaches nothing
   // Below, the rejects of all tables stand in the rejects table before this batch: what a new entry is told.
   std::map<PartitionKey, int64_t> rejected_below;

@@ -150,9 +150,10 @@ Result<MapCommitResult> Home::Detach(const std::vector<DetachedEntry>& entries, 
             if (map.home->Find(entry.table) == nullptr) {
               map.home->tables.push_back(ListedTable{entry.table, "", ListedState::kAttaching, map.marks});
             }
-            map.home->detached.push_back(entry);
-            map.home->detached.back().home_offset = OffsetOf(map.marks, entry.partition).value_or(0);
-            if (rejects_too) map.home->detached.back().rejected_below = 0;
+            DetachedEntry& made = map.home->detached.emplace_back(entry);
+            made.home_offset = OffsetOf(map.marks, entry.partition).value_or(0);
+            made.rows_below = std::max(made.rows_below, made.home_offset);
+            if (rejects_too) made.rejected_below = 0;
             changed = true;
           } else if (entry.hold && !stands->hold) {
             stands->hold = true;

@@ -121,12 +121,29 @@ Status Lane::CatchUp(std::stop_token stop) {
     if (source_ == nullptr) FIRN_TRY(OpenSource());
     FIRN_ASSIGN(stream::SourceEvent event, source_->Poll(kPollMs));
     FIRN_TRY(HandleEvent(std::move(event), stop));
+    ReadOnWhereMainHas();
     if (CommitDue()) FIRN_TRY(Commit(stop));
     if (deps_.clock.BootMs() - moved_ms_ > kStalledMs) {
       return Fail(ErrorCode::kTimeout, fmt::format("no record came for {} s", kStalledMs / 1000));
     }
   }
   return Commit(stop);
+}
+
+// Whoever waits at a record that main has met by now is read again from there.
+void Lane::ReadOnWhereMainHas() {
+  std::vector<int64_t> goals;
+  {
+    std::lock_guard lock(*monitor_);
+    goals = goals_;
+  }
+  for (At& at : at_) {
+    if (!at.waits || goals[at.number] <= at.read.offset) continue;
+    at.goal = goals[at.number];
+    at.waits = false;
+    unlisted_.clear();  // main may have listed any of them since
+    source_.reset();
+  }
 }
 
 Status Lane::OpenSource() {
@@ -176,6 +193,11 @@ Status Lane::Open(std::stop_token stop) {
     at.number = at_.size();
     if (auto mark = map.marks.find(partition.key); mark != map.marks.end()) at.read = mark->second.position;
     at.believed = at.read.offset;
+    const DetachedEntry* entry = home_map_.home->FindDetached(request_.table, partition.key);
+    if (entry->home_offset > at.read.offset) at.read = stream::Position{entry->home_offset, -1, -1};
+    at.has_rows_below = at.read.offset;
+    at.doubt_from = std::max<int64_t>(0, entry->home_offset);
+    at.doubt_below = entry->home_offset < 0 ? 0 : OffsetOf(home_map_.home->cut, partition.key).value_or(0);
     at.rejected = RejectedMark(rejects_map.rejected, request_.table, partition.key);
     const int64_t marked =
         at.rejected == kNoMark ? OffsetOf(rejects_map.marks, partition.key).value_or(0) : at.rejected;
@@ -196,12 +218,13 @@ Status Lane::Open(std::stop_token stop) {
 Status Lane::HoldWhatRetentionOvertook(std::stop_token stop) {
   std::vector<DetachedEntry> held;
   for (At& at : at_) {
+    const int64_t has_rows_below = std::max(at.has_rows_below, at.believed);
     if (at.read.offset >= std::max(at.goal, at.partition.goal) && at.read.offset >= at.believed) continue;
     FIRN_ASSIGN(stream::Watermarks watermarks, deps_.source.QueryWatermarks(at.partition.name, kQueryTimeoutMs));
     if (at.read.offset >= watermarks.start) continue;
-    if (at.believed >= watermarks.start && at.believed > at.read.offset) {
+    if (has_rows_below >= watermarks.start && has_rows_below > at.read.offset) {
       // Only for rejects of a worker that died was it to be read from so far below.
-      at.read = stream::Position{std::min(at.believed, watermarks.start), -1, -1};
+      at.read = stream::Position{std::min(has_rows_below, watermarks.start), -1, -1};
       continue;
     }
     const std::string reason = fmt::format(
@@ -224,6 +247,7 @@ Status Lane::HoldWhatRetentionOvertook(std::stop_token stop) {
 void Lane::TakeGoals() {
   std::lock_guard lock(*monitor_);
   for (At& at : at_) at.goal = goals_[at.number];
+  unlisted_.clear();  // main may have listed any of them since
 }
 
 bool Lane::Reached() const {
@@ -264,7 +288,7 @@ Status Lane::HandleChunk(const stream::RecordChunk& chunk) {
   At* at = nullptr;
   for (const stream::Record& record : chunk.records()) {
     if (at == nullptr || at->partition.index != record.partition) at = Find(record.partition);
-    if (at == nullptr || record.offset < at->read.offset) continue;
+    if (at == nullptr || at->waits || record.offset < at->read.offset) continue;
     if (record.leader_epoch >= 0 && record.leader_epoch < at->epoch_seen) {
       return Fail(ErrorCode::kConflict,
                   fmt::format("the log of {}/{} was truncated below the table's position and has grown again: leader "
@@ -273,6 +297,7 @@ Status Lane::HandleChunk(const stream::RecordChunk& chunk) {
                               at->epoch_seen, record.offset));
     }
     FIRN_TRY(HandleRecord(record, *at));
+    if (at->waits) continue;
     if (stopped_by_reject_.has_value()) break;  // the position stays at this record
     at->read = stream::Position{record.offset + 1, record.leader_epoch, record.timestamp_ms};
     at->epoch_seen = std::max(at->epoch_seen, record.leader_epoch);
@@ -285,7 +310,8 @@ Status Lane::HandleChunk(const stream::RecordChunk& chunk) {
   sinks_.PackFullSlabs();
   for (const stream::PartitionPosition& moved : chunk.positions()) {
     At* of = Find(moved.partition);
-    if (stopped_by_reject_.has_value() || of == nullptr || moved.position.offset <= of->read.offset) continue;
+    if (stopped_by_reject_.has_value() || of == nullptr || of->waits) continue;
+    if (moved.position.offset <= of->read.offset) continue;
     of->read.offset = moved.position.offset;
     of->read.leader_epoch = moved.position.leader_epoch;
     of->epoch_seen = std::max(of->epoch_seen, moved.position.leader_epoch);
@@ -311,6 +337,9 @@ Status Lane::HandleRecord(const stream::Record& record, At& at) {
   const bool has_row = record.offset < at.believed;
   const bool has_reject = record.offset < at.rejected_below;
   if (has_row && has_reject) return {};
+  if (has_row && record.offset >= at.doubt_from && record.offset < at.doubt_below) {
+    return RejectRecord(record, at, RulesChangedReject(), request_.table);
+  }
   if (DecodeRow(record, at.partition.name, *target_, has_row ? target_->ScratchRows() : *target_->rows, reject)) {
     return {};
   }
@@ -323,7 +352,8 @@ Status Lane::HandleForRejects(const stream::Record& record, At& at) {
   if (record.offset < at.believed) return {};
   decode::Reject reject;
   if (RouteToTable(*router_, options_.tables, record, at.partition.name.topic, route_, reject)) {
-    return DecodeForRejects(record, at);
+    at.waits = MustWait(record, at);
+    return at.waits ? Status() : DecodeForRejects(record, at);
   }
   return RejectRecord(record, at, reject, route_.table);
 }
@@ -348,6 +378,13 @@ Status Lane::DecodeForRejects(const stream::Record& record, At& at) {
   blocked_by_.clear();
   if (DecodeRow(record, at.partition.name, *sink, sink->ScratchRows(), reject)) return {};
   return RejectRecord(record, at, reject, table);
+}
+
+// Main has not met the record: what it will find of a table that this lane does not hold open cannot be told before.
+bool Lane::MustWait(const stream::Record& record, const At& at) {
+  if (record.offset < at.goal) return false;
+  const Sink* sink = sinks_.Find(route_.table);
+  return sink == nullptr || !sink->open;
 }
 
 // Main may have met the table after this lane began, and may have made it: then the lane begins again.

@@ -98,8 +98,12 @@ class Lane {
     int64_t believed = 0;
     int64_t rejected_below = 0;
     int64_t rejected = kNoMark;
+    int64_t has_rows_below = 0;  // T, or H when it was detached: it has all its rows below
+    int64_t doubt_from = 0;      // from here to below there, what the table is ahead of may have gone elsewhere by
+    int64_t doubt_below = 0;     // the rules of before
     int64_t goal = 0;
     bool reads = true;
+    bool waits = false;  // at a record that main has not met: how its table stands will be known then
     std::optional<bool> is_routed_here;  // when the rules look at the topic only
   };
 
@@ -108,6 +112,7 @@ class Lane {
   Status CatchUp(std::stop_token stop);
   Status Open(std::stop_token stop);
   Status OpenSource();
+  void ReadOnWhereMainHas();
   Status HoldWhatRetentionOvertook(std::stop_token stop);
   void TakeGoals();
   bool Reached() const;
@@ -117,6 +122,7 @@ class Lane {
   Status HandleRecord(const stream::Record& record, At& at);
   Status HandleForRejects(const stream::Record& record, At& at);
   Status DecodeForRejects(const stream::Record& record, At& at);
+  bool MustWait(const stream::Record& record, const At& at);
   Status RequireUnlisted(const std::string& table);
   Status RejectRecord(const stream::Record& record, const At& at, const decode::Reject& reject,
                       const std::string& intended_table);

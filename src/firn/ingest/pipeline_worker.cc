@@ -418,7 +418,8 @@ Batch PipelineWorker::Freeze(bool checkpoint) {
     if (checkpoint && partitions_[of.second].owned) {
       const Sink* sink = sinks_.Find(of.first);
       const int64_t since_ms = sink != nullptr && of.second < sink->at.size() ? sink->at[of.second].since_ms : 0;
-      batch.rejected.push_back({of.first, partitions_[of.second].key, since_ms, below});
+      batch.rejected.push_back(
+          {of.first, partitions_[of.second].key, since_ms, below.rejected_below, below.rows_below});
     }
   }
 

@@ -133,6 +133,7 @@ class PipelineWorker : public Worker {
   void RejectRecord(const stream::Record& record, Partition& partition, const decode::Reject& reject,
                     const std::string& intended_table, bool catching_up);
   Sink* OpenedSink(const std::string& table, const TableRule* rule, const Partition& partition, decode::Reject& reject);
+  bool IsDetachedForAllOwned(const PositionsMap& home_map, const std::string& table) const;
   Status OpenOrClose(Sink& sink);
   Status OpenMetTable(Sink& sink, decode::Reject& reject);
 
@@ -189,7 +190,11 @@ class PipelineWorker : public Worker {
   // Tables that were detached while rejects of theirs waited for the next batch: it marks how far they reach.
   std::vector<InFlight> rejects_pending_;
   // How far lanes have committed: the next checkpoint says so in the entries.
-  std::map<std::pair<std::string, stream::PartitionIndex>, int64_t> rejected_until_;
+  struct LaneReached {
+    int64_t rejected_below = 0;
+    int64_t rows_below = 0;
+  };
+  std::map<std::pair<std::string, stream::PartitionIndex>, LaneReached> rejected_until_;
   bool lanes_settled_ = false;  // nothing catches up, nor could begin to
   bool lanes_changed_ = false;  // look soon which may begin
   int64_t lanes_looked_ms_ = 0;

@@ -104,10 +104,12 @@ Status PipelineWorker::DetachSink(Sink& sink, const std::string& reason, bool ho
     std::vector<DetachedEntry> entries;
     for (stream::PartitionIndex index : Owned()) {
       const Partition& partition = partitions_[index];
+      const int64_t rows_below = index < sink.at.size() ? sink.at[index].believed : -1;
       entries.push_back(DetachedEntry{sink.state.name(), partition.key, partition.name.topic, reason, now_ms, hold,
-                                      SurelyRejectedBelow(index, home_map)});
+                                      SurelyRejectedBelow(index, home_map), -1, rows_below});
     }
-    return RequireDoneFor(home_.Detach(entries, options_.rejects_table, stop_), home_.name());
+    Result<MapCommitResult> detached = home_.Detach(entries, options_.rejects_table, stop_);
+    return detached.has_value() ? RequireDone(*detached, home_.name()) : OfHomeAlone(std::unexpected(detached.error()));
   }));
   OnDetached(sink);
   return {};
@@ -160,7 +162,8 @@ Status PipelineWorker::OpenSinks() {
   for (const DetachedEntry& entry : home_map.home->detached) {
     for (const TableRule& rule : options_.tables) {
       if (!rule.is_template() || !CouldHaveMade(rule.name, entry.table)) continue;
-      FIRN_TRY(sinks_.FindOrMake(entry.table, &rule));
+      Result<Sink*> made = sinks_.FindOrMake(entry.table, &rule);
+      if (!made.has_value()) LogError("a detached table is left to other workers", {{"error", made.error()}});
       break;
     }
   }
@@ -169,10 +172,19 @@ Status PipelineWorker::OpenSinks() {
   }
   for (Sink* sink : wanted) {
     bool was_closed = !sink->open;
-    FIRN_TRY(sink->rule != nullptr && sink->rule->is_template() ? OpenOrClose(*sink) : OpenWanted(*sink));
+    const bool is_template = sink->rule != nullptr && sink->rule->is_template();
+    // Its lane tries it all the time; thousands of them would keep the partitions waiting.
+    if (was_closed && is_template && IsDetachedForAllOwned(home_map, sink->state.name())) continue;
+    FIRN_TRY(is_template ? OpenOrClose(*sink) : OpenWanted(*sink));
     if (was_closed && sink->open) TakePartAgain(*sink);
   }
   return {};
+}
+
+bool PipelineWorker::IsDetachedForAllOwned(const PositionsMap& home_map, const std::string& table) const {
+  return std::ranges::all_of(Owned(), [&](stream::PartitionIndex index) {
+    return home_map.home->FindDetached(table, partitions_[index].key) != nullptr;
+  });
 }
 
 // A sink has been opened while partitions run. For those that the home lists as detached it has its lanes; where it was
@@ -200,6 +212,12 @@ Result<std::set<std::string>> PipelineWorker::TablesGivenUp(const PositionsMap& 
       return rule.is_template() ? CouldHaveMade(rule.name, entry.table) : rule.name == entry.table;
     });
     if (is_named) continue;
+    const ListedTable* listed = home_map.home->Find(entry.table);
+    if (listed != nullptr && listed->state == ListedState::kAttaching) {
+      LogWarning("a detached table is given up: it was never made and no rule names it", {{"table", entry.table}});
+      gone.insert(entry.table);
+      continue;
+    }
     FIRN_ASSIGN(iceberg::TableIdentifier identifier, iceberg::TableIdentifier::Parse(entry.table));
     Result<iceberg::LoadedTable> loaded = deps_.catalog.LoadTable(identifier);
     if (loaded.has_value()) continue;
@@ -219,6 +237,7 @@ Status PipelineWorker::AdoptRules() {
     const PositionsMap& home_map = *home_seen;
     Marks cut;
     for (const ListedTable& listed : home_map.home->tables) {
+      if (listed.state == ListedState::kAttaching) continue;  // it has no rows
       FIRN_ASSIGN(iceberg::TableIdentifier identifier, iceberg::TableIdentifier::Parse(listed.table));
       Result<iceberg::LoadedTable> loaded = deps_.catalog.LoadTable(identifier);
       if (!loaded.has_value() && loaded.error().code() == ErrorCode::kNotFound) continue;

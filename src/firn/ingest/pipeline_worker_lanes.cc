@@ -52,8 +52,9 @@ void PipelineWorker::TakeLaneProgress() {
     for (const LaneEnd::Partition& done : progress.committed) {
       // An entry that was made anew says less than a lane that began before.
       if (sink == nullptr || done.index >= sink->at.size() || sink->at[done.index].since_ms != done.since_ms) continue;
-      int64_t& until = rejected_until_[{table, done.index}];
-      until = std::max(until, done.rejected_below);
+      LaneReached& until = rejected_until_[{table, done.index}];
+      until.rejected_below = std::max(until.rejected_below, done.rejected_below);
+      until.rows_below = std::max(until.rows_below, done.believed);
       // Of a lane that was cancelled, main may have the partition again since, from positions that it has read itself.
       if (sink->detached_for(done.index) && !sink->taken_in(done.index)) {
         sink->at[done.index].believed = done.believed;
@@ -396,7 +397,8 @@ void PipelineWorker::DescribeDetached(const PositionsMap& home_map, WorkerStatus
       watched.insert(index);
       told.lane = lanes_.Has(entry.table, index);
       std::optional<stream::Watermarks> extent = lag_.ExtentOf(index);
-      if (sink->state.attached() && index < sink->at.size()) told.position = sink->at[index].believed;
+      const bool attached = sink->state.attached() && index < sink->at.size();
+      told.position = attached ? sink->at[index].believed : entry.rows_below;
       if (told.position >= 0 && extent.has_value()) {
         told.retained_records = told.position - extent->start;
         int64_t& warned_ms = retention_warned_ms_[{told.table, told.partition}];

@@ -10,8 +10,7 @@ namespace {
 
 // Of a table that was never there: its name, the configuration, or the table under that name will not do.
 bool IsForGood(ErrorCode code) {
-  return code == ErrorCode::kInvalidInput || code == ErrorCode::kNotFound || code == ErrorCode::kUnsupported ||
-         code == ErrorCode::kResourceExhausted;
+  return code == ErrorCode::kInvalidInput || code == ErrorCode::kNotFound || code == ErrorCode::kUnsupported;
 }
 
 }  // namespace
@@ -106,11 +105,7 @@ void PipelineWorker::HandleRecord(const stream::Record& record, Partition& parti
   if (record.offset < skip_below) {
     bool detached = skip_below == INT64_MAX;
     if (!detached && record.offset < partition.in_doubt_below && !WasJudged(record, partition)) {
-      reject.code = decode::RejectCode::kRulesChanged;
-      reject.message =
-          "the routing rules were changed across a restart; under the old rules this record may have gone to "
-          "another table";
-      RejectRecord(record, partition, reject, sink->state.name(), false);
+      RejectRecord(record, partition, RulesChangedReject(), sink->state.name(), false);
       return;
     }
     ++counters_.skipped;
@@ -192,7 +187,10 @@ Sink* PipelineWorker::OpenedSink(const std::string& table, const TableRule* rule
 Status PipelineWorker::OpenOrClose(Sink& sink) {
   Status opened = OpenWanted(sink);
   if (opened.has_value() || opened.error().code() == ErrorCode::kCancelled) return opened;
-  if (!IsForGood(opened.error().code())) return DetachSink(sink, opened.error().ToString(), false);
+  const bool for_good = IsForGood(opened.error().code());
+  // Once its records are rejects, they stay rejects until it is open: a lane would give them rows as well.
+  if (!for_good && !sink.refused) return DetachSink(sink, opened.error().ToString(), false);
+  sink.refused = true;
   LogError("table cannot be used; its records go to the rejects",
            {{"table", sink.state.name()}, {"error", opened.error()}});
   sink.Close(opened.error().message(), false);

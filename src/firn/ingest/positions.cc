@@ -75,6 +75,7 @@ json HomeToJson(const HomeRecord& home) {
                         {"hold", entry.hold},
                         {"rejected_below", entry.rejected_below}});
     if (entry.home_offset >= 0) detached.back()["home_offset"] = entry.home_offset;
+    if (entry.rows_below >= 0) detached.back()["rows_below"] = entry.rows_below;
   }
   json document = {{"tables", std::move(tables)}, {"detached", std::move(detached)}};
   if (!home.cut.empty()) document["cut"] = MarksToJson(home.cut);
@@ -101,7 +102,7 @@ Result<HomeRecord> HomeFromJson(const json& home_json) {
                      entry.at("partition").get<int32_t>()},
         entry.value("topic", std::string()), entry.at("reason").get<std::string>(), entry.at("since_ms").get<int64_t>(),
         entry.at("hold").get<bool>(), entry.value("rejected_below", int64_t{0}),
-        entry.value("home_offset", int64_t{-1})});
+        entry.value("home_offset", int64_t{-1}), entry.value("rows_below", int64_t{-1})});
   }
   if (home_json.contains("cut")) {
     FIRN_ASSIGN(home.cut, MarksFromJson(home_json.at("cut")));

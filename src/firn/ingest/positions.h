@@ -60,6 +60,8 @@ struct DetachedEntry {
   int64_t rejected_below = 0;
   // H when the entry was made: below, the table had all its rows. -1: not known (an entry of an older version).
   int64_t home_offset = -1;
+  // The same by what was committed to the table itself, before and, as far as checkpoints tell, since. -1 likewise.
+  int64_t rows_below = -1;
 };
 
 struct HomeRecord {

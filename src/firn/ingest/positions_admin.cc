@@ -206,6 +206,9 @@ Result<std::vector<AdminChange>> PositionsAdmin::SetTable(const std::string& nam
     return Fail(ErrorCode::kNotFound,
                 fmt::format("the pipeline does not feed such a table; 'firn positions show' lists them: '{}'", name));
   }
+  if (!table->map.has_value() && shown.home->home->Find(name)->state == ListedState::kAttaching) {
+    return SetListing(name, wanted, shown, dry_run, stop);
+  }
   if (!table->problem.empty() || !table->map.has_value()) {
     return std::unexpected<Error>(NothingToBuildUpon(*table));
   }
@@ -229,7 +232,7 @@ Result<std::vector<AdminChange>> PositionsAdmin::SetTable(const std::string& nam
     if (!behind && entry == nullptr) continue;
     held.push_back(DetachedEntry{name, key, mark.topic, "positions set by hand", clock_.WallMs(), true,
                                  RejectedBelowOf(*shown.home, options_.rejects_table, key),
-                                 std::min(low_water, mark.position.offset)});
+                                 std::min(low_water, mark.position.offset), mark.position.offset});
   }
   if (dry_run) return changes;
   FIRN_ASSIGN(iceberg::TableIdentifier home_identifier, iceberg::TableIdentifier::Parse(options_.home_table));
@@ -239,7 +242,7 @@ Result<std::vector<AdminChange>> PositionsAdmin::SetTable(const std::string& nam
     for (const DetachedEntry& each : held) {
       if (DetachedEntry* entry = map.home->FindDetached(name, each.partition)) {
         MakeAnew(*entry, clock_.WallMs());
-        entry->home_offset = std::min(entry->home_offset, each.home_offset);
+        SetBack(*entry, each.rows_below);
         entry->hold = true;
       } else {
         map.home->detached.push_back(each);
@@ -273,6 +276,46 @@ Result<std::vector<AdminChange>> PositionsAdmin::SetTable(const std::string& nam
   Status lifted = RequireCommitted(home.Edit(lift, {}, stop), home.name());
   FIRN_TRY(moved);
   FIRN_TRY(lifted);
+  return changes;
+}
+
+// A table that could not be opened or made yet: where it will begin stands in the home alone.
+Result<std::vector<AdminChange>> PositionsAdmin::SetListing(const std::string& name, const Marks& wanted,
+                                                            const PipelinePositions& shown, bool dry_run,
+                                                            std::stop_token stop) {
+  std::vector<AdminChange> changes;
+  for (const auto& [key, mark] : wanted) {
+    const int64_t low_water = OffsetOf(shown.home->marks, key).value_or(0);
+    const bool behind = mark.position.offset < low_water;
+    changes.push_back({name, PartitionText(key, mark),
+                       OffsetOf(shown.home->home->Find(name)->marks_at_listing, key).value_or(-1), mark.position.offset,
+                       behind ? fmt::format("T of a table that is not there yet; it catches up to {}", low_water)
+                              : "T of a table that is not there yet; no longer detached"});
+  }
+  if (dry_run) return changes;
+  FIRN_ASSIGN(iceberg::TableIdentifier home_identifier, iceberg::TableIdentifier::Parse(options_.home_table));
+  Home home(committer_, std::move(home_identifier), shown.home->rules_hash);
+  FIRN_TRY(home.Open(stop));
+  auto edit = [&](PositionsMap& map) -> Result<bool> {
+    ListedTable* listed = map.home->Find(name);
+    if (listed == nullptr || listed->state != ListedState::kAttaching) {
+      return Fail(ErrorCode::kConflict, fmt::format("the table was attached meanwhile; run it again: '{}'", name));
+    }
+    for (const auto& [key, mark] : wanted) {
+      listed->marks_at_listing[key] = mark;
+      DetachedEntry* entry = map.home->FindDetached(name, key);
+      if (entry == nullptr) continue;
+      MakeAnew(*entry, clock_.WallMs());
+      SetBack(*entry, mark.position.offset);
+    }
+    std::erase_if(map.home->detached, [&](const DetachedEntry& entry) {
+      auto to = wanted.find(entry.partition);
+      if (entry.table != name || to == wanted.end()) return false;
+      return to->second.position.offset >= OffsetOf(map.marks, entry.partition).value_or(0);
+    });
+    return true;
+  };
+  FIRN_TRY(RequireCommitted(home.Edit(edit, {}, stop), home.name()));
   return changes;
 }
 

@@ -79,6 +79,8 @@ class PositionsAdmin {
  private:
   Result<std::vector<AdminChange>> SetTable(const std::string& name, const Marks& wanted,
                                             const PipelinePositions& shown, bool dry_run, std::stop_token stop);
+  Result<std::vector<AdminChange>> SetListing(const std::string& name, const Marks& wanted,
+                                              const PipelinePositions& shown, bool dry_run, std::stop_token stop);
   Result<std::vector<TablePositions>> FindFedTables(const std::optional<PositionsMap>& home);
 
   const PipelineOptions& options_;

@@ -30,7 +30,7 @@ TEST(PositionsMapTest, JsonKeepsEverything) {
   map.rows_sequence_number = 3;
   map.home.emplace();
   map.home->tables = {{"a.b", "u", ListedState::kAttached, {}}, {"a.c", "", ListedState::kAttaching, map.marks}};
-  map.home->detached = {{"a.b", Key(1), "topic", "why", 9, true, 77, 66}};
+  map.home->detached = {{"a.b", Key(1), "topic", "why", 9, true, 77, 66, 88}};
   map.home->cut = {{Key(2), Mark{"topic", stream::Position{5, -1, -1}}}};
   map.rejected["a.b"] = {{Key(1), Mark{"topic", stream::Position{6, -1, -1}}}};
   auto back = PositionsMap::Parse(map.Serialize());
@@ -44,6 +44,7 @@ TEST(PositionsMapTest, JsonKeepsEverything) {
   EXPECT_TRUE(entry->hold);
   EXPECT_EQ(entry->rejected_below, 77);
   EXPECT_EQ(entry->home_offset, 66);
+  EXPECT_EQ(entry->rows_below, 88);
   EXPECT_EQ(back->home->cut, map.home->cut);
 }
 

@@ -41,8 +41,8 @@ Marks KnownToHome(const PositionsMap& home, const std::string& table) {
   if (!home.home.has_value()) return marks;
   for (auto& [key, mark] : marks) {
     const DetachedEntry* entry = home.home->FindDetached(table, key);
-    if (entry == nullptr || entry->home_offset < 0 || entry->home_offset >= mark.position.offset) continue;
-    mark.position = stream::Position{entry->home_offset, -1, -1};
+    if (entry == nullptr || entry->rows_below < 0 || entry->rows_below >= mark.position.offset) continue;
+    mark.position = stream::Position{entry->rows_below, -1, -1};
   }
   return marks;
 }
@@ -202,12 +202,12 @@ class Listing {
       if (own >= read_until && !plan_.others_unknown) return false;
       map.home->detached.push_back(DetachedEntry{table_, key, low_water.topic, reason_, now_ms_, by_hand_,
                                                  RejectedBelowOf(map, plan_.rejects_table, key),
-                                                 std::min(own, low_water.position.offset)});
+                                                 std::min(own, low_water.position.offset), own});
       return true;
     }
     if (!by_hand_ && entry->reason == reason_) return false;  // tried before
     MakeAnew(*entry, now_ms_);
-    entry->home_offset = std::min(entry->home_offset, own);
+    SetBack(*entry, own);
     if (!by_hand_) entry->reason = reason_;
     entry->hold |= by_hand_;
     return true;
@@ -220,7 +220,7 @@ class Listing {
       if (mark == map.marks.end()) return false;
       map.home->detached.push_back(
           DetachedEntry{table, key, mark->second.topic, reason_, now_ms_, by_hand_, below,
-                        mark->second.position.offset});
+                        mark->second.position.offset, mark->second.position.offset});
       return true;
     }
     if (entry->rejected_below <= below) return false;
@@ -264,6 +264,11 @@ void MakeAnew(DetachedEntry& entry, int64_t now_ms) {
   entry.since_ms = std::max(now_ms, entry.since_ms + 1);
 }
 
+void SetBack(DetachedEntry& entry, int64_t offset) {
+  entry.home_offset = std::min(entry.home_offset, offset);
+  entry.rows_below = std::min(entry.rows_below, offset);
+}
+
 int64_t RejectedBelowOf(const PositionsMap& home, const std::string& rejects_table, const PartitionKey& partition) {
   if (home.home.has_value() && home.home->FindDetached(rejects_table, partition) != nullptr) return 0;
   return OffsetOf(home.marks, partition).value_or(0);
@@ -288,6 +293,11 @@ Status ReplaceMap(MapCommitter& committer, TableState& table, const MapReplaceme
       decision.next.rejected = replacement.rejected;
     }
     for (const auto& [key, mark] : replacement.marks) decision.next.marks[key] = mark;
+    if (decision.next.home.has_value()) {
+      for (DetachedEntry& entry : decision.next.home->detached) {
+        if (auto to = OffsetOf(replacement.marks, entry.partition)) SetBack(entry, *to);
+      }
+    }
     if (decision.next.rules_hash.empty()) decision.next.rules_hash = rules_hash;
     if (!StandsAsPlanned(replacement, stands)) {
       // An answer of ours may have been lost.
@@ -355,8 +365,7 @@ Status CarryOutResume(const ResumePlan& plan, Home& home, MapCommitter& committe
   auto finish = [&](PositionsMap& map) -> Result<bool> {
     ListedTable* listed = map.home->Find(table.name());
     if (listed != nullptr && replaced.has_value()) {
-      listed->table_uuid = plan.table_uuid;
-      listed->sequence_number = sequence_number;
+      *listed = ListedTable{table.name(), plan.table_uuid, ListedState::kAttached, {}, sequence_number};
     }
     for (DetachedEntry& entry : map.home->detached) {
       const bool is_own = entry.table == table.name();

@@ -43,6 +43,8 @@ int64_t RejectedBelowOf(const PositionsMap& home, const std::string& rejects_tab
 
 // What a worker knows of an entry, and what its lane has caught up with, does not hold for it any more.
 void MakeAnew(DetachedEntry& entry, int64_t now_ms);
+// The table was set back to `offset`: above it the entry says no more that rows are there.
+void SetBack(DetachedEntry& entry, int64_t offset);
 
 enum class ResumeMode : uint8_t { kContinue, kRewind };
 

@@ -161,6 +161,12 @@ TEST_F(ResumeTest, PositionsOfAnEarlierLifeAreNotAdopted) {
   ASSERT_NE(EntryOf("lake.events", 0), nullptr);
   EXPECT_TRUE(EntryOf("lake.events", 0)->hold);
   ExpectExactly(100);
+  ASSERT_TRUE(Resume("lake.events", ResumeMode::kContinue, true).has_value());
+  Produce(100, 50);
+  auto run = RunOnce(options_);
+  ExpectCaughtUp(run);
+  EXPECT_TRUE(run->status.detached.empty());
+  ExpectExactly(150);
 }
 
 // Another worker has committed more than H says, has read it, and moves H over it.

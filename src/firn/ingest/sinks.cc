@@ -199,6 +199,7 @@ Status Sinks::Open(Sink& sink, std::stop_token stop) {
   if (sink.buffered_rows() == 0) FIRN_TRY(RefreshPlan(sink));
   sink.open = true;
   sink.hold = false;
+  sink.refused = false;
   sink.closed_reason.clear();
   return {};
 }

@@ -41,6 +41,7 @@ struct Sink {
   bool open = false;                // attached and decodable
   std::string closed_reason;        // why not
   bool hold = false;                // a person has to decide
+  bool refused = false;             // a template's, that could not be opened: its records are rejects
 
   // The plan: valid for `plan_table`'s current schema.
   std::shared_ptr<const iceberg::LoadedTable> plan_table;

@@ -51,6 +51,14 @@ TableBatch FreezeRows(Sink& sink, Claims claims) {
   return table;
 }
 
+decode::Reject RulesChangedReject() {
+  decode::Reject reject;
+  reject.code = decode::RejectCode::kRulesChanged;
+  reject.message =
+      "the routing rules were changed across a restart; under the old rules this record may have gone to another table";
+  return reject;
+}
+
 Error StoppedByReject(const stream::Record& record, const stream::SourcePartition& partition,
                       const decode::Reject& reject) {
   return Error(ErrorCode::kInvalidInput, fmt::format("stopped by 'rejects.policy: stop' at {}/{} offset {}: {}: {}",

@@ -32,6 +32,9 @@ void AppendReject(Sink& sink, const stream::Record& record, const stream::Source
 // Moves the sink's rows into a batch of its table; the sink is empty then.
 TableBatch FreezeRows(Sink& sink, Claims claims);
 
+// Of a record that the rules of before may have given to another table (positions.md, section 6).
+decode::Reject RulesChangedReject();
+
 // What ends a run under `rejects.policy: stop`.
 Error StoppedByReject(const stream::Record& record, const stream::SourcePartition& partition,
                       const decode::Reject& reject);
