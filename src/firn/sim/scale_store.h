@@ -24,7 +24,7 @@
 
 namespace firn::sim {
 
-inline constexpr int64_t kScaleKeptMs = 120'000;
+inline constexpr int64_t kScaleKeptMs = 3'600'000;
 
 class ScaleStore final : public env::ObjectStore {
  public:
