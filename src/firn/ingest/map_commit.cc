@@ -104,10 +104,16 @@ Result<MapCommitResult> MapCommitter::Commit(TableState& table, const MapCommitR
       result.reason = decision.reason;
       return result;
     }
-    FIRN_ASSIGN(iceberg::PreparedCommit prepared,
-                WithContext(Prepare(*base, request, reload, store, decision.next), context));
+    Result<iceberg::PreparedCommit> prepared =
+        WithContext(Prepare(*base, request, reload, store, decision.next), context);
+    if (!prepared.has_value()) {
+      if (reload) return std::unexpected<Error>(std::move(prepared.error()));
+      // What was loaded a while ago may name files that somebody has expired since.
+      table.MarkStale();
+      continue;
+    }
     Result<iceberg::LoadedTable> committed =
-        catalog_.CommitTable(table.identifier(), prepared.requirements, prepared.updates);
+        catalog_.CommitTable(table.identifier(), prepared->requirements, prepared->updates);
     if (committed.has_value()) {
       pace_.CommitTook(clock_.BootMs() - attempt_started_ms);
       pace_.Look(committed->metadata, identity_.pipeline, clock_.WallMs());

@@ -147,6 +147,26 @@ TEST_F(MapCommitTest, CommitsThatExpireNothingDoNotReload) {
   EXPECT_EQ(loads, 0);
 }
 
+// Somebody has expired it since, and taken its files away.
+TEST_F(MapCommitTest, ABaseWhoseManifestListIsGoneIsLoadedAgain) {
+  Create();
+  ASSERT_TRUE(Commit().has_value());
+  MapCommitter quiet_committer{catalog_, store_, clock_, random_, {"p", "quiet", ""}};
+  TableState quiet_table{kEvents};
+  ASSERT_TRUE(quiet_committer.Reload(quiet_table).has_value());
+  const std::string list = Load().CurrentSnapshot()->manifest_list;
+  ASSERT_TRUE(Commit().has_value());
+  ASSERT_TRUE(store_.Delete(list).has_value());
+  auto committed = CommitBy(quiet_committer, quiet_table);
+  ASSERT_TRUE(committed.has_value()) << committed.error().ToString();
+  EXPECT_EQ(committed->conflicts, 0);
+  // What was loaded for the attempt and cannot be read is an error.
+  ASSERT_TRUE(store_.Delete(Load().CurrentSnapshot()->manifest_list).has_value());
+  TableState late_table{kEvents};
+  MapCommitter late_committer{catalog_, store_, clock_, random_, {"p", "late", ""}};
+  EXPECT_EQ(CommitBy(late_committer, late_table).error().code(), ErrorCode::kCorruption);
+}
+
 TEST_F(MapCommitTest, WhereOthersCommitTooTheTableIsLoadedFirst) {
   Create();
   MapCommitter other_committer{catalog_, store_, clock_, random_, {"p", "other", ""}};

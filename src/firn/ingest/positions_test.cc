@@ -48,6 +48,26 @@ TEST(PositionsMapTest, JsonKeepsEverything) {
   EXPECT_EQ(back->home->cut, map.home->cut);
 }
 
+TEST(PositionsMapTest, JsonKeepsClustersTopicsAndPartitionsApart) {
+  PositionsMap map = MakeMap();
+  map.marks.clear();
+  auto back = PositionsMap::Parse(map.Serialize());
+  ASSERT_TRUE(back.has_value()) << back.error().ToString();
+  EXPECT_TRUE(back->marks.empty());
+  int64_t offset = 0;
+  for (const char* cluster : {"c", "d \"q\""}) {
+    for (const char* topic : {"t", "u\\", "v"}) {
+      for (int32_t partition = 0; partition < 12; ++partition) {
+        map.marks[PartitionKey{cluster, topic, partition}] = Mark{std::string("of ") + topic, {++offset, 3, 1}};
+      }
+    }
+  }
+  back = PositionsMap::Parse(map.Serialize());
+  ASSERT_TRUE(back.has_value()) << back.error().ToString();
+  EXPECT_EQ(back->marks, map.marks);
+  EXPECT_EQ(back->rules_hash, map.rules_hash);
+}
+
 TEST(PositionsMapTest, RefusesWhatItCannotRead) {
   EXPECT_EQ(PositionsMap::Parse("{").error().code(), ErrorCode::kCorruption);
   EXPECT_EQ(PositionsMap::Parse("[]").error().code(), ErrorCode::kCorruption);

@@ -7,7 +7,6 @@
 #include <limits>
 
 #include "firn/ingest/batch_commit.h"
-#include "firn/ingest/memory_budget.h"
 #include "firn/ingest/spill.h"
 #include "firn/ingest/worker.h"
 
@@ -40,7 +39,12 @@ WorkerMetrics::WorkerMetrics(metrics::Registry& registry, const std::string& pip
       commit_seconds_(registry.histogram("firn_commit_duration_seconds",
                                          "From the first data file to the last snapshot of a batch", kCommitBuckets,
                                          labels_)),
-      spilled_bytes_(registry.counter("firn_spilled_bytes_total", "Bytes written to spill files", labels_)) {}
+      spilled_bytes_(registry.counter("firn_spilled_bytes_total", "Bytes written to spill files", labels_)) {
+  for (size_t i = 0; i < kMemoryUses; ++i) {
+    const std::string name = fmt::format("firn_memory_{}_bytes", MemoryUseName(static_cast<MemoryUse>(i)));
+    memory_gauges_[i] = &registry.gauge(name, "What this use of memory holds (docs/memory.md)", labels_);
+  }
+}
 
 void WorkerMetrics::CountRecords(uint64_t records, uint64_t bytes) {
   records_.Add(static_cast<double>(records));
@@ -94,17 +98,12 @@ void WorkerMetrics::CountEarlyCommit(std::string_view reason) {
 }
 
 void WorkerMetrics::SetMemory(const MemoryBudget& memory, const Spill& spill) {
-  auto set = [&](const std::string& name, const std::string& help, int64_t value) {
-    registry_.gauge(name, help, labels_).Set(static_cast<double>(value));
-  };
   for (size_t i = 0; i < kMemoryUses; ++i) {
-    const auto use = static_cast<MemoryUse>(i);
-    set(fmt::format("firn_memory_{}_bytes", MemoryUseName(use)), "What this use of memory holds (docs/memory.md)",
-        memory.used(use));
+    memory_gauges_[i]->Set(static_cast<double>(memory.used(static_cast<MemoryUse>(i))));
   }
-  set("firn_memory_counted_bytes", "The sum of these uses", memory.used());
-  set("firn_memory_limit_bytes", "memory.limit", memory.limit());
-  set("firn_spill_bytes", "Rows in spill files", spill.bytes());
+  SetGauge("firn_memory_counted_bytes", "The sum of these uses", static_cast<double>(memory.used()));
+  SetGauge("firn_memory_limit_bytes", "memory.limit", static_cast<double>(memory.limit()));
+  SetGauge("firn_spill_bytes", "Rows in spill files", static_cast<double>(spill.bytes()));
   spilled_bytes_.Add(static_cast<double>(spill.bytes_written()) - spilled_bytes_.value());
 }
 
@@ -165,13 +164,15 @@ void WorkerMetrics::SetDetachedGauges(const WorkerStatus& status) {
   }
 }
 
+void WorkerMetrics::SetGauge(const char* name, const char* help, double value) {
+  auto [found, fresh] = gauges_.try_emplace(name, nullptr);
+  if (fresh) found->second = &registry_.gauge(name, help, labels_);
+  found->second->Set(value);
+}
+
 void WorkerMetrics::SetGauges(const WorkerStatus& status, double lag_seconds, double freshness_seconds,
                               size_t queued_bytes) {
-  auto set = [&](const char* name, const char* help, double value) {
-    auto [found, fresh] = gauges_.try_emplace(name, nullptr);
-    if (fresh) found->second = &registry_.gauge(name, help, labels_);
-    found->second->Set(value);
-  };
+  auto set = [&](const char* name, const char* help, double value) { SetGauge(name, help, value); };
   if (status.lag_records >= 0) {
     set("firn_lag_records", "Readable records that are not committed yet, over the assigned partitions",
         static_cast<double>(status.lag_records));

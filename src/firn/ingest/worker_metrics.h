@@ -1,6 +1,7 @@
 // WorkerMetrics: the series that a worker writes (docs/metrics.md). Thread-safe.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <map>
 #include <set>
@@ -9,13 +10,13 @@
 
 #include "firn/decode/json/json_decoder.h"
 #include "firn/decode/reject.h"
+#include "firn/ingest/memory_budget.h"
 #include "firn/ingest/pipeline_options.h"
 #include "firn/metrics/metrics.h"
 
 namespace firn::ingest {
 
 struct BatchResult;
-class MemoryBudget;
 class Spill;
 struct WorkerStatus;
 
@@ -40,6 +41,8 @@ class WorkerMetrics {
   void SetGauges(const WorkerStatus& status, double lag_seconds, double freshness_seconds, size_t queued_bytes);
 
  private:
+  void SetGauge(const char* name, const char* help, double value);
+
   metrics::Registry& registry_;
   const metrics::Labels labels_;
   metrics::Counter& records_;
@@ -55,7 +58,8 @@ class WorkerMetrics {
   metrics::Histogram& commit_seconds_;
   metrics::Counter& spilled_bytes_;
   std::set<std::string> detached_tables_;  // that have had gauges; for SetGauges, which one thread calls
-  std::map<std::string_view, metrics::Gauge*> gauges_;  // of SetGauges, by name
+  std::map<std::string_view, metrics::Gauge*> gauges_;  // of SetGauges and SetMemory, by name
+  std::array<metrics::Gauge*, kMemoryUses> memory_gauges_;
 };
 
 }  // namespace firn::ingest

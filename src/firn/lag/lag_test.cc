@@ -69,7 +69,7 @@ class State {
   }
 
   void Expire(int64_t id) {
-    std::erase_if(metadata_.snapshots, [&](const auto& snapshot) { return snapshot.snapshot_id.value() == id; });
+    metadata_.snapshots.EraseIf([&](const auto& snapshot) { return snapshot.snapshot_id.value() == id; });
   }
 
   TableLag Lag(const LagOptions& options = Options()) const {
@@ -235,7 +235,9 @@ TEST(TableLag, TheForecastSaysWhenItIsDoneOrWhenItIsTooLate) {
     state.Add(30, std::move(lag), 0, "replace",
               {{"removed-files-size", std::to_string(compacted)}, {"firn.compaction-ms", "3600000"}});
     state.Add(10, {});
-    state.metadata_.snapshots.back().summary["added-files-size"] = std::to_string(arrived);
+    state.metadata_.snapshots.Replace(state.metadata_.snapshots.size() - 1, [&](auto& last) {
+      last.summary["added-files-size"] = std::to_string(arrived);
+    });
     return state.Lag();
   };
   // Capacity 7200 B in an hour: 2 B/s.

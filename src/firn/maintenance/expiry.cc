@@ -261,11 +261,11 @@ class Expiry {
 
   // All snapshots of all attempts: of one whose answer was lost, some are gone before the next.
   void Remember(const TableMetadata& metadata, const ExpiryPlan& plan) {
-    std::vector<Snapshot> earlier = std::move(base_.snapshots);
+    const iceberg::Snapshots earlier = std::move(base_.snapshots);
     base_ = metadata;
     const std::unordered_set<SnapshotId> there = IdsOf(metadata);
-    for (Snapshot& snapshot : earlier) {
-      if (!there.contains(snapshot.snapshot_id)) base_.snapshots.push_back(std::move(snapshot));
+    for (const Snapshot& snapshot : earlier) {
+      if (!there.contains(snapshot.snapshot_id)) base_.snapshots.push_back(snapshot);
     }
     for (const SnapshotId id : plan.snapshots) {
       if (planned_.insert(id).second) report_.plan.snapshots.push_back(id);

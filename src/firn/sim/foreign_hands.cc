@@ -514,8 +514,8 @@ void ForeignHands::ExcuseRowsAbove(const std::string& table, const ingest::Marks
 // Does a snapshot that the catalog shows know them? Not one that has another's rows above it, which were picked.
 bool ForeignHands::KnowsPositions(TableMetadata metadata) const {
   if (server_.without_history()) {
-    std::erase_if(metadata.snapshots,
-                  [&](const Snapshot& snapshot) { return snapshot.snapshot_id != metadata.current_snapshot_id; });
+    metadata.snapshots.EraseIf(
+        [&](const Snapshot& snapshot) { return snapshot.snapshot_id != metadata.current_snapshot_id; });
   }
   bool chain_complete = false;
   const Snapshot* newest = ingest::NewestSnapshotOf(metadata, pipeline_, chain_complete);

@@ -49,6 +49,11 @@ Demand ProducedRecord::demand() const {
 
 ProducedRecord& LogHistory::Produced(ProducedRecord record) {
   record.id = next_id();
+  if (!keeps_) {
+    ++counted_;
+    newest_ = std::move(record);
+    return newest_;
+  }
   PartitionHistory& partition = partitions_[record.partition];
   partition.ids.push_back(record.id);
   partition.by_offset[record.offset].push_back(record.id);
@@ -57,7 +62,7 @@ ProducedRecord& LogHistory::Produced(ProducedRecord record) {
 }
 
 const ProducedRecord* LogHistory::Find(int64_t id) const {
-  return id >= 1 && id <= record_count() ? &record(id) : nullptr;
+  return keeps_ && id >= 1 && id <= record_count() ? &record(id) : nullptr;
 }
 
 const ProducedRecord* LogHistory::FindAt(const ingest::PartitionKey& key, int64_t offset, uint64_t value_hash) const {
@@ -75,6 +80,7 @@ const ProducedRecord* LogHistory::FindAt(const ingest::PartitionKey& key, int64_
 }
 
 void LogHistory::Removed(int64_t id, Removal removal, int64_t now_ms) {
+  if (!keeps_) return;
   ProducedRecord& removed = record(id);
   if (removed.removal != Removal::kNone) return;
   removed.removal = removal;

@@ -79,8 +79,10 @@ struct PartitionHistory {
 
 class LogHistory {
  public:
+  // From now on records are only counted: for runs of many days that nobody judges. Before the first one is produced.
+  void KeepNothing() { keeps_ = false; }
   // The id that the next Produced record has.
-  int64_t next_id() const { return static_cast<int64_t>(records_.size()) + 1; }
+  int64_t next_id() const { return record_count() + 1; }
   ProducedRecord& Produced(ProducedRecord record);  // `id` is filled in
 
   ProducedRecord& record(int64_t id) { return records_[static_cast<size_t>(id - 1)]; }
@@ -88,19 +90,24 @@ class LogHistory {
   const ProducedRecord* Find(int64_t id) const;
   // The record at that offset with these bytes; nullptr: none ever was.
   const ProducedRecord* FindAt(const ingest::PartitionKey& key, int64_t offset, uint64_t value_hash) const;
-  int64_t record_count() const { return static_cast<int64_t>(records_.size()); }
+  int64_t record_count() const { return keeps_ ? static_cast<int64_t>(records_.size()) : counted_; }
 
   PartitionHistory& partition(const ingest::PartitionKey& key) { return partitions_[key]; }
   const std::map<ingest::PartitionKey, PartitionHistory>& partitions() const { return partitions_; }
 
-  void Delivered(int64_t id) { record(id).delivered = true; }
+  void Delivered(int64_t id) {
+    if (keeps_) record(id).delivered = true;
+  }
   void Decided(int64_t id, bool committed) {
-    record(id).fate = committed ? RecordFate::kCommitted : RecordFate::kAborted;
+    if (keeps_) record(id).fate = committed ? RecordFate::kCommitted : RecordFate::kAborted;
   }
   // The first reason holds: what was compacted away is not removed by retention later.
   void Removed(int64_t id, Removal removal, int64_t now_ms);
 
  private:
+  bool keeps_ = true;
+  int64_t counted_ = 0;     // when nothing is kept,
+  ProducedRecord newest_;  // and the last one
   std::vector<ProducedRecord> records_;
   std::map<ingest::PartitionKey, PartitionHistory> partitions_;
 };

@@ -78,7 +78,7 @@ class Process::SimMonitor final : public env::Monitor {
       process_.clock_->CountDeadWait(timeout_ms);
       scheduler_.Yield();
     } else {
-      scheduler_.SleepMs(timeout_ms);
+      scheduler_.SleepMs(std::max(timeout_ms, process_.wait_ms_min_));
     }
     std::erase(waiting_, self);
     lock();

@@ -43,6 +43,9 @@ class Process {
   int64_t suspended_until_ms() const { return suspended_until_ms_; }
   bool suspended() const { return suspended_until_ms_ > scheduler_.now_ms(); }
   void JumpWall(int64_t difference_ms) { wall_offset_ms_ += difference_ms; }
+  // Monitors wait no shorter than that for their time-outs (a notice wakes them at once, as ever): a busy machine, and
+  // few wake-ups in a run of many days.
+  void set_wait_ms_min(int64_t wait_ms_min) { wait_ms_min_ = wait_ms_min; }
 
  private:
   class SimClock;
@@ -57,6 +60,7 @@ class Process {
   int64_t dead_waited_ms_ = 0;  // what a dead process believes to have waited
   int64_t dead_waits_ = 0;
   int64_t suspended_until_ms_ = 0;
+  int64_t wait_ms_min_ = 0;
   int64_t awaits_ = 0;
   int64_t kill_at_await_ = -1;
   std::function<void()> kill_note_;

@@ -5,10 +5,25 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <string>
-#include <vector>
 
 namespace firn::sim {
+
+// What a part of a long run was like.
+struct ScaleStretch {
+  int64_t to_minute = 0;
+  int64_t home_commits = 0;
+  int64_t table_commits = 0;
+  int64_t conflicts = 0;
+  int64_t lag_p50_ms = 0;
+  int64_t lag_p99_ms = 0;
+  int64_t lag_max_ms = 0;
+  int64_t snapshots = 0;             // at its end, of the first table
+  int64_t home_metadata_bytes = 0;   // and its and the home's newest metadata.json
+  int64_t table_metadata_bytes = 0;
+  int64_t store_bytes = 0;           // what the simulator keeps of the store
+};
 
 struct ScaleOptions {
   uint64_t seed = 1;
@@ -20,6 +35,12 @@ struct ScaleOptions {
   int64_t records_per_second = 100;  // of the whole topic
   int64_t catalog_ms_max = 200;      // one way; even between 0 and that
   int64_t store_ms_max = 80;
+  // Idle threads of a worker look around so seldom, a broker's news is that late; 0: as production does. A run of many
+  // days or workers is mostly idle threads.
+  int64_t tick_ms = 0;
+  int64_t history_ms = 0;            // snapshots of the tables are kept so long; 0: the product's default
+  int64_t stretch_minutes = 0;       // `on_stretch` is told of each; 0: never
+  std::function<void(const ScaleStretch&)> on_stretch;
 };
 
 struct ScaleResult {
@@ -37,6 +58,7 @@ struct ScaleResult {
   int64_t lag_max_ms = 0;
   int64_t home_metadata_bytes = 0;   // of the home's newest metadata.json
   int64_t table_metadata_bytes = 0;  // the largest of any table
+  int64_t detached_max = 0;          // the most entries of the home at any time: 0, when all is well
   int64_t simulated_ms = 0;
   uint64_t switches = 0;
   std::string trouble;  // not empty: what went wrong

@@ -18,12 +18,12 @@ LoadedTable CatalogServer::Show(const TableIdentifier& identifier, const Entry& 
                     entry.metadata, {}};
   if (!without_history_ || history_shown_) return shown;
   TableMetadata& metadata = shown.metadata;
-  std::erase_if(metadata.snapshots, [&](const iceberg::Snapshot& snapshot) {
-    return snapshot.snapshot_id != metadata.current_snapshot_id;
-  });
+  metadata.snapshots.EraseIf(
+      [&](const iceberg::Snapshot& snapshot) { return snapshot.snapshot_id != metadata.current_snapshot_id; });
   metadata.snapshot_log.clear();
   if (const iceberg::Snapshot* current = metadata.CurrentSnapshot(); current != nullptr) {
-    metadata.snapshots.front().parent_snapshot_id.reset();
+    metadata.snapshots.Replace(0, [](iceberg::Snapshot& alone) { alone.parent_snapshot_id.reset(); });
+    current = metadata.CurrentSnapshot();
     metadata.snapshot_log.push_back({current->timestamp_ms, current->snapshot_id});
   }
   metadata.metadata_log.clear();

@@ -170,6 +170,15 @@ void SimGroup::Tick(bool up) {
   // After an outage every session begins anew.
   if (!was_up_) up_since_ms_ = now_ms;
   was_up_ = true;
+  if (now_ms - looked_ms_ >= options_.look_ms_min) LookAtMembers(now_ms);
+  if (rebalance_at_ms_ >= 0 && now_ms >= rebalance_at_ms_) {
+    rebalance_at_ms_ = -1;
+    Rebalance();
+  }
+}
+
+void SimGroup::LookAtMembers(int64_t now_ms) {
+  looked_ms_ = now_ms;
   for (auto it = members_.begin(); it != members_.end();) {
     Member& member = it->second;
     const int64_t from_ms = std::max(up_since_ms_, member.joined_ms);
@@ -186,10 +195,6 @@ void SimGroup::Tick(bool up) {
       Evict(it->first, member, FaultKind::kPollIntervalExceeded);
     }
     it = member.evicted && member.life->dead() ? members_.erase(it) : std::next(it);
-  }
-  if (rebalance_at_ms_ >= 0 && now_ms >= rebalance_at_ms_) {
-    rebalance_at_ms_ = -1;
-    Rebalance();
   }
 }
 
@@ -217,14 +222,16 @@ std::map<stream::SourcePartition, SimGroup::MemberId> SimGroup::PlanTargets() {
       free.push_back(one);
     }
   }
+  std::set<std::pair<size_t, MemberId>> by_load;
+  for (const auto& [id, count] : load) by_load.emplace(count, id);
   for (const stream::SourcePartition& one : free) {
-    MemberId best = 0;
-    for (const auto& [id, count] : load) {
-      if (members_.at(id).topics.contains(one.topic) && (best == 0 || count < load[best])) best = id;
-    }
-    if (best == 0) continue;
-    targets[one] = best;
-    ++load[best];
+    auto best = std::ranges::find_if(
+        by_load, [&](const auto& each) { return members_.at(each.second).topics.contains(one.topic); });
+    if (best == by_load.end()) continue;
+    const auto [count, id] = *best;
+    targets[one] = id;
+    by_load.erase(best);
+    by_load.emplace(count + 1, id);
   }
   return targets;
 }

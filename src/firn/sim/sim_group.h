@@ -62,6 +62,7 @@ struct SimGroupOptions {
   int64_t max_poll_interval_ms = 300'000;
   int64_t rebalance_delay_ms_max = 500;
   int moved_per_mille = 200;  // how often a rebalance moves more than balance asks for
+  int64_t look_ms_min = 0;    // between two looks at all members
 };
 
 class SimGroup {
@@ -118,6 +119,7 @@ class SimGroup {
     int64_t evicted_known_ms = -1;  // when the member learns it; -1: not thought about yet
   };
   void Evict(MemberId id, Member& member, FaultKind why);
+  void LookAtMembers(int64_t now_ms);
   void ScheduleRebalance();
   void Rebalance();
   std::map<stream::SourcePartition, MemberId> PlanTargets();
@@ -136,6 +138,7 @@ class SimGroup {
   int64_t rebalance_at_ms_ = -1;
   bool move_wanted_ = false;
   int64_t up_since_ms_ = 0;
+  int64_t looked_ms_ = 0;
   bool was_up_ = true;
 };
 

@@ -1,6 +1,7 @@
 // firn-sim: runs the simulation of ingest and commit for one seed or many (docs/reliability.md).
 #include <CLI/CLI.hpp>
 #include <fmt/format.h>
+#include <sys/resource.h>
 
 #include <algorithm>
 #include <chrono>
@@ -231,12 +232,23 @@ int RunManySeeds(const Arguments& arguments) {
   return arguments.require_all_kinds && !totals.missing.empty() ? 1 : 0;
 }
 
+void PrintStretch(const firn::sim::ScaleStretch& stretch) {
+  auto seconds = [](int64_t ms) { return static_cast<double>(ms) / 1000.0; };
+  fmt::print("to minute {}: commits: home {}, tables {}; conflicts {}; age p50 {:.1f} s, p99 {:.1f} s, max {:.1f} s; "
+             "snapshots {}, metadata.json: home {} B, table {} B; store {} B\n",
+             stretch.to_minute, stretch.home_commits, stretch.table_commits, stretch.conflicts,
+             seconds(stretch.lag_p50_ms), seconds(stretch.lag_p99_ms), seconds(stretch.lag_max_ms), stretch.snapshots,
+             stretch.home_metadata_bytes, stretch.table_metadata_bytes, stretch.store_bytes);
+  std::fflush(stdout);
+}
+
 int RunScale(Arguments& arguments) {
   firn::sim::ScaleOptions& options = arguments.scale_options;
   options.seed = std::max<uint64_t>(1, arguments.seed);
   options.workers = arguments.scale[0];
   options.tables = arguments.scale[1];
   options.partitions = arguments.scale[2];
+  options.on_stretch = PrintStretch;
   const firn::sim::ScaleResult result = firn::sim::RunScale(options);
   if (!result.trouble.empty()) {
     fmt::print("{}\n", result.trouble);
@@ -261,6 +273,11 @@ int RunScale(Arguments& arguments) {
              "table {} B\n",
              static_cast<double>(result.lag_p50_ms) / 1000.0, static_cast<double>(result.lag_p99_ms) / 1000.0,
              static_cast<double>(result.lag_max_ms) / 1000.0, result.home_metadata_bytes, result.table_metadata_bytes);
+  rusage used{};
+  getrusage(RUSAGE_SELF, &used);
+  fmt::print("the simulator took {} CPU s and {} MB\n", used.ru_utime.tv_sec + used.ru_stime.tv_sec,
+             used.ru_maxrss >> 10);
+  if (result.detached_max > 0) fmt::print("tables were detached, at most {} entries\n", result.detached_max);
   return 0;
 }
 
@@ -285,6 +302,14 @@ int main(int argc, char** argv) {
       ->expected(3);
   app.add_option("--minutes", arguments.scale_options.minutes, "simulated minutes of --scale")->capture_default_str();
   app.add_option("--interval-ms", arguments.scale_options.commit_interval_ms, "commit interval of --scale")
+      ->capture_default_str();
+  app.add_option("--tick-ms", arguments.scale_options.tick_ms,
+                 "idle threads of --scale look around so seldom; 0: as production does")
+      ->capture_default_str();
+  app.add_option("--history-ms", arguments.scale_options.history_ms,
+                 "how long the tables of --scale keep snapshots; 0: the default of tables that Firn makes")
+      ->capture_default_str();
+  app.add_option("--stretch", arguments.scale_options.stretch_minutes, "print what each so many minutes were like")
       ->capture_default_str();
   app.add_option("--rate", arguments.scale_options.records_per_second, "records a second of --scale")
       ->capture_default_str();

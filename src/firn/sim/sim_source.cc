@@ -116,7 +116,7 @@ bool SimSource::Reaches() const {
 }
 
 Result<stream::SourceEvent> SimSource::Poll(int64_t timeout_ms, bool want_records) {
-  const int64_t deadline_ms = clock_.BootMs() + std::max<int64_t>(timeout_ms, 0);
+  const int64_t deadline_ms = clock_.BootMs() + std::max(timeout_ms, options_.poll_ms_min);
   while (true) {
     FIRN_TRY(CheckAlive());
     if (std::optional<stream::SourceEvent> event = NextEvent(want_records)) return std::move(*event);

@@ -35,6 +35,7 @@ struct SimSourceOptions {
   int64_t slow_fetch_ms_max = 5'000;
   int64_t query_latency_ms_max = 10;
   int64_t poll_step_ms_max = 20;  // how late a Poll may see what has happened
+  int64_t poll_ms_min = 0;        // a Poll that sees nothing takes so long, whatever it is asked for
   // Of 1000 fetches, questions.
   int slow_fetch_per_mille = 5;
   int source_trouble_per_mille = 1;

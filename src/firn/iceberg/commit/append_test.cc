@@ -456,7 +456,7 @@ TEST_F(AppendTest, ChanceThatOnlyRepeatsItselfEnds) {
 
 TEST_F(AppendTest, TotalsAreLeftOutOrCountedWhenTheParentHasNone) {
   Commit(Files({File("a", "eu", 7)}));
-  for (Snapshot& snapshot : table_.snapshots) snapshot.summary = {{"operation", "append"}};
+  table_.snapshots.ReplaceAll([](Snapshot& snapshot) { snapshot.summary = {{"operation", "append"}}; });
   Commit(Files({File("b", "eu", 3)}));
   const auto& summary = table_.CurrentSnapshot()->summary;
   EXPECT_EQ(summary.at("total-records"), "10");
@@ -464,10 +464,10 @@ TEST_F(AppendTest, TotalsAreLeftOutOrCountedWhenTheParentHasNone) {
   EXPECT_EQ(summary.at("total-delete-files"), "0");
   EXPECT_EQ(summary.count("total-files-size"), 0u);
   EXPECT_EQ(summary.count("total-position-deletes"), 0u);
-  for (Snapshot& snapshot : table_.snapshots) {
+  table_.snapshots.ReplaceAll([](Snapshot& snapshot) {
     snapshot.summary["total-files-size"] = "9223372036854775807";
     snapshot.summary["total-position-deletes"] = "many";
-  }
+  });
   Commit(Files({File("c")}));
   EXPECT_EQ(table_.CurrentSnapshot()->summary.count("total-files-size"), 0u);
   EXPECT_EQ(table_.CurrentSnapshot()->summary.count("total-position-deletes"), 0u);

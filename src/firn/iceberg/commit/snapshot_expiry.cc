@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <charconv>
 #include <optional>
-#include <set>
 #include <unordered_map>
 
 namespace firn::iceberg {
@@ -40,13 +39,20 @@ std::optional<Retention> TableRetention(const TableMetadata& base, bool table_is
 
 class Keeper {
  public:
-  Keeper(const TableMetadata& base, Retention table, int64_t now_ms) : base_(base), table_(table), now_ms_(now_ms) {
-    for (const Snapshot& snapshot : base.snapshots) by_id_.emplace(snapshot.snapshot_id, &snapshot);
+  Keeper(const TableMetadata& base, Retention table, int64_t now_ms)
+      : base_(base),
+        table_(table),
+        now_ms_(now_ms),
+        on_branch_(base.snapshots.size()),
+        kept_(base.snapshots.size()) {
+    by_id_.reserve(base.snapshots.size());
+    for (size_t i = 0; i < base.snapshots.size(); ++i) by_id_.emplace(base.snapshots[i].snapshot_id, i);
   }
 
-  std::set<SnapshotId> Keep() {
+  // By the snapshots' places in the metadata.
+  std::vector<bool> Keep() {
     for (const auto& [name, ref] : base_.refs) {
-      kept_.insert(ref.snapshot_id);
+      if (auto named = by_id_.find(ref.snapshot_id); named != by_id_.end()) kept_[named->second] = true;
       if (ref.type == "tag") continue;
       KeepBranch(ref.snapshot_id, {ref.max_snapshot_age_ms.value_or(table_.max_age_ms),
                                    ref.min_snapshots_to_keep.value_or(table_.min_to_keep)});
@@ -66,46 +72,48 @@ class Keeper {
   }
 
   void KeepByAgeAndCount() {
-    std::vector<const Snapshot*> newest;
-    for (const Snapshot& snapshot : base_.snapshots) {
-      newest.push_back(&snapshot);
-      if (YoungerThan(snapshot, kExpireAgeMinMs)) kept_.insert(snapshot.snapshot_id);
+    std::vector<size_t> newest;
+    newest.reserve(base_.snapshots.size());
+    for (size_t i = 0; i < base_.snapshots.size(); ++i) {
+      newest.push_back(i);
+      const Snapshot& snapshot = base_.snapshots[i];
       // In no branch (rolled back, staged): the table's age alone decides.
-      if (!on_branch_.contains(snapshot.snapshot_id) && YoungerThan(snapshot, table_.max_age_ms)) {
-        kept_.insert(snapshot.snapshot_id);
-      }
+      const bool unnamed_and_young = !on_branch_[i] && YoungerThan(snapshot, table_.max_age_ms);
+      if (unnamed_and_young || YoungerThan(snapshot, kExpireAgeMinMs)) kept_[i] = true;
     }
     const size_t count = std::min(newest.size(), kExpireSpareNewest);
-    std::partial_sort(newest.begin(), newest.begin() + static_cast<ptrdiff_t>(count), newest.end(),
-                      [](const Snapshot* a, const Snapshot* b) {
-                        return std::pair(a->sequence_number, a->timestamp_ms) >
-                               std::pair(b->sequence_number, b->timestamp_ms);
-                      });
-    for (size_t i = 0; i < count; ++i) kept_.insert(newest[i]->snapshot_id);
+    std::nth_element(newest.begin(), newest.begin() + static_cast<ptrdiff_t>(count), newest.end(),
+                     [this](size_t a, size_t b) { return AgeOf(a) > AgeOf(b); });
+    for (size_t i = 0; i < count; ++i) kept_[newest[i]] = true;
   }
 
   // From the head back to the first snapshot that is both too old and beyond the count.
   void KeepBranch(SnapshotId head, Retention retention) {
     const int64_t count_min = std::max(retention.min_to_keep, static_cast<int64_t>(kExpireSpareNewest));
-    std::set<SnapshotId> seen;
+    std::vector<bool> seen(base_.snapshots.size());
     bool keeping = true;
     auto found = by_id_.find(head);
-    for (int64_t count = 0; found != by_id_.end() && seen.insert(found->first).second; ++count) {
-      const Snapshot& snapshot = *found->second;
+    for (int64_t count = 0; found != by_id_.end() && !seen[found->second]; ++count) {
+      const Snapshot& snapshot = base_.snapshots[found->second];
+      seen[found->second] = true;
       keeping = keeping && (count < count_min || YoungerThan(snapshot, retention.max_age_ms));
-      if (keeping) kept_.insert(snapshot.snapshot_id);
-      on_branch_.insert(snapshot.snapshot_id);
+      if (keeping) kept_[found->second] = true;
+      on_branch_[found->second] = true;
       if (!snapshot.parent_snapshot_id.has_value()) break;
       found = by_id_.find(*snapshot.parent_snapshot_id);
     }
   }
 
+  std::pair<int64_t, int64_t> AgeOf(size_t place) const {
+    return {base_.snapshots[place].sequence_number, base_.snapshots[place].timestamp_ms};
+  }
+
   const TableMetadata& base_;
   const Retention table_;
   const int64_t now_ms_;
-  std::unordered_map<SnapshotId, const Snapshot*> by_id_;
-  std::set<SnapshotId> on_branch_;  // reachable from any branch's head, kept or not
-  std::set<SnapshotId> kept_;
+  std::unordered_map<SnapshotId, size_t> by_id_;  // → place in the metadata
+  std::vector<bool> on_branch_;  // reachable from any branch's head, kept or not
+  std::vector<bool> kept_;
 };
 
 }  // namespace
@@ -113,10 +121,10 @@ class Keeper {
 std::vector<SnapshotId> PickExpiredSnapshots(const TableMetadata& base, bool table_is_ours, int64_t now_ms) {
   const std::optional<Retention> retention = TableRetention(base, table_is_ours);
   if (!retention.has_value() || base.snapshots.size() <= kExpireSpareNewest) return {};
-  const std::set<SnapshotId> kept = Keeper(base, *retention, now_ms).Keep();
+  const std::vector<bool> kept = Keeper(base, *retention, now_ms).Keep();
   std::vector<const Snapshot*> expired;
-  for (const Snapshot& snapshot : base.snapshots) {
-    if (!kept.contains(snapshot.snapshot_id)) expired.push_back(&snapshot);
+  for (size_t i = 0; i < kept.size(); ++i) {
+    if (!kept[i]) expired.push_back(&base.snapshots[i]);
   }
   std::sort(expired.begin(), expired.end(), [](const Snapshot* a, const Snapshot* b) {
     return std::pair(a->sequence_number, a->snapshot_id) < std::pair(b->sequence_number, b->snapshot_id);

@@ -26,6 +26,14 @@ TableMetadata HourlyTable(int count) {
   return table;
 }
 
+void SetTimes(TableMetadata& table, int64_t timestamp_ms) {
+  table.snapshots.ReplaceAll([&](Snapshot& snapshot) { snapshot.timestamp_ms = timestamp_ms; });
+}
+
+void SetParent(TableMetadata& table, size_t place, int64_t parent) {
+  table.snapshots.Replace(place, [&](Snapshot& snapshot) { snapshot.parent_snapshot_id = SnapshotId{parent}; });
+}
+
 std::vector<int64_t> Expired(const TableMetadata& table, bool ours = true) {
   std::vector<int64_t> ids;
   for (SnapshotId id : PickExpiredSnapshots(table, ours, kNowMs)) ids.push_back(id.value());
@@ -51,18 +59,18 @@ TEST(SnapshotExpiryTest, TheNewestHundredStay) {
 TEST(SnapshotExpiryTest, TheYoungStayHoweverMany) {
   TableMetadata table = HourlyTable(150);
   // All within six hours, and the table asks for one minute.
-  for (Snapshot& snapshot : table.snapshots) snapshot.timestamp_ms = kNowMs - 6 * kHourMs + 1;
+  SetTimes(table, kNowMs - 6 * kHourMs + 1);
   table.properties["history.expire.max-snapshot-age-ms"] = "60000";
   EXPECT_TRUE(Expired(table).empty());
-  for (Snapshot& snapshot : table.snapshots) snapshot.timestamp_ms = kNowMs - 6 * kHourMs - 1;
+  SetTimes(table, kNowMs - 6 * kHourMs - 1);
   EXPECT_EQ(Expired(table), Range(1, 10));
 }
 
 TEST(SnapshotExpiryTest, OurDefaultIsADay) {
   TableMetadata table = HourlyTable(150);
-  for (Snapshot& snapshot : table.snapshots) snapshot.timestamp_ms = kNowMs - 24 * kHourMs + 1;
+  SetTimes(table, kNowMs - 24 * kHourMs + 1);
   EXPECT_TRUE(Expired(table).empty());
-  for (Snapshot& snapshot : table.snapshots) snapshot.timestamp_ms = kNowMs - 24 * kHourMs - 1;
+  SetTimes(table, kNowMs - 24 * kHourMs - 1);
   EXPECT_EQ(Expired(table), Range(1, 10));
 }
 
@@ -108,17 +116,17 @@ TEST(SnapshotExpiryTest, TagsAndBranchesKeepWhatTheyName) {
 TEST(SnapshotExpiryTest, SnapshotsOutsideOfBranchesGoByAge) {
   TableMetadata table = HourlyTable(130);
   // 21 to 30 were rolled back: 31 goes on from 20.
-  table.snapshots[30].parent_snapshot_id = SnapshotId{20};
+  SetParent(table, 30, 20);
   table.properties["history.expire.max-snapshot-age-ms"] = std::to_string(105 * kHourMs);
   // Main's newest hundred by count (31..130), by age nothing more (26 is 105 hours old).
   EXPECT_EQ(Expired(table), Range(1, 10));
-  table.snapshots.erase(table.snapshots.begin(), table.snapshots.begin() + 20);
+  table.snapshots.EraseIf([](const Snapshot& snapshot) { return snapshot.snapshot_id.value() <= 20; });
   EXPECT_EQ(Expired(table), Range(21, 25));
 }
 
 TEST(SnapshotExpiryTest, ParentsInACircleEnd) {
   TableMetadata table = HourlyTable(120);
-  table.snapshots[0].parent_snapshot_id = SnapshotId{120};
+  SetParent(table, 0, 120);
   EXPECT_EQ(Expired(table), Range(1, 10));
 }
 

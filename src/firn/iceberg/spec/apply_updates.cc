@@ -9,6 +9,7 @@
 #include <limits>
 #include <nlohmann/json.hpp>
 #include <set>
+#include <unordered_set>
 
 #include "firn/iceberg/spec/spec_validation.h"
 #include "firn/iceberg/spec/table_update.h"
@@ -321,7 +322,7 @@ void MetadataBuilder::RemoveStatistics(const std::set<SnapshotId>& gone) {
 
 Status MetadataBuilder::operator()(const RemoveSnapshots& u) {
   std::set<SnapshotId> gone(u.snapshot_ids.begin(), u.snapshot_ids.end());
-  size_t removed = std::erase_if(out_.snapshots, [&](const Snapshot& s) { return gone.contains(s.snapshot_id); });
+  size_t removed = out_.snapshots.EraseIf([&](const Snapshot& s) { return gone.contains(s.snapshot_id); });
   if (removed == 0) return {};
   snapshots_removed_ = true;
   removed_snapshots_.insert(gone.begin(), gone.end());
@@ -360,12 +361,14 @@ Status MetadataBuilder::operator()(const RemoveProperties& u) {
 // before it along: with a gap, "current at time t" would be answered with a snapshot that was not (Java:
 // updateSnapshotLog).
 void MetadataBuilder::RepairSnapshotLog() {
-  std::set<SnapshotId> listed;
-  for (const Snapshot& snapshot : out_.snapshots) listed.insert(snapshot.snapshot_id);
+  std::unordered_set<SnapshotId> listed;
+  if (snapshots_removed_) {
+    for (const Snapshot& snapshot : out_.snapshots) listed.insert(snapshot.snapshot_id);
+  }
   std::vector<SnapshotLogEntry> log;
   for (const SnapshotLogEntry& entry : out_.snapshot_log) {
     bool is_intermediate = once_current_.contains(entry.snapshot_id) && entry.snapshot_id != out_.current_snapshot_id;
-    if (!listed.contains(entry.snapshot_id) && snapshots_removed_) {
+    if (snapshots_removed_ && !listed.contains(entry.snapshot_id)) {
       log.clear();
     } else if (!is_intermediate) {
       log.push_back(entry);

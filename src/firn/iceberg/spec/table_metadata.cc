@@ -90,7 +90,11 @@ const schema::PartitionSpec* TableMetadata::FindSpec(int32_t spec_id) const {
 }
 
 const Snapshot* TableMetadata::FindSnapshot(SnapshotId id) const {
-  return FindByMember(snapshots, id, &Snapshot::snapshot_id);
+  // The newest are at the end, and asked for most.
+  for (size_t i = snapshots.size(); i-- > 0;) {
+    if (snapshots[i].snapshot_id == id) return &snapshots[i];
+  }
+  return nullptr;
 }
 
 // Parse, NewTableMetadata and ApplyUpdates let nothing through whose current ids do not resolve.

@@ -16,26 +16,13 @@
 
 #include "firn/base/error.h"
 #include "firn/base/strong_id.h"
+#include "firn/iceberg/spec/snapshots.h"
 #include "firn/schema/partition.h"
 #include "firn/schema/type.h"
 
 namespace firn::iceberg {
 
 using Properties = std::map<std::string, std::string>;
-
-struct Snapshot {
-  SnapshotId snapshot_id;
-  std::optional<SnapshotId> parent_snapshot_id;
-  int64_t sequence_number = 0;
-  int64_t timestamp_ms = 0;
-  std::string manifest_list;             // location; empty for v1 snapshots that list manifests inline
-  std::vector<std::string> manifests;    // v1 only
-  std::map<std::string, std::string> summary;  // "operation" included
-  std::optional<int32_t> schema_id;
-  std::optional<int64_t> first_row_id;   // v3
-  std::optional<int64_t> added_rows;     // v3
-  std::optional<std::string> key_id;     // v3 encryption
-};
 
 struct SnapshotRef {
   SnapshotId snapshot_id;
@@ -66,7 +53,7 @@ struct TableMetadata {
   int32_t default_sort_order_id = 0;
   Properties properties;
   std::optional<SnapshotId> current_snapshot_id;
-  std::vector<Snapshot> snapshots;
+  Snapshots snapshots;
   std::vector<SnapshotLogEntry> snapshot_log;
   std::vector<MetadataLogEntry> metadata_log;
   std::map<std::string, SnapshotRef> refs;
