@@ -2,6 +2,7 @@
 
 #include <optional>
 #include <string>
+#include <utility>
 
 #include "firn/schema/bounds.h"
 #include "firn/schema/value.h"
@@ -11,7 +12,6 @@ namespace {
 
 using parquet::MetricsMode;
 using schema::TypeKind;
-using schema::Value;
 
 std::optional<int64_t> CountOf(const std::map<int32_t, int64_t>& counts, int32_t id) {
   auto found = counts.find(id);
@@ -32,75 +32,73 @@ bool HasNoBoundedValue(const iceberg::DataFile& file, const schema::Type& type, 
   return *values == *nulls + nans;
 }
 
-class ColumnMerge {
- public:
-  ColumnMerge(const schema::Type& type, int32_t id, const std::vector<const iceberg::DataFile*>& inputs)
-      : type_(type), id_(id), inputs_(inputs) {}
-
-  std::optional<int64_t> Nans() const {
-    int64_t nans = 0;
-    for (const iceberg::DataFile* input : inputs_) {
-      const auto count = CountOf(input->nan_value_counts, id_);
-      if (!count.has_value() && !HasNoBoundedValue(*input, type_, id_)) return std::nullopt;
-      nans += count.value_or(0);
-    }
-    return nans;
-  }
-
-  // The smallest lower (or largest upper) bound, each in its own serialization until then: older files may hold a
-  // narrower type's.
-  std::optional<std::string> Bound(const std::map<int32_t, std::string> iceberg::DataFile::* bounds, int sign) const {
-    std::optional<Value> best;
-    for (const iceberg::DataFile* input : inputs_) {
-      auto found = (input->*bounds).find(id_);
-      if (found == (input->*bounds).end()) {
-        if (!HasNoBoundedValue(*input, type_, id_)) return std::nullopt;
-        continue;
-      }
-      auto value = schema::DeserializeSingleValue(type_, found->second);
-      if (!value.has_value() || !schema::HoldsType(type_, *value) || schema::IsNull(*value)) return std::nullopt;
-      if (!best.has_value() || sign * schema::CompareValues(*value, *best) > 0) best = *std::move(value);
-    }
-    if (!best.has_value()) return std::nullopt;
-    return schema::SerializeSingleValue(type_, *best);
-  }
-
- private:
-  const schema::Type& type_;
-  const int32_t id_;
-  const std::vector<const iceberg::DataFile*>& inputs_;
-};
-
 }  // namespace
 
-void FillMetrics(const schema::Schema& schema, const parquet::FileLayoutOptions& options,
-                 const parquet::FileMetrics& merged, const std::vector<const iceberg::DataFile*>& inputs,
-                 iceberg::DataFile& output) {
+MergedMetrics::MergedMetrics(const schema::Schema& schema, const parquet::FileLayoutOptions& options) {
+  for (const schema::LeafColumn& leaf : schema::LeafColumns(schema)) {
+    Column column;
+    column.type = leaf.field->type.get();
+    column.id = leaf.field->id.value();
+    auto given = options.metrics.find(column.id);
+    column.mode = given != options.metrics.end() ? given->second : options.default_metrics;
+    if (column.mode.mode == MetricsMode::kNone) continue;
+    column.has_bounds = column.mode.mode != MetricsMode::kCounts && !leaf.in_list_or_map;
+    columns_.push_back(std::move(column));
+  }
+}
+
+void MergedMetrics::Add(const iceberg::DataFile& input) {
+  for (Column& column : columns_) {
+    if (IsFloat(*column.type)) {
+      const auto nans = CountOf(input.nan_value_counts, column.id);
+      const bool is_known = nans.has_value() || HasNoBoundedValue(input, *column.type, column.id);
+      column.nans = column.nans.has_value() && is_known ? std::optional(*column.nans + nans.value_or(0)) : std::nullopt;
+    }
+    if (!column.has_bounds) continue;
+    Include(column, input, input.lower_bounds, -1, column.lower);
+    Include(column, input, input.upper_bounds, 1, column.upper);
+  }
+}
+
+// The smallest lower (or largest upper) bound, each in its own serialization until then: older files may hold a
+// narrower type's.
+void MergedMetrics::Include(const Column& column, const iceberg::DataFile& input,
+                            const std::map<int32_t, std::string>& bounds, int sign, Bound& bound) {
+  if (!bound.is_known) return;
+  auto found = bounds.find(column.id);
+  if (found == bounds.end()) {
+    bound.is_known = HasNoBoundedValue(input, *column.type, column.id);
+    return;
+  }
+  auto value = schema::DeserializeSingleValue(*column.type, found->second);
+  bound.is_known = value.has_value() && schema::HoldsType(*column.type, *value) && !schema::IsNull(*value);
+  if (!bound.is_known) return;
+  const bool wider = !bound.value.has_value() || sign * schema::CompareValues(*value, *bound.value) > 0;
+  if (wider) bound.value = *std::move(value);
+}
+
+void MergedMetrics::Fill(const parquet::FileMetrics& merged, iceberg::DataFile& output) const {
   output.record_count = merged.record_count;
   output.file_size_in_bytes = merged.file_size_in_bytes;
   output.column_sizes = merged.column_sizes;
   output.split_offsets = merged.split_offsets;
-  for (const schema::LeafColumn& leaf : schema::LeafColumns(schema)) {
-    const int32_t id = leaf.field->id.value();
-    const schema::Type& type = *leaf.field->type;
-    auto given = options.metrics.find(id);
-    const auto& column = given != options.metrics.end() ? given->second : options.default_metrics;
-    if (column.mode == MetricsMode::kNone) continue;
-    output.value_counts[id] = merged.value_counts.at(id);
-    output.null_value_counts[id] = merged.null_value_counts.at(id);
-    const ColumnMerge merge(type, id, inputs);
-    if (IsFloat(type)) {
-      if (const auto nans = merge.Nans(); nans.has_value()) output.nan_value_counts[id] = *nans;
+  for (const Column& column : columns_) {
+    const schema::Type& type = *column.type;
+    output.value_counts[column.id] = merged.value_counts.at(column.id);
+    output.null_value_counts[column.id] = merged.null_value_counts.at(column.id);
+    if (IsFloat(type) && column.nans.has_value()) output.nan_value_counts[column.id] = *column.nans;
+    const auto bound_of = [&](const Bound& bound) {
+      const bool is_there = column.has_bounds && bound.is_known && bound.value.has_value();
+      return is_there ? std::optional(schema::SerializeSingleValue(type, *bound.value)) : std::nullopt;
+    };
+    std::optional<std::string> lower = bound_of(column.lower);
+    std::optional<std::string> upper = bound_of(column.upper);
+    if (column.mode.mode == MetricsMode::kTruncate) {
+      if (lower.has_value()) lower = schema::TruncateLower(type, *lower, column.mode.truncate_length);
+      if (upper.has_value()) upper = schema::TruncateUpper(type, *upper, column.mode.truncate_length);
     }
-    if (column.mode == MetricsMode::kCounts || leaf.in_list_or_map) continue;
-    std::optional<std::string> lower = merge.Bound(&iceberg::DataFile::lower_bounds, -1);
-    std::optional<std::string> upper = merge.Bound(&iceberg::DataFile::upper_bounds, 1);
-    if (column.mode == MetricsMode::kTruncate) {
-      if (lower.has_value()) lower = schema::TruncateLower(type, *lower, column.truncate_length);
-      if (upper.has_value()) upper = schema::TruncateUpper(type, *upper, column.truncate_length);
-    }
-    if (lower.has_value()) output.lower_bounds[id] = *std::move(lower);
-    if (upper.has_value()) output.upper_bounds[id] = *std::move(upper);
+    if (lower.has_value()) output.lower_bounds[column.id] = *std::move(lower);
+    if (upper.has_value()) output.upper_bounds[column.id] = *std::move(upper);
   }
 }
 

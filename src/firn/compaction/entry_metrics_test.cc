@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include "firn/compaction/packed_metrics.h"
 #include "firn/schema/value.h"
 
 namespace firn::compaction {
@@ -46,8 +47,17 @@ parquet::FileMetrics Merged() {
 
 iceberg::DataFile Fill(const iceberg::DataFile& a, const iceberg::DataFile& b,
                        const parquet::FileLayoutOptions& options = {}) {
+  const schema::Schema schema = TwoColumns();
+  MergedMetrics metrics(schema, options);
+  for (iceberg::DataFile input : {a, b}) {
+    // As a plan keeps them.
+    const std::string packed = PackMetrics(input, std::nullopt);
+    EXPECT_TRUE(input.value_counts.empty() && input.lower_bounds.empty() && input.upper_bounds.empty());
+    UnpackMetrics(packed, input);
+    metrics.Add(input);
+  }
   iceberg::DataFile output;
-  FillMetrics(TwoColumns(), options, Merged(), {&a, &b}, output);
+  metrics.Fill(Merged(), output);
   return output;
 }
 
@@ -83,6 +93,22 @@ TEST(EntryMetrics, OlderFilesMayHaveNarrowerBounds) {
   iceberg::DataFile narrow = Input(0, 1);
   narrow.lower_bounds[1] = std::string("\xF6\xFF\xFF\xFF", 4);  // -10 as an int
   EXPECT_EQ(Fill(Input(-5, 7), narrow).lower_bounds.at(1), Long(-10));
+}
+
+TEST(PackedMetrics, GiveBackWhatTheyTook) {
+  iceberg::DataFile file = Input(-5, 7);
+  file.value_counts[2147483546] = int64_t{1} << 62;
+  file.lower_bounds[7] = "";
+  file.upper_bounds[200] = std::string(300, 'z');
+  iceberg::DataFile packed_file = file;
+  const std::string packed = PackMetrics(packed_file, 7);
+  EXPECT_EQ(packed_file.lower_bounds, (std::map<int32_t, std::string>{{7, ""}}));
+  UnpackMetrics(packed, packed_file);
+  EXPECT_EQ(packed_file.value_counts, file.value_counts);
+  EXPECT_EQ(packed_file.null_value_counts, file.null_value_counts);
+  EXPECT_EQ(packed_file.nan_value_counts, file.nan_value_counts);
+  EXPECT_EQ(packed_file.lower_bounds, file.lower_bounds);
+  EXPECT_EQ(packed_file.upper_bounds, file.upper_bounds);
 }
 
 TEST(EntryMetrics, ModesHold) {

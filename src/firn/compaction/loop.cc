@@ -174,7 +174,7 @@ void CompactionLoop::Look(Table& table) {
     table.failures = 0;
     return;
   }
-  plan->KeepFirst(kGroupsPerCommitMax, kPlanFilesMax);
+  plan->KeepFirst(kGroupsPerCommitMax, kPlanFilesMax, kBytesPerCommitMax);
   planned_files_ += plan->files.data.size();
   table.plan = *std::move(plan);
 }

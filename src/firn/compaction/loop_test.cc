@@ -127,8 +127,8 @@ TEST_F(LoopTest, WorkThatFailsComesMoreAndMoreRarelyToo) {
 }
 
 TEST_F(LoopTest, AGroupThatCannotBeReadDoesNotHoldUpOthers) {
-  std::string unreadable;
-  for (int64_t i = 0; i < 4; ++i) unreadable = Append("eu", i * 10, 10);
+  const std::string unreadable = "/eu-";
+  for (int64_t i = 0; i < 4; ++i) Append("eu", i * 10, 10);
   for (int64_t i = 4; i < 8; ++i) Append("us", i * 10, 12);
   store_.Inject({.call = env::StoreCall::kRead,
                  .persistent = true,

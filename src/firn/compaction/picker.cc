@@ -133,7 +133,8 @@ class Packer {
     PickedGroup group;
     for (size_t file : files) {
       const int64_t bytes = Bytes(file);
-      if (!group.files.empty() && group.bytes + bytes > options_.target_bytes) End(group);
+      const bool full = group.bytes + bytes > options_.target_bytes || group.files.size() >= options_.group_files_max;
+      if (!group.files.empty() && full) End(group);
       Add(file, group);
     }
     End(group);

@@ -22,6 +22,7 @@ namespace firn::compaction {
 
 struct LiveFile {
   iceberg::ManifestEntry entry;  // with its sequence numbers
+  std::string metrics;           // what PackMetrics has taken out of the entry
   int32_t spec_id = 0;
   std::string partition_path;  // "event_day=2024-01-15/region=eu"; empty: unpartitioned
   // When it came into the table, by its snapshot's timestamp; of an expired snapshot that of the oldest listed one.
@@ -50,6 +51,8 @@ struct PickOptions {
   // A file of at least so much of the target stays as it is.
   double large_enough = 0.75;
   size_t group_files_min = 2;
+  // More of them become several files, which are put together another time: so much at most is lost by a crash.
+  size_t group_files_max = 10'000;
   // "name=value" as in partition paths; a file must match all of them.
   std::vector<std::string> where;
   // The table's first sort field, if it is a column as it is: files go by its lower bound. Else in ingest order.

@@ -11,6 +11,7 @@
 #include "firn/base/log.h"
 #include "firn/compaction/delete_index.h"
 #include "firn/compaction/entry_metrics.h"
+#include "firn/compaction/packed_metrics.h"
 #include "firn/compaction/row_filter.h"
 #include "firn/iceberg/commit/append.h"
 
@@ -20,6 +21,14 @@ namespace {
 // What is wrong with the input, not with the store or with us.
 bool IsOfTheInput(ErrorCode code) {
   return code == ErrorCode::kCorruption || code == ErrorCode::kUnsupported || code == ErrorCode::kInvalidInput;
+}
+
+// Count of rows and metrics of a file, out of its plan's packed form.
+iceberg::DataFile WithMetrics(const LiveFile& file) {
+  iceberg::DataFile unpacked;
+  unpacked.record_count = file.entry.data_file.record_count;
+  UnpackMetrics(file.metrics, unpacked);
+  return unpacked;
 }
 
 }  // namespace
@@ -152,37 +161,70 @@ bool TableCompaction::IsWorthIt(const PickedGroup& group, const Inputs& inputs) 
   return false;
 }
 
-Status TableCompaction::AddInputs(const PickedGroup& group, DeleteReader& deletes, parquet::FileMerge& merge,
-                                  std::vector<size_t>& files, Inputs& inputs) {
-  for (size_t file : std::vector<size_t>(files)) {
+// Gives `take` the bytes of one file after the other; those that are missing or cannot be read drop out of `files`. That
+// one cannot be read is its own trouble, that two in a row cannot is the store's.
+Status TableCompaction::ReadInputs(
+    const std::vector<size_t>& wanted, std::vector<size_t>& files,
+    const std::function<Status(size_t file, std::shared_ptr<const std::string> bytes)>& take) {
+  struct Unread {
+    size_t file;
+    Error error;
+  };
+  std::optional<Unread> unread;
+  bool any_read = false;
+  for (const size_t file : wanted) {
     if (step_ && !step_()) return Fail(ErrorCode::kCancelled, "stopped while files are merged");
     auto read = parts_.store.Read(plan_.FileAt(file).file_path);
-    if (!read.has_value() && read.error().code() == ErrorCode::kNotFound) {
-      LeaveAlone(file, "missing", read.error().message());
+    if (!read.has_value()) {
+      const ErrorCode code = read.error().code();
       std::erase(files, file);
+      if (code == ErrorCode::kNotFound) {
+        LeaveAlone(file, "missing", read.error().message());
+        continue;
+      }
+      if (unread.has_value()) return std::unexpected<Error>(std::move(unread->error));
+      unread.emplace(file, std::move(read.error()));
+      if (code != ErrorCode::kUnauthorized && code != ErrorCode::kIoError) break;
       continue;
     }
-    if (!read.has_value()) return std::unexpected<Error>(std::move(read.error()));
-    auto bytes = std::make_shared<const std::string>(*std::move(read));
+    any_read = true;
+    if (unread.has_value()) LeaveAlone(unread->file, "unreadable", unread->error.message());
+    unread.reset();
+    FIRN_TRY(take(file, std::make_shared<const std::string>(*std::move(read))));
+  }
+  if (!unread.has_value()) return {};
+  const ErrorCode code = unread->error.code();
+  const bool is_its_own = any_read && (code == ErrorCode::kUnauthorized || code == ErrorCode::kIoError);
+  if (!is_its_own) return std::unexpected<Error>(std::move(unread->error));
+  LeaveAlone(unread->file, "unreadable", unread->error.message());
+  return {};
+}
+
+Status TableCompaction::AddInputs(const PickedGroup& group, DeleteReader& deletes, parquet::FileMerge& merge,
+                                  std::vector<size_t>& files, Inputs& inputs) {
+  const std::vector<size_t> wanted = files;
+  FIRN_TRY(ReadInputs(wanted, files, [&](size_t file, std::shared_ptr<const std::string> bytes) -> Status {
     inputs.failed = file;
     MergeInput input{.file = file};
     FIRN_ASSIGN(const bool applied, ApplyDeletes(group, deletes, merge, input, bytes));
     inputs.failed.reset();
     if (!applied) {
       std::erase(files, file);
-      continue;
+      return {};
     }
+    const int64_t rows = plan_.FileAt(file).record_count - input.rows_deleted;
     // Before, so that a failure of the merge can be laid to this file.
     inputs.taken.push_back(std::move(input));
-    if (bytes == nullptr) continue;
+    if (bytes == nullptr) return {};
     inputs.merged.push_back(inputs.taken.size() - 1);
-    FIRN_ASSIGN(auto refusal, merge.Add(std::move(bytes)));
-    if (!refusal.has_value()) continue;
+    FIRN_ASSIGN(auto refusal, merge.Add(std::move(bytes), rows));
+    if (!refusal.has_value()) return {};
     inputs.merged.pop_back();
     inputs.taken.pop_back();
     std::erase(files, file);
     LeaveAlone(file, refusal->reason, refusal->detail);
-  }
+    return {};
+  }));
   for (const MergeInput& input : inputs.taken) {
     const std::vector<size_t> touching = DeletesOf(group, input.file);
     inputs.any_equality |= std::any_of(touching.begin(), touching.end(), [this](size_t index) {
@@ -209,7 +251,7 @@ Result<bool> TableCompaction::ApplyDeletes(const PickedGroup& group, DeleteReade
     return false;
   }
   if (applicable->empty()) return true;
-  if (auto checked = merge.Check(*bytes); !checked.has_value()) {
+  if (auto checked = merge.Check(*bytes, plan_.FileAt(input.file).record_count); !checked.has_value()) {
     LeaveAlone(input.file, checked.error().reason, checked.error().detail);
     return false;
   }
@@ -217,20 +259,21 @@ Result<bool> TableCompaction::ApplyDeletes(const PickedGroup& group, DeleteReade
               WithoutDeleted(plan_.loaded.metadata.CurrentSchema(), plan_.layout, bytes, *applicable));
   if (filtered.rows_deleted == 0) return true;
   input.rows_deleted = filtered.rows_deleted;
-  input.left.emplace();
-  input.left->record_count = filtered.metrics.record_count;
-  input.left->value_counts = std::move(filtered.metrics.value_counts);
-  input.left->null_value_counts = std::move(filtered.metrics.null_value_counts);
-  input.left->nan_value_counts = std::move(filtered.metrics.nan_value_counts);
-  input.left->lower_bounds = std::move(filtered.metrics.lower_bounds);
-  input.left->upper_bounds = std::move(filtered.metrics.upper_bounds);
+  iceberg::DataFile left;
+  left.record_count = filtered.metrics.record_count;
+  left.value_counts = std::move(filtered.metrics.value_counts);
+  left.null_value_counts = std::move(filtered.metrics.null_value_counts);
+  left.nan_value_counts = std::move(filtered.metrics.nan_value_counts);
+  left.lower_bounds = std::move(filtered.metrics.lower_bounds);
+  left.upper_bounds = std::move(filtered.metrics.upper_bounds);
+  input.left = std::make_shared<const iceberg::DataFile>(std::move(left));
   bytes = std::move(filtered.bytes);
   return true;
 }
 
 Status TableCompaction::Finish(const PickedGroup& group, const DeleteReader& deletes, const Inputs& inputs,
                                std::optional<iceberg::DataFile> output, const parquet::FileMetrics& metrics) {
-  std::vector<const iceberg::DataFile*> of_rows;
+  MergedMetrics of_rows(plan_.loaded.metadata.CurrentSchema(), plan_.layout);
   std::set<size_t> applied;
   iceberg::RewriteGroup rewrite;
   rewrite.spec_id = plan_.files.data[inputs.taken.front().file].spec_id;
@@ -244,7 +287,7 @@ Status TableCompaction::Finish(const PickedGroup& group, const DeleteReader& del
     done.group.rows += entry.record_count;
     const std::vector<size_t> touching = DeletesOf(group, input.file);
     applied.insert(touching.begin(), touching.end());
-    of_rows.push_back(input.left.has_value() ? &*input.left : &entry);
+    if (output.has_value()) of_rows.Add(input.left != nullptr ? *input.left : WithMetrics(plan_.files.data[input.file]));
   }
   const int64_t rows_of_files = metrics.record_count + rewrite.rows_deleted;
   if (done.group.rows != rows_of_files) {
@@ -259,12 +302,13 @@ Status TableCompaction::Finish(const PickedGroup& group, const DeleteReader& del
   }
   done.rows_deleted = rewrite.rows_deleted;
   if (output.has_value()) {
-    FillMetrics(plan_.loaded.metadata.CurrentSchema(), plan_.layout, metrics, of_rows, *output);
+    of_rows.Fill(metrics, *output);
     rewrite.outputs.push_back(*std::move(output));
     done.outputs = 1;
     done.bytes = metrics.file_size_in_bytes;
   }
   merged_bytes_ += done.group.bytes;
+  merged_files_ += done.group.files.size();
   request_.groups.push_back(std::move(rewrite));
   merged_.push_back(std::move(done));
   return {};
@@ -296,11 +340,23 @@ Status TableCompaction::Commit(std::stop_token stop) {
   request_.groups.clear();
   merged_.clear();
   merged_bytes_ = 0;
+  merged_files_ = 0;
   merged_cpu_s_ = 0;
   return {};
 }
 
 namespace {
+
+// A table of tens of thousands of files takes its time: what is done so far.
+void LogCommitted(const iceberg::TableIdentifier& table, const CompactionReport& report) {
+  LogInfo("small files were put together, more are to come", {{"table", table.ToString()},
+                                                              {"groups_done", report.groups_done},
+                                                              {"groups", report.groups_planned},
+                                                              {"files", report.files_before},
+                                                              {"became", report.files_after},
+                                                              {"bytes", report.bytes_before},
+                                                              {"cpu_s", fmt::format("{:.2f}", report.cpu_s)}});
+}
 
 Result<CompactionReport> CompactOnce(const CompactionParts& parts, const iceberg::TableIdentifier& table,
                                      const CompactionOptions& options,
@@ -325,7 +381,9 @@ Result<CompactionReport> CompactOnce(const CompactionParts& parts, const iceberg
     }
     if (!go_on) break;
     if (progress) progress(compaction.report());
-    if (compaction.is_full()) FIRN_TRY(compaction.Commit(stop));
+    if (!compaction.is_full()) continue;
+    FIRN_TRY(compaction.Commit(stop));
+    LogCommitted(table, compaction.report());
   }
   // One group's failure does not cost those that are merged.
   FIRN_TRY(compaction.Commit(stop));

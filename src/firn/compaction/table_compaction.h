@@ -10,6 +10,7 @@
 #include <cstdint>
 #include <functional>
 #include <map>
+#include <memory>
 #include <optional>
 #include <stop_token>
 #include <string>
@@ -28,9 +29,10 @@
 
 namespace firn::compaction {
 
-// Groups and bytes that one commit takes: each commit reads the table's manifests, and what is not committed is work
-// that can still be lost.
-inline constexpr size_t kGroupsPerCommitMax = 16;
+// What one commit takes: each commit reads the table's manifests and writes those anew that its files stand in, and
+// what is not committed is work that can still be lost.
+inline constexpr size_t kGroupsPerCommitMax = 256;
+inline constexpr size_t kFilesPerCommitMax = 10'000;
 inline constexpr int64_t kBytesPerCommitMax = int64_t{2} << 30;
 
 // An error of one group's files; others may do. Elsewhere each group would meet the same.
@@ -65,7 +67,7 @@ struct CompactionReport {
 struct MergeInput {
   size_t file = 0;  // index of TableFiles::data
   int64_t rows_deleted = 0;
-  std::optional<iceberg::DataFile> left;  // metrics of its rows that are left, when some were deleted
+  std::shared_ptr<const iceberg::DataFile> left;  // metrics of its rows that are left, when some were deleted
 };
 
 struct CompactionParts {
@@ -92,7 +94,8 @@ class TableCompaction {
   Status Merge(const PickedGroup& group);
   // Enough is merged for a commit.
   bool is_full() const {
-    return request_.groups.size() >= kGroupsPerCommitMax || merged_bytes_ >= kBytesPerCommitMax;
+    return request_.groups.size() >= kGroupsPerCommitMax || merged_files_ >= kFilesPerCommitMax ||
+           merged_bytes_ >= kBytesPerCommitMax;
   }
   bool has_merged() const { return !request_.groups.empty(); }
   // What is merged becomes one snapshot. After an error it is still to be committed, and Commit may be called again.
@@ -125,6 +128,8 @@ class TableCompaction {
   Status TryMerge(const PickedGroup& group, DeleteReader& deletes, std::vector<size_t>& files,
                   std::optional<size_t>& bad);
   bool IsWorthIt(const PickedGroup& group, const Inputs& inputs);
+  Status ReadInputs(const std::vector<size_t>& wanted, std::vector<size_t>& files,
+                    const std::function<Status(size_t file, std::shared_ptr<const std::string> bytes)>& take);
   Status AddInputs(const PickedGroup& group, DeleteReader& deletes, parquet::FileMerge& merge,
                    std::vector<size_t>& files, Inputs& inputs);
   Result<bool> ApplyDeletes(const PickedGroup& group, DeleteReader& deletes, const parquet::FileMerge& merge,
@@ -142,6 +147,7 @@ class TableCompaction {
   iceberg::RewriteRequest request_;
   std::vector<Merged> merged_;  // one a group of request_
   int64_t merged_bytes_ = 0;    // of their inputs
+  size_t merged_files_ = 0;
   double merged_cpu_s_ = 0;
   std::map<std::string, std::string> refused_;
   CompactionReport report_;

@@ -115,6 +115,82 @@ TEST_F(CompactionTest, DamagedAndMissingFilesStayAlone) {
   EXPECT_EQ(LiveFiles(), 4u);
 }
 
+// Only the file whose entry lies about its rows stays.
+TEST_F(CompactionTest, AFalseRecordCountLeavesOneFileAlone) {
+  Append("eu", 0, 10);
+  const std::string false_count = Append("eu", 10, 10);
+  Append("eu", 20, 10);
+  RewriteEntry(false_count, [](iceberg::DataFile& file) { file.record_count = 11; });
+  auto report = Compact();
+  ASSERT_TRUE(report.has_value()) << report.error().ToString();
+  EXPECT_EQ(report->left_alone, (std::map<std::string, int64_t>{{"row_count_differs", 1}}));
+  EXPECT_TRUE(report->groups_dropped.empty());
+  EXPECT_EQ(report->groups_done, 1);
+  EXPECT_EQ(report->rows, 20);
+  EXPECT_EQ(LiveFiles(), 2u);
+}
+
+TEST_F(CompactionTest, AFalseRecordCountOfAFileWithDeletesLeavesItAlone) {
+  Append("eu", 0, 10);
+  const std::string false_count = Append("eu", 10, 10);
+  Append("eu", 20, 10);
+  RewriteEntry(false_count, [](iceberg::DataFile& file) { file.record_count = 9; });
+  DeletePositions("eu", {{false_count, 3}}, true);
+  const CompactionParts parts{catalog_, store_, clock_, random_};
+  TableCompaction compaction(parts, PlanTable(catalog_.LoadTable(kTable).value(), store_, {}).value(), {}, nullptr);
+  ASSERT_EQ(compaction.plan().picked.groups.size(), 1u);
+  ASSERT_TRUE(compaction.Merge(compaction.plan().picked.groups[0]).has_value());
+  ASSERT_TRUE(compaction.Commit({}).has_value());
+  EXPECT_EQ(compaction.report().files_before, 2);
+  EXPECT_EQ(compaction.refused(), (std::map<std::string, std::string>{{false_count, "row_count_differs"}}));
+  // So that it is not tried again and again.
+  const auto again = PlanTable(catalog_.LoadTable(kTable).value(), store_, {.refused = &compaction.refused()}).value();
+  EXPECT_TRUE(again.picked.groups.empty());
+}
+
+// One file that may not be read, or cannot, does not keep the others from being merged.
+TEST_F(CompactionTest, AnUnreadableFileStaysAlone) {
+  int64_t next = 0;
+  for (const ErrorCode code : {ErrorCode::kUnauthorized, ErrorCode::kIoError}) {
+    SCOPED_TRACE(ErrorCodeName(code));
+    for (int i = 0; i < 3; ++i, next += 10) Append("eu", next, 10);
+    const auto before = static_cast<int64_t>(LiveFiles());
+    store_.Inject({.call = env::StoreCall::kRead, .persistent = true, .code = code, .location_contains = "eu-0."});
+    auto report = Compact();
+    store_.ClearFaults();
+    ASSERT_TRUE(report.has_value()) << report.error().ToString();
+    EXPECT_EQ(report->left_alone, (std::map<std::string, int64_t>{{"unreadable", 1}}));
+    EXPECT_EQ(report->files_before, before - 1);
+    EXPECT_EQ(LiveFiles(), 2u);
+  }
+}
+
+// That nothing can be read is the store's trouble, and no file's.
+TEST_F(CompactionTest, AStoreThatDoesNotReadIsNoReasonToLeaveFilesAlone) {
+  for (int64_t i = 0; i < 4; ++i) Append("eu", i * 10, 10);
+  const CompactionParts parts{catalog_, store_, clock_, random_};
+  TableCompaction compaction(parts, PlanTable(catalog_.LoadTable(kTable).value(), store_, {}).value(), {}, nullptr);
+  store_.Inject({.call = env::StoreCall::kRead,
+                 .persistent = true,
+                 .code = ErrorCode::kUnauthorized,
+                 .location_contains = ".parquet"});
+  Status merged = compaction.Merge(compaction.plan().picked.groups[0]);
+  store_.ClearFaults();
+  ASSERT_FALSE(merged.has_value());
+  EXPECT_EQ(merged.error().code(), ErrorCode::kUnauthorized);
+  EXPECT_TRUE(compaction.refused().empty() && compaction.report().left_alone.empty());
+}
+
+// A crash loses what is not committed, so a group does not have more files than one commit takes.
+TEST_F(CompactionTest, AGroupHasNoMoreFilesThanACommit) {
+  for (int64_t i = 0; i < 2; ++i) Append("eu", i * 10, 10);
+  TableFiles files = ReadTableFiles(Metadata(), store_).value();
+  while (files.data.size() < 2 * kFilesPerCommitMax + 2) files.data.push_back(files.data.front());
+  const Picked picked = Pick(files, {});
+  ASSERT_EQ(picked.groups.size(), 3u);
+  for (const PickedGroup& group : picked.groups) EXPECT_LE(group.files.size(), kFilesPerCommitMax);
+}
+
 TEST_F(CompactionTest, OthersMayCommitMeanwhile) {
   Append("eu", 0, 10);
   Append("eu", 10, 10);
@@ -186,7 +262,7 @@ TEST_F(CompactionTest, APlanKeepsItsFirstGroups) {
   ASSERT_EQ(plan->picked.groups.size(), 2u);
   const std::string first = plan->FileAt(plan->picked.groups[0].files[0]).file_path;
   const size_t files = plan->picked.groups[0].files.size();
-  plan->KeepFirst(16, 3);  // the second group would be more than three files
+  plan->KeepFirst(16, 3, 1 << 30);  // the second group would be more than three files
   ASSERT_EQ(plan->picked.groups.size(), 1u);
   EXPECT_EQ(plan->files.data.size(), files);
   EXPECT_EQ(plan->FileAt(plan->picked.groups[0].files[0]).file_path, first);

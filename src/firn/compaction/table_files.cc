@@ -5,12 +5,14 @@
 #include <algorithm>
 #include <map>
 
+#include "firn/compaction/packed_metrics.h"
 #include "firn/iceberg/commit/live_entries.h"
 #include "firn/iceberg/commit/manifest_merge.h"
 
 namespace firn::compaction {
 
-Result<TableFiles> ReadTableFiles(const iceberg::TableMetadata& metadata, env::ObjectStore& store) {
+Result<TableFiles> ReadTableFiles(const iceberg::TableMetadata& metadata, env::ObjectStore& store,
+                                  std::optional<int32_t> sort_field_id) {
   TableFiles files;
   const iceberg::Snapshot* current = metadata.CurrentSnapshot();
   if (current == nullptr) {
@@ -27,7 +29,6 @@ Result<TableFiles> ReadTableFiles(const iceberg::TableMetadata& metadata, env::O
   }
   for (const iceberg::ManifestFile& manifest : manifests) {
     if (manifest.added_files_count == 0 && manifest.existing_files_count == 0) continue;
-    FIRN_ASSIGN(iceberg::ManifestFileContents contents, iceberg::ReadManifestFile(manifest, store));
     const schema::PartitionSpec* spec = metadata.FindSpec(manifest.partition_spec_id);
     if (spec == nullptr) {
       return Fail(ErrorCode::kCorruption,
@@ -35,14 +36,19 @@ Result<TableFiles> ReadTableFiles(const iceberg::TableMetadata& metadata, env::O
                               manifest.partition_spec_id, manifest.manifest_path));
     }
     const schema::Schema& schema = iceberg::SchemaForSpec(metadata, *spec);
-    auto& list = manifest.content == iceberg::ManifestContent::kData ? files.data : files.deletes;
-    for (iceberg::ManifestEntry& entry : contents.entries) {
-      if (!entry.is_live()) continue;
-      std::string path = schema::PartitionPath(*spec, schema, entry.data_file.partition);
-      auto added = snapshot_ms.find(entry.snapshot_id.value_or(manifest.added_snapshot_id));
-      const int64_t added_ms = added == snapshot_ms.end() ? oldest_ms : added->second;
-      list.push_back({std::move(entry), manifest.partition_spec_id, std::move(path), added_ms});
-    }
+    const bool is_data = manifest.content == iceberg::ManifestContent::kData;
+    FIRN_TRY(iceberg::ForEachEntry(
+        manifest, store, iceberg::EntryMetrics::kAll, [&](iceberg::ManifestEntry entry) -> Status {
+          if (!entry.is_live()) return {};
+          auto added = snapshot_ms.find(entry.snapshot_id.value_or(manifest.added_snapshot_id));
+          LiveFile& file = (is_data ? files.data : files.deletes).emplace_back();
+          file.spec_id = manifest.partition_spec_id;
+          file.partition_path = schema::PartitionPath(*spec, schema, entry.data_file.partition);
+          file.added_ms = added == snapshot_ms.end() ? oldest_ms : added->second;
+          file.entry = std::move(entry);
+          if (is_data) file.metrics = PackMetrics(file.entry.data_file, sort_field_id);
+          return {};
+        }));
   }
   return files;
 }

@@ -3,6 +3,9 @@
 // Thread-safe as the store is. Nothing is written.
 #pragma once
 
+#include <cstdint>
+#include <optional>
+
 #include "firn/base/error.h"
 #include "firn/compaction/picker.h"
 #include "firn/env/object_store.h"
@@ -10,7 +13,9 @@
 
 namespace firn::compaction {
 
-// kCorruption, kUnsupported: as iceberg::ReadSnapshotManifests.
-Result<TableFiles> ReadTableFiles(const iceberg::TableMetadata& metadata, env::ObjectStore& store);
+// Metrics of data files come packed, but for the lower bounds of `sort_field_id`. kCorruption, kUnsupported: as
+// iceberg::ReadSnapshotManifests.
+Result<TableFiles> ReadTableFiles(const iceberg::TableMetadata& metadata, env::ObjectStore& store,
+                                  std::optional<int32_t> sort_field_id = std::nullopt);
 
 }  // namespace firn::compaction

@@ -9,6 +9,7 @@
 #include <parquet/arrow/reader.h>
 
 #include <algorithm>
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
@@ -91,6 +92,20 @@ class CompactionFixture : public ::testing::Test {
     auto prepared = iceberg::PrepareAppend(base, request, store_, clock_, random_, cache);
     EXPECT_TRUE(catalog_.CommitAsSomebodyElse(kTable, prepared->updates).has_value());
     return file.file.file_path;
+  }
+
+  // Changes what the manifests say of a file.
+  void RewriteEntry(const std::string& path, const std::function<void(iceberg::DataFile&)>& change) {
+    const auto manifests = iceberg::ReadSnapshotManifests(*Metadata().CurrentSnapshot(), store_).value();
+    for (const iceberg::ManifestFile& manifest : manifests) {
+      auto contents = iceberg::ReadManifest(store_.Read(manifest.manifest_path).value()).value();
+      for (iceberg::ManifestEntry& entry : contents.entries) {
+        if (entry.data_file.file_path == path) change(entry.data_file);
+      }
+      const std::string bytes = iceberg::WriteManifest(contents.header, contents.entries).value();
+      EXPECT_TRUE(store_.Delete(manifest.manifest_path).has_value());
+      EXPECT_TRUE(store_.Put(manifest.manifest_path, bytes).has_value());
+    }
   }
 
   // A file of the two columns of position deletes, or of ids that are deleted, committed alone. Returns its path.

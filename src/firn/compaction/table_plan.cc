@@ -55,11 +55,13 @@ void SetOrder(const iceberg::TableMetadata& metadata, PickOptions& pick) {
   pick.sort_type = field->type;
 }
 
-void TablePlan::KeepFirst(size_t groups_max, size_t files_max) {
+void TablePlan::KeepFirst(size_t groups_max, size_t files_max, int64_t bytes_max) {
   size_t keep = 0;
+  int64_t bytes = 0;
   for (size_t count = 0; keep < std::min(groups_max, picked.groups.size()); ++keep) {
     count += picked.groups[keep].files.size();
-    if (keep > 0 && count > files_max) break;
+    bytes += picked.groups[keep].bytes;
+    if (keep > 0 && (count > files_max || bytes > bytes_max)) break;
   }
   picked.groups.resize(keep);
   TableFiles kept;
@@ -97,7 +99,7 @@ Result<TablePlan> PlanTable(iceberg::LoadedTable loaded, env::ObjectStore& store
   pick.refused = options.refused;
   pick.file_bytes_max = options.memory_bytes;
   SetOrder(metadata, pick);
-  FIRN_ASSIGN(plan.files, ReadTableFiles(metadata, store));
+  FIRN_ASSIGN(plan.files, ReadTableFiles(metadata, store, pick.sort_field_id));
   plan.picked = Pick(plan.files, pick);
   return plan;
 }

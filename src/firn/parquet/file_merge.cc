@@ -30,11 +30,26 @@ std::optional<CodecId> CodecNamed(const std::string& name) {
   return std::nullopt;
 }
 
+// What files of one schema have in common; names are left out.
+struct InputSchema {
+  std::vector<FileNode> nodes;
+  std::vector<int32_t> leaves;
+  std::vector<ColumnPlan> columns;
+};
+
+bool SameColumn(const FileNode& a, const FileNode& b) {
+  return a.parent == b.parent && a.repetition == b.repetition && a.field_id == b.field_id && a.is_leaf == b.is_leaf &&
+         a.physical_type == b.physical_type && a.type_length == b.type_length && a.annotation == b.annotation &&
+         a.precision == b.precision && a.scale == b.scale && a.integer_bits == b.integer_bits;
+}
+
 struct Input {
   std::shared_ptr<const std::string> bytes;
-  InputFooter footer;
-  std::vector<ColumnPlan> columns;
+  std::vector<FileRowGroup> row_groups;
+  std::shared_ptr<const InputSchema> schema;
+  bool has_type_order = false;
   size_t number = 0;
+  int64_t beside_bytes = 0;  // that it takes as long as one of its row groups waits, beside the chunks that are read
 };
 
 // A row group of an input, waiting for its place in an output row group.
@@ -42,15 +57,42 @@ struct Waiting {
   std::shared_ptr<const Input> input;
   size_t row_group = 0;
 
-  const FileRowGroup& group() const { return input->footer.row_groups[row_group]; }
+  const FileRowGroup& group() const { return input->row_groups[row_group]; }
 };
 
 std::unexpected<Refusal> Refuse(std::string_view reason, std::string detail) {
   return std::unexpected<Refusal>(Refusal{reason, std::move(detail)});
 }
 
+// Compressed bytes of the columns that are read.
+int64_t BytesOf(const FileRowGroup& group, const std::vector<ColumnPlan>& columns) {
+  int64_t bytes = 0;
+  for (const ColumnPlan& plan : columns) {
+    if (!plan.is_missing) bytes += group.chunks[static_cast<size_t>(plan.leaf)].compressed_bytes;
+  }
+  return bytes;
+}
+
+// Footer, page indexes and columns that are not read, and all that is made of a footer, in memory.
+int64_t BesideBytes(const Input& input) {
+  auto bytes = static_cast<int64_t>(input.bytes->size());
+  for (const FileRowGroup& group : input.row_groups) bytes -= BytesOf(group, input.schema->columns);
+  bytes = std::max<int64_t>(bytes, 0) + static_cast<int64_t>(sizeof(Input));
+  for (const FileRowGroup& group : input.row_groups) {
+    // The pages of one column at a time are looked at, of all inputs together.
+    bytes += static_cast<int64_t>(sizeof(Waiting) + sizeof(FileRowGroup) + sizeof(SourceChunk) + sizeof(PageView) +
+                                  sizeof(PageFacts));
+    for (const FileChunk& chunk : group.chunks) {
+      const size_t sizes = chunk.sizes.repetition_levels.capacity() + chunk.sizes.definition_levels.capacity();
+      bytes += static_cast<int64_t>(sizeof(FileChunk) + sizes * sizeof(int64_t));
+    }
+  }
+  return bytes;
+}
+
 // What the columns that are read demand of their chunks.
-std::expected<void, Refusal> CheckChunks(const InputFooter& footer, const std::vector<ColumnPlan>& columns) {
+std::expected<void, Refusal> CheckChunks(const InputFooter& footer, const std::vector<ColumnPlan>& columns,
+                                         size_t file_bytes) {
   std::set<int32_t> known_codecs;
   for (const FileRowGroup& group : footer.row_groups) {
     for (const ColumnPlan& plan : columns) {
@@ -58,6 +100,9 @@ std::expected<void, Refusal> CheckChunks(const InputFooter& footer, const std::v
       const FileChunk& chunk = group.chunks[static_cast<size_t>(plan.leaf)];
       if (chunk.is_encrypted) return Refuse("encrypted", "a column is encrypted");
       if (chunk.is_elsewhere) return Refuse("other_file", "a column chunk lies in another file");
+      if (static_cast<uint64_t>(chunk.compressed_bytes) > file_bytes) {
+        return Refuse("damaged", fmt::format("a column chunk is larger than its file: {}", chunk.compressed_bytes));
+      }
       const bool known =
           known_codecs.contains(chunk.codec) || PageCodec::Create(static_cast<CodecId>(chunk.codec), -1).has_value();
       if (known) known_codecs.insert(chunk.codec);
@@ -98,28 +143,32 @@ class PageFileMerge final : public FileMerge {
     return {};
   }
 
-  std::expected<void, Refusal> Check(std::string_view file) const override {
-    auto input = Look(file);
+  std::expected<void, Refusal> Check(std::string_view file, std::optional<int64_t> rows) const override {
+    auto input = Look(file, rows);
     if (!input.has_value()) return std::unexpected<Refusal>(std::move(input.error()));
     return {};
   }
 
-  Result<std::optional<Refusal>> Add(std::shared_ptr<const std::string> file) override {
+  Result<std::optional<Refusal>> Add(std::shared_ptr<const std::string> file, std::optional<int64_t> rows) override {
     FIRN_TRY(Usable());
-    auto looked = Look(*file);
+    auto looked = Look(*file, rows);
     if (!looked.has_value()) return std::optional<Refusal>(std::move(looked.error()));
     auto input = std::make_shared<Input>(*std::move(looked));
+    known_schema_ = input->schema;
     input->bytes = std::move(file);
     input->number = inputs_++;
-    for (size_t i = 0; i < input->footer.row_groups.size(); ++i) {
+    input->beside_bytes = BesideBytes(*input);
+    for (size_t i = 0; i < input->row_groups.size(); ++i) {
       Waiting next{input, i};
       if (next.group().num_rows == 0) continue;
-      const int64_t bytes = BytesOf(next);
+      const int64_t bytes = BytesOf(next.group(), input->schema->columns);
+      const bool is_held = !waiting_.empty() && waiting_.back().input == input;
+      const int64_t held = bytes + (is_held ? 0 : input->beside_bytes);
       const bool full = waiting_rows_ + next.group().num_rows > options_.row_group_rows_max ||
-                        waiting_bytes_ + bytes > options_.row_group_bytes_max;
+                        held_bytes_ + held > options_.row_group_bytes_max;
       if (full && !waiting_.empty()) FIRN_TRY(Remember(WriteRowGroup()));
       waiting_rows_ += next.group().num_rows;
-      waiting_bytes_ += bytes;
+      held_bytes_ += waiting_.empty() ? bytes + input->beside_bytes : held;
       waiting_.push_back(std::move(next));
     }
     return std::optional<Refusal>();
@@ -134,6 +183,7 @@ class PageFileMerge final : public FileMerge {
   }
 
   int64_t bytes_written() const override { return output_.position(); }
+  int64_t held_bytes() const override { return held_bytes_; }
   const MergeCounts& counts() const override { return counts_; }
   std::optional<size_t> failed_input() const override { return sink_failed_ ? std::nullopt : failed_input_; }
 
@@ -149,27 +199,34 @@ class PageFileMerge final : public FileMerge {
     return status;
   }
 
-  std::expected<Input, Refusal> Look(std::string_view file) const {
+  std::expected<Input, Refusal> Look(std::string_view file, std::optional<int64_t> rows) const {
     auto footer = ReadFooter(file);
     if (!footer.has_value()) {
       const bool damaged = footer.error().code() == ErrorCode::kCorruption;
       return Refuse(damaged ? "damaged" : "encrypted", footer.error().message());
     }
-    auto columns = PlanColumns(*footer, leaves_);
-    if (!columns.has_value()) return std::unexpected<Refusal>(std::move(columns.error()));
-    if (auto checked = CheckChunks(*footer, *columns); !checked.has_value()) {
+    auto schema = SchemaOf(*footer);
+    if (!schema.has_value()) return std::unexpected<Refusal>(std::move(schema.error()));
+    if (auto checked = CheckChunks(*footer, (*schema)->columns, file.size()); !checked.has_value()) {
       return std::unexpected<Refusal>(std::move(checked.error()));
     }
-    return Input{nullptr, *std::move(footer), *std::move(columns), 0};
+    if (rows.has_value() && *rows != footer->num_rows) {
+      return Refuse("row_count_differs",
+                    fmt::format("the file has {} rows, its manifest entry says: {}", footer->num_rows, *rows));
+    }
+    return Input{nullptr, std::move(footer->row_groups), *std::move(schema), footer->has_type_order, 0, 0};
   }
 
-  // Compressed bytes of the columns that are read.
-  static int64_t BytesOf(const Waiting& waiting) {
-    int64_t bytes = 0;
-    for (const ColumnPlan& plan : waiting.input->columns) {
-      if (!plan.is_missing) bytes += waiting.group().chunks[static_cast<size_t>(plan.leaf)].compressed_bytes;
+  // Files come from few writers: mostly that of the file before.
+  std::expected<std::shared_ptr<const InputSchema>, Refusal> SchemaOf(InputFooter& footer) const {
+    if (known_schema_ != nullptr && known_schema_->leaves == footer.leaves &&
+        std::ranges::equal(known_schema_->nodes, footer.nodes, SameColumn)) {
+      return known_schema_;
     }
-    return bytes;
+    auto columns = PlanColumns(footer, leaves_);
+    if (!columns.has_value()) return std::unexpected<Refusal>(std::move(columns.error()));
+    for (FileNode& node : footer.nodes) node.name = {};
+    return std::make_shared<const InputSchema>(std::move(footer.nodes), std::move(footer.leaves), *std::move(columns));
   }
 
   Status Send(const ByteSink& sink, std::string_view bytes) {
@@ -179,17 +236,18 @@ class PageFileMerge final : public FileMerge {
   }
 
   SourceChunk SourceOf(const Waiting& waiting, size_t column) const {
-    const ColumnPlan& plan = waiting.input->columns[column];
+    const InputSchema& schema = *waiting.input->schema;
+    const ColumnPlan& plan = schema.columns[column];
     SourceChunk source;
     source.file = *waiting.input->bytes;
     source.row_group = static_cast<int32_t>(waiting.row_group);
     source.rows = waiting.group().num_rows;
     source.plan = &plan;
-    source.has_type_order = waiting.input->footer.has_type_order;
+    source.has_type_order = waiting.input->has_type_order;
     if (plan.leaf >= 0) {
       const auto leaf = static_cast<size_t>(plan.leaf);
       source.chunk = &waiting.group().chunks[leaf];
-      source.node = &waiting.input->footer.nodes[static_cast<size_t>(waiting.input->footer.leaves[leaf])];
+      source.node = &schema.nodes[static_cast<size_t>(schema.leaves[leaf])];
     }
     return source;
   }
@@ -233,7 +291,7 @@ class PageFileMerge final : public FileMerge {
     footer_->AddRowGroup(waiting_rows_, std::move(finished));
     rows_ += waiting_rows_;
     waiting_.clear();
-    waiting_rows_ = waiting_bytes_ = 0;
+    waiting_rows_ = held_bytes_ = 0;
     return {};
   }
 
@@ -277,10 +335,11 @@ class PageFileMerge final : public FileMerge {
       const SourceChunk source = SourceOf(waiting, column);
       if (source.plan->is_missing) continue;
       failed_input_ = waiting.input->number;
-      FIRN_ASSIGN(const DecodedChunk decoded, DecodeChunk(source.file, source.row_group, source.plan->leaf));
-      ByteBuffer plain;
-      FIRN_TRY(AppendConverted(source.plan->conversion, source.type(), type, decoded.plain.view(), plain));
-      FIRN_TRY(filter.Add(type, plain.view(), decoded.values));
+      FIRN_TRY(DecodeChunk(source.file, source.row_group, source.plan->leaf, [&](const DecodedRows& rows) -> Status {
+        ByteBuffer plain;
+        FIRN_TRY(AppendConverted(source.plan->conversion, source.type(), type, rows.plain.view(), plain));
+        return filter.Add(type, plain.view(), rows.values);
+      }));
     }
     failed_input_.reset();
     FIRN_ASSIGN(const std::string bytes, filter.Bytes());
@@ -317,7 +376,8 @@ class PageFileMerge final : public FileMerge {
   MergeCounts counts_;
   std::vector<Waiting> waiting_;
   int64_t waiting_rows_ = 0;
-  int64_t waiting_bytes_ = 0;
+  int64_t held_bytes_ = 0;
+  std::shared_ptr<const InputSchema> known_schema_;  // of the last input
   size_t inputs_ = 0;
   int64_t rows_ = 0;
   FooterFrame footer_frame_;

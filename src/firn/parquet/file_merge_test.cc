@@ -4,6 +4,7 @@
 #include <arrow/compare.h>
 #include <arrow/json/from_string.h>
 #include <gtest/gtest.h>
+#include <malloc.h>
 #include <parquet/arrow/writer.h>
 #include <parquet/bloom_filter.h>
 #include <parquet/bloom_filter_reader.h>
@@ -123,8 +124,22 @@ void ExpectSameRows(const arrow::Table& expected, const arrow::Table& actual) {
   }
 }
 
+DecodedRows Decode(std::string_view file, size_t row_group, size_t leaf) {
+  DecodedRows whole;
+  auto done = DecodeChunk(file, static_cast<int32_t>(row_group), static_cast<int32_t>(leaf), [&](const DecodedRows& rows) {
+    whole.repetition.insert(whole.repetition.end(), rows.repetition.begin(), rows.repetition.end());
+    whole.definition.insert(whole.definition.end(), rows.definition.begin(), rows.definition.end());
+    whole.count += rows.count;
+    whole.plain.Append(rows.plain.view());
+    whole.values += rows.values;
+    return Status();
+  });
+  EXPECT_TRUE(done.has_value()) << done.error().ToString();
+  return whole;
+}
+
 // Values of one chunk as single values, for looking at their bounds.
-std::vector<std::string_view> Values(const DecodedChunk& chunk, ValueType type) {
+std::vector<std::string_view> Values(const DecodedRows& chunk, ValueType type) {
   const bool is_bytes = type.physical_type == pq::Type::BYTE_ARRAY;
   auto offsets = PlainOffsets(chunk.plain.view(), chunk.values, is_bytes ? 0 : type.value_bytes).value();
   std::vector<std::string_view> values;
@@ -151,7 +166,7 @@ void ExpectWithin(BoundOrder order, std::string_view value, std::string_view min
 
 // Entries of each page, by where rows begin: what the offset index promises, counted out of the decoded levels.
 void ExpectTruePageIndex(std::string_view file, const OutputLeaf& leaf, const FileRowGroup& group,
-                         const FileChunk& chunk, const DecodedChunk& decoded) {
+                         const FileChunk& chunk, const DecodedRows& decoded) {
   ASSERT_TRUE(chunk.offset_index.has_value());
   auto pages = ReadPages(file, chunk);
   ASSERT_TRUE(pages.has_value()) << pages.error().ToString();
@@ -185,7 +200,7 @@ void ExpectTruePageIndex(std::string_view file, const OutputLeaf& leaf, const Fi
   EXPECT_EQ(row, group.num_rows);
 }
 
-void ExpectTrueSizes(const FileChunk& chunk, const OutputLeaf& leaf, const DecodedChunk& decoded) {
+void ExpectTrueSizes(const FileChunk& chunk, const OutputLeaf& leaf, const DecodedRows& decoded) {
   if (!chunk.sizes.definition_levels.empty()) {
     std::vector<int64_t> levels(static_cast<size_t>(leaf.definition_level) + 1);
     for (uint8_t level : decoded.definition) ++levels[level];
@@ -216,19 +231,18 @@ void ExpectTrueMetadata(const schema::Schema& schema, const ParquetFileForTest& 
     for (size_t c = 0; c < leaves.size(); ++c) {
       SCOPED_TRACE(leaves[c].field_id);
       const FileChunk& chunk = group.chunks[c];
-      auto decoded = DecodeChunk(file.bytes, static_cast<int32_t>(g), static_cast<int32_t>(c));
-      ASSERT_TRUE(decoded.has_value()) << decoded.error().ToString();
-      EXPECT_EQ(chunk.num_values, decoded->count);
-      EXPECT_EQ(chunk.statistics.null_count, decoded->count - decoded->values);
-      values[leaves[c].field_id] += decoded->count;
-      nulls[leaves[c].field_id] += decoded->count - decoded->values;
+      const DecodedRows decoded = Decode(file.bytes, g, c);
+      EXPECT_EQ(chunk.num_values, decoded.count);
+      EXPECT_EQ(chunk.statistics.null_count, decoded.count - decoded.values);
+      values[leaves[c].field_id] += decoded.count;
+      nulls[leaves[c].field_id] += decoded.count - decoded.values;
       if (chunk.statistics.min.has_value()) {
-        for (std::string_view value : Values(*decoded, {leaves[c].physical_type, leaves[c].value_bytes})) {
+        for (std::string_view value : Values(decoded, {leaves[c].physical_type, leaves[c].value_bytes})) {
           ExpectWithin(leaves[c].order, value, *chunk.statistics.min, *chunk.statistics.max);
         }
       }
-      ASSERT_NO_FATAL_FAILURE(ExpectTruePageIndex(file.bytes, leaves[c], group, chunk, *decoded));
-      ExpectTrueSizes(chunk, leaves[c], *decoded);
+      ASSERT_NO_FATAL_FAILURE(ExpectTruePageIndex(file.bytes, leaves[c], group, chunk, decoded));
+      ExpectTrueSizes(chunk, leaves[c], decoded);
     }
   }
   EXPECT_EQ(file.metrics.value_counts, values);
@@ -567,6 +581,88 @@ TEST(FileMerge, RowGroupsKeepTheirLimits) {
   EXPECT_EQ(merged->file.metrics.split_offsets.size(), 3u);
   EXPECT_EQ(merged->file.metrics.split_offsets[0], 4);
   ExpectRows(schema, *merged, {"[1, 2, 3, 1, 2, 3, 1, 2, 3]"});
+}
+
+// Bytes that the process has from its heap; 0 where an allocator of a sanitizer stands in.
+size_t HeapBytes() {
+  const auto heap = mallinfo2();
+  return heap.uordblks + heap.hblkhd;
+}
+
+// Thousands of files that are little but footers, within a small limit: footers, and what is made of them, count.
+TEST(FileMerge, ManyTinyInputsKeepTheMemoryLimit) {
+  constexpr int kColumns = 20;
+  constexpr int kFiles = 3000;
+  schema::Schema schema;
+  for (int i = 1; i <= kColumns; ++i) schema.fields.push_back(Make(i, "column " + std::to_string(i), Of(TypeKind::kLong)));
+  const std::string file = FileOf(schema, std::vector<std::string>(kColumns, "[1, 2, 3]"));
+  FileLayoutOptions options;
+  options.row_group_bytes_max = 2 << 20;
+  int64_t written = 0;
+  auto merge = FileMerge::Create(schema, options, "{}", [&](std::string_view bytes) -> Status {
+                 written += static_cast<int64_t>(bytes.size());
+                 return {};
+               }).value();
+  const size_t before = HeapBytes();
+  size_t most = 0;
+  for (int i = 0; i < kFiles; ++i) {
+    ASSERT_TRUE(merge->Add(std::make_shared<const std::string>(file), 3).has_value());
+    EXPECT_LE(merge->held_bytes(), options.row_group_bytes_max);
+    most = std::max(most, HeapBytes() - std::min(before, HeapBytes()));
+  }
+  const FileMetrics metrics = merge->Close().value();
+  EXPECT_EQ(metrics.record_count, 3 * kFiles);
+  EXPECT_GT(metrics.split_offsets.size(), 2u);
+  // Beside the inputs: metadata of the row groups that are written, codecs, buffers.
+  EXPECT_LT(most, static_cast<size_t>(options.row_group_bytes_max) + (1 << 20)) << "of so many bytes: " << written;
+}
+
+TEST(FileMerge, AFileOfAnotherNumberOfRowsIsRefused) {
+  const schema::Schema schema = OneColumn(Of(TypeKind::kLong));
+  const auto file = std::make_shared<const std::string>(FileOf(schema, {"[1, 2, 3]"}));
+  std::string out;
+  auto merge = FileMerge::Create(schema, {}, "{}", AppendTo(out)).value();
+  EXPECT_TRUE(merge->Check(*file, 3).has_value());
+  EXPECT_EQ(merge->Check(*file, 4).error().reason, "row_count_differs");
+  EXPECT_EQ(merge->Add(file, 2).value()->reason, "row_count_differs");
+  EXPECT_FALSE(merge->Add(file, 3).value().has_value());
+  EXPECT_EQ(merge->Close()->record_count, 3);
+}
+
+// Columns that are decoded come in parts, which end where rows do.
+TEST(FileMerge, LongColumnsAreDecodedInParts) {
+  constexpr int64_t kRows = 150'000;
+  auto list_of = [](TypeKind kind) { return OneColumn(Type::List(Make(2, "element", Of(kind)))); };
+  auto rows_of = [](const schema::Schema& schema, auto values) {
+    const auto type = columnar::ToArrowSchema(schema);
+    auto* pool = arrow::default_memory_pool();
+    arrow::ListBuilder lists(pool, std::make_shared<decltype(values)>(std::move(values)), type->field(0)->type());
+    auto& elements = static_cast<decltype(values)&>(*lists.value_builder());
+    for (int64_t i = 0; i < kRows; ++i) {
+      EXPECT_TRUE((i % 11 == 0 ? lists.AppendNull() : lists.Append()).ok());
+      for (int64_t k = 0; i % 11 != 0 && k < i % 5; ++k) {
+        EXPECT_TRUE((k == 3 ? elements.AppendNull() : elements.Append(static_cast<int32_t>(i + k))).ok());
+      }
+    }
+    return arrow::RecordBatch::Make(type, kRows, {lists.Finish().ValueOrDie()});
+  };
+  const schema::Schema narrow = list_of(TypeKind::kInt);
+  const schema::Schema wide = list_of(TypeKind::kLong);
+  auto file = WriteParquet(narrow, {}, {rows_of(narrow, arrow::Int32Builder())});
+  ASSERT_TRUE(file.has_value()) << file.error().ToString();
+  int parts = 0;
+  ASSERT_TRUE(DecodeChunk(file->bytes, 0, 0, [&](const DecodedRows& rows) {
+                EXPECT_EQ(rows.repetition.front(), 0);
+                ++parts;
+                return Status();
+              }).has_value());
+  EXPECT_GT(parts, 1);
+  auto merged = Merge(wide, {}, {file->bytes});
+  ASSERT_TRUE(merged.has_value()) << merged.error().ToString();
+  auto expected = arrow::Table::FromRecordBatches({rows_of(wide, arrow::Int64Builder())}).ValueOrDie();
+  ExpectSameRows(*expected, *merged->file.Read());
+  ExpectTrueMetadata(wide, merged->file);
+  EXPECT_EQ(merged->counts.chunks_decoded.at("promoted_type"), 1);
 }
 
 TEST(FileMerge, BloomFiltersAreMadeAnew) {

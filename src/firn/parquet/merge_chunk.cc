@@ -373,8 +373,19 @@ Status ChunkMerger::CarryAround(const SourceChunk& source, const PageView& page,
 }
 
 Status ChunkMerger::AddDecoded(const SourceChunk& source, std::string_view reason) {
-  const int32_t row_group = source.row_group;
-  FIRN_ASSIGN(const DecodedChunk decoded, DecodeChunk(source.file, row_group, source.plan->leaf));
+  int64_t rows = 0;
+  FIRN_TRY(DecodeChunk(source.file, source.row_group, source.plan->leaf, [&](const DecodedRows& decoded) -> Status {
+    rows += leaf_.repetition_level > 0 ? std::count(decoded.repetition.begin(), decoded.repetition.end(), 0)
+                                       : decoded.count;
+    return AddDecodedRows(source, decoded);
+  }));
+  if (rows != source.rows) return Corrupt("a column chunk has not the rows of its row group");
+  auto counted = counts_.chunks_decoded.try_emplace(std::string(reason), 0).first;
+  ++counted->second;
+  return {};
+}
+
+Status ChunkMerger::AddDecodedRows(const SourceChunk& source, const DecodedRows& decoded) {
   Levels levels;
   levels.count = decoded.count;
   if (leaf_.repetition_level > 0) levels.repetition = decoded.repetition;
@@ -386,9 +397,6 @@ Status ChunkMerger::AddDecoded(const SourceChunk& source, std::string_view reaso
       level = source.plan->definition_map[level];
     }
   }
-  const int64_t rows =
-      leaf_.repetition_level > 0 ? std::count(levels.repetition.begin(), levels.repetition.end(), 0) : levels.count;
-  if (rows != source.rows) return Corrupt("a column chunk has not the rows of its row group");
   if (decoded.values != levels.count - CountNulls(levels, {0, static_cast<size_t>(levels.count)})) {
     return Corrupt("a column chunk has not as many values as its levels say");
   }
@@ -396,8 +404,6 @@ Status ChunkMerger::AddDecoded(const SourceChunk& source, std::string_view reaso
   FIRN_TRY(AppendConverted(source.plan->conversion, source.type(), output_type(), decoded.plain.view(), plain));
   const ValueBounds bounds = BoundsOf(source, decoded.values > 0);
   bounds_.Include(leaf_.order, bounds);
-  auto counted = counts_.chunks_decoded.try_emplace(std::string(reason), 0).first;
-  ++counted->second;
   return AddEntries(levels, plain.view(), bounds, Target::kValues);
 }
 
@@ -450,16 +456,18 @@ Result<Levels> ChunkMerger::ParentLevels(const SourceChunk& source) {
     if (leaf_.repetition_level > 0) levels.repetition.assign(static_cast<size_t>(source.rows), 0);
     return levels;
   }
-  FIRN_ASSIGN(const DecodedChunk sibling, DecodeChunk(source.file, source.row_group, plan.leaf));
-  for (size_t i = 0; i < static_cast<size_t>(sibling.count); ++i) {
-    const uint8_t repetition = sibling.repetition.empty() ? 0 : sibling.repetition[i];
-    if (repetition > plan.parent_repetition) continue;
-    const uint8_t definition = sibling.definition.empty() ? 0 : sibling.definition[i];
-    if (definition >= plan.definition_map.size()) return Corrupt("a level beyond its column's");
-    levels.definition.push_back(plan.definition_map[definition]);
-    if (leaf_.repetition_level > 0) levels.repetition.push_back(repetition);
-    ++levels.count;
-  }
+  FIRN_TRY(DecodeChunk(source.file, source.row_group, plan.leaf, [&](const DecodedRows& sibling) -> Status {
+    for (size_t i = 0; i < static_cast<size_t>(sibling.count); ++i) {
+      const uint8_t repetition = sibling.repetition.empty() ? 0 : sibling.repetition[i];
+      if (repetition > plan.parent_repetition) continue;
+      const uint8_t definition = sibling.definition.empty() ? 0 : sibling.definition[i];
+      if (definition >= plan.definition_map.size()) return Corrupt("a level beyond its column's");
+      levels.definition.push_back(plan.definition_map[definition]);
+      if (leaf_.repetition_level > 0) levels.repetition.push_back(repetition);
+      ++levels.count;
+    }
+    return {};
+  }));
   return levels;
 }
 

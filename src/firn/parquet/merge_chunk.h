@@ -101,6 +101,7 @@ class ChunkMerger {
   Result<Levels> ParentLevels(const SourceChunk& source);
   Status AddEntries(const Levels& levels, std::string_view plain, const ValueBounds& bounds, Target target);
   Status AddDecoded(const SourceChunk& source, std::string_view reason);
+  Status AddDecodedRows(const SourceChunk& source, const DecodedRows& decoded);
   Status AddPages(SourceChunk& source);
   Status AddPage(const SourceChunk& source, size_t index, bool unite);
   Status AddIndexPage(const SourceChunk& source, const PageView& page, Piece piece, bool glued_to_next);

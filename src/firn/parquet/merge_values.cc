@@ -9,8 +9,10 @@
 #include <parquet/file_reader.h>
 #include <parquet/schema.h>
 
+#include <algorithm>
 #include <cstring>
 #include <exception>
+#include <utility>
 
 #include "firn/parquet/merge_dictionary.h"
 
@@ -130,8 +132,43 @@ int64_t CountValues(ValueType type, std::string_view plain) {
   return static_cast<int64_t>(plain.size()) / type.value_bytes;
 }
 
+// Bytes that the first `count` values take.
+size_t PlainBytes(std::string_view plain, int64_t count, int32_t value_bytes) {
+  if (value_bytes > 0) return static_cast<size_t>(count) * static_cast<size_t>(value_bytes);
+  size_t at = 0;
+  for (int64_t i = 0; i < count; ++i) {
+    uint32_t length = 0;
+    std::memcpy(&length, plain.data() + at, sizeof(length));
+    at += kLengthBytes + length;
+  }
+  return at;
+}
+
+// Takes the row that has begun last, and may go on, off the others.
+DecodedRows TakeLastRow(DecodedRows& rows, int16_t definition_level, int32_t value_bytes) {
+  DecodedRows last;
+  if (rows.repetition.empty()) return last;
+  auto begin = rows.repetition.end();
+  while (begin != rows.repetition.begin() && *--begin != 0) continue;
+  const auto cut = begin - rows.repetition.begin();
+  last.repetition.assign(begin, rows.repetition.end());
+  rows.repetition.erase(begin, rows.repetition.end());
+  last.count = static_cast<int64_t>(last.repetition.size());
+  last.definition.assign(rows.definition.begin() + cut, rows.definition.end());
+  rows.definition.erase(rows.definition.begin() + cut, rows.definition.end());
+  last.values = std::count(last.definition.begin(), last.definition.end(), static_cast<uint8_t>(definition_level));
+  rows.count -= last.count;
+  rows.values -= last.values;
+  const size_t bytes = PlainBytes(rows.plain.view(), rows.values, value_bytes);
+  last.plain.Append(rows.plain.view().substr(bytes));
+  ByteBuffer plain;
+  plain.Append(rows.plain.view().substr(0, bytes));
+  rows.plain = std::move(plain);
+  return last;
+}
+
 template <typename DType>
-Status ReadTyped(pq::ColumnReader& reader, int32_t value_bytes, DecodedChunk& out) {
+Status ReadTyped(pq::ColumnReader& reader, int32_t value_bytes, const std::function<Status(const DecodedRows&)>& take) {
   using T = typename DType::c_type;
   auto& typed = static_cast<pq::TypedColumnReader<DType>&>(reader);
   const int16_t definition_level = reader.descr()->max_definition_level();
@@ -139,22 +176,30 @@ Status ReadTyped(pq::ColumnReader& reader, int32_t value_bytes, DecodedChunk& ou
   std::vector<int16_t> definition(kBatchValues);
   std::vector<int16_t> repetition(kBatchValues);
   auto values = std::make_unique<T[]>(kBatchValues);
+  DecodedRows rows;
   while (typed.HasNext()) {
     int64_t read = 0;
     const int64_t levels = typed.ReadBatch(kBatchValues, definition.data(), repetition.data(), values.get(), &read);
     if (levels == 0 && read == 0) return Corrupt("they end early");
     const int64_t entries = definition_level > 0 ? levels : read;
-    out.count += entries;
-    out.values += read;
+    rows.count += entries;
+    rows.values += read;
     for (int64_t i = 0; definition_level > 0 && i < levels; ++i) {
-      out.definition.push_back(static_cast<uint8_t>(definition[static_cast<size_t>(i)]));
+      rows.definition.push_back(static_cast<uint8_t>(definition[static_cast<size_t>(i)]));
     }
     for (int64_t i = 0; repetition_level > 0 && i < levels; ++i) {
-      out.repetition.push_back(static_cast<uint8_t>(repetition[static_cast<size_t>(i)]));
+      rows.repetition.push_back(static_cast<uint8_t>(repetition[static_cast<size_t>(i)]));
     }
-    AppendValues(values.get(), read, value_bytes, out.plain);
+    AppendValues(values.get(), read, value_bytes, rows.plain);
+    if (rows.count < kDecodedEntriesMax && rows.plain.size() < kDecodedBytesMax) continue;
+    const int32_t fixed_bytes = std::is_same_v<DType, pq::ByteArrayType> ? 0
+                                : std::is_same_v<DType, pq::FLBAType>    ? value_bytes
+                                                                         : static_cast<int32_t>(sizeof(T));
+    DecodedRows last = TakeLastRow(rows, definition_level, fixed_bytes);
+    if (rows.count > 0) FIRN_TRY(take(rows));
+    rows = std::move(last);
   }
-  return {};
+  return rows.count > 0 ? take(rows) : Status();
 }
 
 __int128 UnscaledDecimal(ValueType type, const uint8_t* at) {
@@ -239,18 +284,17 @@ Status AppendEncoded(ValueType type, int32_t encoding, std::string_view plain, i
   });
 }
 
-Result<DecodedChunk> DecodeChunk(std::string_view file, int32_t row_group, int32_t leaf) {
-  DecodedChunk chunk;
-  FIRN_TRY(Guard([&]() -> Status {
+Status DecodeChunk(std::string_view file, int32_t row_group, int32_t leaf,
+                   const std::function<Status(const DecodedRows&)>& take) {
+  return Guard([&]() -> Status {
     auto buffer = std::make_shared<arrow::Buffer>(reinterpret_cast<const uint8_t*>(file.data()),
                                                   static_cast<int64_t>(file.size()));
     auto reader = pq::ParquetFileReader::Open(std::make_shared<arrow::io::BufferReader>(buffer));
     auto column = reader->RowGroup(row_group)->Column(leaf);
     return WithType(column->type(), [&](auto tag) -> Status {
-      return ReadTyped<decltype(tag)>(*column, column->descr()->type_length(), chunk);
+      return ReadTyped<decltype(tag)>(*column, column->descr()->type_length(), take);
     });
-  }));
-  return chunk;
+  });
 }
 
 Status AppendConverted(Conversion conversion, ValueType from, ValueType to, std::string_view plain, ByteBuffer& out) {

@@ -10,12 +10,6 @@
 namespace firn::schema {
 namespace {
 
-Value Promoted(const Value& value) {
-  if (const auto* number = std::get_if<int32_t>(&value)) return int64_t{*number};
-  if (const auto* number = std::get_if<float>(&value)) return double{*number};
-  return value;
-}
-
 Result<TypePtr> FieldType(const PartitionField& field, const Schema& schema) {
   const Field* source = schema.FindById(field.source_id);
   if (source != nullptr) {
@@ -93,6 +87,12 @@ Status CheckWritable(const SortOrder& order, const Schema& schema) {
     if (!in_structs) return refuse("a column of it is inside a list or map", field);
   }
   return {};
+}
+
+Value Promoted(const Value& value) {
+  if (const auto* number = std::get_if<int32_t>(&value)) return int64_t{*number};
+  if (const auto* number = std::get_if<float>(&value)) return double{*number};
+  return value;
 }
 
 bool SamePartition(const PartitionTuple& a, const PartitionTuple& b) {

@@ -59,6 +59,8 @@ using PartitionTuple = std::vector<Value>;
 // Of one spec. NaN is a value as any other, null is not the text "null", and a value that was written before its column
 // was promoted (int → long, float → double) is the promoted one: PartitionPath tells none of this.
 bool SamePartition(const PartitionTuple& a, const PartitionTuple& b);
+// An int as a long, a float as a double: what values of a promoted column are compared as.
+Value Promoted(const Value& value);
 // "event_day=2024-01-15/ip_bucket=3", as Java's paths; empty when unpartitioned.
 std::string PartitionPath(const PartitionSpec& spec, const Schema& schema, const PartitionTuple& tuple);
 

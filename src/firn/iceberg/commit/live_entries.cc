@@ -32,18 +32,32 @@ Result<std::vector<ManifestFile>> ReadSnapshotManifests(const Snapshot& snapshot
   return std::move(contents.manifests);
 }
 
-Result<ManifestFileContents> ReadManifestFile(const ManifestFile& manifest, env::ObjectStore& store) {
+Result<ManifestHeader> ForEachEntry(const ManifestFile& manifest, env::ObjectStore& store, EntryMetrics metrics,
+                                    const std::function<Status(ManifestEntry)>& take) {
   FIRN_ASSIGN(const std::string bytes, ReadMetadataFile(manifest.manifest_path, store));
-  FIRN_ASSIGN(ManifestFileContents contents, WithContext(ReadManifest(bytes), manifest.manifest_path));
-  FIRN_TRY(InheritFromManifest(manifest, contents.entries));
-  const auto live = std::count_if(contents.entries.begin(), contents.entries.end(),
-                                  [](const ManifestEntry& entry) { return entry.is_live(); });
+  int64_t live = 0;
+  auto header = ReadManifestEntries(bytes, metrics, [&](ManifestEntry entry) -> Status {
+    FIRN_TRY(InheritFromManifest(manifest, entry));
+    live += entry.is_live() ? 1 : 0;
+    return take(std::move(entry));
+  });
+  if (!header.has_value()) return WithContext(std::move(header), manifest.manifest_path);
   const bool counted = manifest.added_files_count != kUnknownCount && manifest.existing_files_count != kUnknownCount;
   const int64_t stated = int64_t{manifest.added_files_count} + manifest.existing_files_count;
   if (counted && live != stated) {
     return Fail(ErrorCode::kCorruption, fmt::format("manifest '{}' has {} live files, its manifest list says: {}",
                                                     manifest.manifest_path, live, stated));
   }
+  return header;
+}
+
+Result<ManifestFileContents> ReadManifestFile(const ManifestFile& manifest, env::ObjectStore& store) {
+  ManifestFileContents contents;
+  FIRN_ASSIGN(contents.header,
+              ForEachEntry(manifest, store, EntryMetrics::kAll, [&](ManifestEntry entry) -> Status {
+                contents.entries.push_back(std::move(entry));
+                return {};
+              }));
   return contents;
 }
 

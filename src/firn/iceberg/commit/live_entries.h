@@ -3,6 +3,7 @@
 // Thread-safe as far as the store is. Nothing is written.
 #pragma once
 
+#include <functional>
 #include <vector>
 
 #include "firn/base/error.h"
@@ -20,6 +21,11 @@ Result<std::vector<ManifestFile>> ReadSnapshotManifests(const Snapshot& snapshot
 // The manifest's content, its entries with what they inherit from `manifest`. kCorruption as above, also when the file
 // holds another number of live entries than its line in the list says.
 Result<ManifestFileContents> ReadManifestFile(const ManifestFile& manifest, env::ObjectStore& store);
+
+// The same one entry after the other, live or not; ends with the first error of `take`, and may end with kCorruption
+// after the last.
+Result<ManifestHeader> ForEachEntry(const ManifestFile& manifest, env::ObjectStore& store, EntryMetrics metrics,
+                                    const std::function<Status(ManifestEntry)>& take);
 
 // The live data files (not delete files) of the current snapshot, in manifest order; none without a snapshot. Each
 // partition tuple is one of the spec that its own manifest states.

@@ -6,6 +6,7 @@
 #include <set>
 
 #include "firn/base/encoding.h"
+#include "firn/iceberg/commit/attempt_store.h"
 #include "firn/iceberg/commit/commit_base.h"
 #include "firn/iceberg/commit/live_entries.h"
 #include "firn/iceberg/commit/manifest_merge.h"
@@ -54,11 +55,12 @@ class Rewrite {
 
  private:
   struct LiveInput {
-    ManifestEntry entry;
+    ManifestEntry entry;  // without metrics
     int32_t spec_id = 0;
   };
   struct GroupState {
     std::map<std::string, LiveInput> live;  // inputs, by path
+    std::set<size_t> manifests;             // that they stand in, indices in base_manifests_
     size_t live_outputs = 0;
     GroupFate fate = GroupFate::kReplaced;
     std::map<std::string, int64_t> applied;  // delete files that are live, with their sequence number (equality only)
@@ -67,7 +69,7 @@ class Rewrite {
     ManifestEntry entry;  // path and sequence number alone
     FilePlace place;
   };
-  struct TouchedManifest {
+  struct DeleteManifest {
     size_t index;  // in base_manifests_
     ManifestFileContents contents;
   };
@@ -101,23 +103,19 @@ class Rewrite {
     for (size_t i = 0; i < base_manifests_->size(); ++i) {
       const ManifestFile& manifest = (*base_manifests_)[i];
       if (manifest.content != ManifestContent::kData || !HasLiveFiles(manifest)) continue;
-      FIRN_ASSIGN(ManifestFileContents contents, ReadManifestFile(manifest, store_));
-      bool touched = false;
-      for (const ManifestEntry& entry : contents.entries) {
-        if (!entry.is_live()) continue;
+      FIRN_TRY(ForEachEntry(manifest, store_, EntryMetrics::kNone, [&](ManifestEntry entry) -> Status {
+        if (!entry.is_live()) return {};
         const std::string& path = entry.data_file.file_path;
         if (auto output = group_of_output_.find(path); output != group_of_output_.end()) {
           ++groups_[output->second].live_outputs;
         }
         auto input = group_of_input_.find(path);
-        if (input == group_of_input_.end()) {
-          if (has_deletes_) FIRN_TRY(NoteOther(entry, manifest.partition_spec_id));
-          continue;
-        }
-        touched = true;
-        groups_[input->second].live.emplace(path, LiveInput{entry, manifest.partition_spec_id});
-      }
-      if (touched) touched_.push_back({i, std::move(contents)});
+        if (input == group_of_input_.end()) return has_deletes_ ? NoteOther(entry, manifest.partition_spec_id) : Status();
+        GroupState& group = groups_[input->second];
+        group.manifests.insert(i);
+        group.live.emplace(input->first, LiveInput{std::move(entry), manifest.partition_spec_id});
+        return {};
+      }));
     }
     return {};
   }
@@ -296,7 +294,7 @@ class Rewrite {
       }
       for (const AppliedDeletes& applied : wanted.applied) names[applied.path] = &applied.data_files;
     }
-    for (const TouchedManifest& manifest : delete_manifests_) {
+    for (const DeleteManifest& manifest : delete_manifests_) {
       const int32_t spec_id = (*base_manifests_)[manifest.index].partition_spec_id;
       for (const ManifestEntry& entry : manifest.contents.entries) {
         if (!entry.is_live()) continue;
@@ -314,45 +312,61 @@ class Rewrite {
     return input != group_of_input_.end() && groups_[input->second].fate == GroupFate::kReplaced;
   }
 
-  // The manifest with its files that go marked as deleted by this snapshot; nothing when none of them does.
-  Result<std::optional<ManifestFile>> Filter(TouchedManifest& touched) {
-    const ManifestFile& manifest = (*base_manifests_)[touched.index];
-    std::vector<ManifestEntry> entries;
-    bool changed = false;
-    for (ManifestEntry& entry : touched.contents.entries) {
-      if (!entry.is_live()) continue;
+  // The manifest with its files that go marked as deleted by this snapshot. It is read again for it, entry by entry: all
+  // that are touched may have the metrics of every file of the table.
+  Result<ManifestFile> Filter(const ManifestFile& manifest) {
+    const schema::PartitionSpec* spec = base_.FindSpec(manifest.partition_spec_id);
+    if (spec == nullptr) return Fail(ErrorCode::kCorruption, "a manifest of a spec that the table has not");
+    FIRN_ASSIGN(ManifestWriter writer, ManifestWriter::Create({SchemaForSpec(base_, *spec), *spec, manifest.content},
+                                                              commit_.sequence_number, commit_.snapshot_id));
+    FIRN_TRY(ForEachEntry(manifest, store_, EntryMetrics::kAll, [&](ManifestEntry entry) -> Status {
+      if (!entry.is_live()) return {};
       const std::string& path = entry.data_file.file_path;
       const bool goes = manifest.content == ManifestContent::kDeletes ? unneeded_.contains(path) : IsReplaced(path);
       entry.status = goes ? EntryStatus::kDeleted : EntryStatus::kExisting;
-      if (goes) {
-        entry.snapshot_id = commit_.snapshot_id;
-        removed_.push_back({manifest.partition_spec_id, entry.data_file});
-        changed = true;
-      }
-      entries.push_back(std::move(entry));
+      if (goes) entry.snapshot_id = commit_.snapshot_id;
+      FIRN_TRY(writer.Add(entry));
+      if (!goes) return {};
+      NewDataFile removed{.spec_id = manifest.partition_spec_id, .file = {}};
+      removed.file.content = entry.data_file.content;
+      removed.file.partition = std::move(entry.data_file.partition);
+      removed.file.record_count = entry.data_file.record_count;
+      removed.file.file_size_in_bytes = entry.data_file.file_size_in_bytes;
+      removed_.push_back(std::move(removed));
+      return {};
+    }));
+    FIRN_ASSIGN(WrittenManifest written, writer.Finish(NextManifestLocation()));
+    FIRN_TRY(store_.Put(written.file.manifest_path, written.bytes));
+    ++commit_.manifests_written;
+    return std::move(written.file);
+  }
+
+  // Those with a file that goes.
+  std::set<size_t> ChangedManifests() const {
+    std::set<size_t> changed;
+    for (const GroupState& group : groups_) {
+      if (group.fate == GroupFate::kReplaced) changed.insert(group.manifests.begin(), group.manifests.end());
     }
-    if (!changed) return std::optional<ManifestFile>();
-    const schema::PartitionSpec* spec = base_.FindSpec(manifest.partition_spec_id);
-    if (spec == nullptr) return Fail(ErrorCode::kCorruption, "a manifest of a spec that the table has not");
-    FIRN_ASSIGN(ManifestFile filtered, Write({SchemaForSpec(base_, *spec), *spec, manifest.content}, entries));
-    return std::optional<ManifestFile>(std::move(filtered));
+    for (const DeleteManifest& deletes : delete_manifests_) {
+      const auto& entries = deletes.contents.entries;
+      const bool any = std::any_of(entries.begin(), entries.end(), [&](const ManifestEntry& entry) {
+        return entry.is_live() && unneeded_.contains(entry.data_file.file_path);
+      });
+      if (any) changed.insert(deletes.index);
+    }
+    return changed;
   }
 
   Result<ManifestList> NewManifests() {
     ManifestList manifests;
     FIRN_TRY(AddOutputs(manifests));
     FIRN_TRY(FindUnneeded());
-    std::map<size_t, ManifestFile> filtered;
-    for (std::vector<TouchedManifest>* touched_ones : {&touched_, &delete_manifests_}) {
-      for (TouchedManifest& touched : *touched_ones) {
-        FIRN_ASSIGN(std::optional<ManifestFile> manifest, Filter(touched));
-        if (manifest.has_value()) filtered.emplace(touched.index, *std::move(manifest));
-      }
-    }
+    const std::set<size_t> changed = ChangedManifests();
     for (size_t i = 0; i < base_manifests_->size(); ++i) {
       const ManifestFile& manifest = (*base_manifests_)[i];
-      if (auto found = filtered.find(i); found != filtered.end()) {
-        manifests.push_back(std::move(found->second));
+      if (changed.contains(i)) {
+        FIRN_ASSIGN(ManifestFile filtered, Filter(manifest));
+        manifests.push_back(std::move(filtered));
       } else if (HasLiveFiles(manifest)) {
         manifests.push_back(manifest);
       }
@@ -392,7 +406,7 @@ class Rewrite {
 
   const TableMetadata& base_;
   const RewriteRequest& request_;
-  env::ObjectStore& store_;
+  AttemptStore store_;  // manifests that change are read twice
   const LocationProvider locations_;
   const std::string uuid_;  // in the names of all files of this attempt
   int manifest_number_ = 0;
@@ -401,13 +415,12 @@ class Rewrite {
   std::map<std::string, size_t> group_of_input_;
   std::map<std::string, size_t> group_of_output_;
   std::vector<GroupState> groups_;
-  std::vector<TouchedManifest> touched_;
   bool has_deletes_ = false;
   std::vector<LiveOther> others_;  // live data files that are no inputs; only where there are deletes
-  std::vector<TouchedManifest> delete_manifests_;
+  std::vector<DeleteManifest> delete_manifests_;
   std::set<std::string> unneeded_;  // delete files
   std::vector<NewDataFile> added_;
-  std::vector<NewDataFile> removed_;
+  std::vector<NewDataFile> removed_;  // what the summary counts of them
   PreparedCommit commit_;
 };
 

@@ -208,6 +208,68 @@ TEST_F(RewriteTest, OutputsHaveTheHighestSequenceNumberOfTheirInputs) {
   EXPECT_EQ(Live(), (LiveFiles{{"big", 2}, {"c", 3}}));
 }
 
+// A partition column that was an int and is a long: manifests of before have ints, files of now have longs.
+TEST_F(RewriteTest, FilesOfAPromotedPartitionAreOfOnePartition) {
+  const TableIdentifier numbers{{"db"}, "numbers"};
+  CreateTableRequest create;
+  create.location = "file:///lake/events";
+  create.schema.fields = {{.id = FieldId{1}, .name = "n", .type = Type::Primitive(TypeKind::kInt)}};
+  schema::PartitionField by_n;
+  by_n.source_id = FieldId{1};
+  by_n.field_id = FieldId{1000};
+  by_n.name = "n";
+  create.spec.fields = {by_n};
+  ASSERT_TRUE(catalog_.CreateTable(numbers, create).has_value());
+  auto file = [](const std::string& name, int64_t rows, Value value) {
+    DataFile made = File(name, rows);
+    made.partition = {std::move(value)};
+    return made;
+  };
+  auto append = [&](const std::vector<DataFile>& files) {
+    std::vector<NewDataFile> added;
+    for (const DataFile& one : files) added.push_back({0, one});
+    AppendRequest request;
+    request.files = added;
+    ManifestListCache cache;
+    auto prepared = PrepareAppend(catalog_.LoadTable(numbers)->metadata, request, store_, clock_, random_, cache);
+    ASSERT_TRUE(prepared.has_value()) << prepared.error().ToString();
+    ASSERT_TRUE(catalog_.CommitAsSomebodyElse(numbers, prepared->updates).has_value());
+  };
+  append({file("old", 10, Value(int32_t{5})), file("old_other", 10, Value(int32_t{6}))});
+  schema::Schema wider = create.schema;
+  wider.schema_id = 1;
+  wider.fields[0].type = Type::Primitive(TypeKind::kLong);
+  ASSERT_TRUE(catalog_.CommitAsSomebodyElse(numbers, {AddSchema{wider, 1}, SetCurrentSchema{-1}}).has_value());
+  append({file("new", 7, Value(int64_t{5})), file("new_other", 7, Value(int64_t{1} << 40))});
+  RewriteRequest request;
+  request.starting_sequence_number = 2;
+  AddGroup(request, {"old", "new"}, {file("big", 17, Value(int64_t{5}))});
+  auto outcome = CommitRewrite(catalog_, numbers, request, store_, clock_, random_, {});
+  ASSERT_TRUE(outcome.has_value()) << outcome.error().ToString();
+  EXPECT_EQ(outcome->fates, Fates{GroupFate::kReplaced});
+  const TableMetadata table = catalog_.LoadTable(numbers)->metadata;
+  EXPECT_EQ(table.CurrentSnapshot()->summary.at("changed-partition-count"), "1");
+  std::map<std::string, Value> live;
+  const auto manifests = ReadSnapshotManifests(*table.CurrentSnapshot(), store_).value();
+  for (const ManifestFile& manifest : manifests) {
+    const auto contents = ReadManifestFile(manifest, store_).value();
+    for (const ManifestEntry& entry : contents.entries) {
+      if (entry.is_live()) live[entry.data_file.file_path.substr(kFolder.size())] = entry.data_file.partition[0];
+    }
+  }
+  // Whatever is written anew is written in the type of now.
+  EXPECT_EQ(live, (std::map<std::string, Value>{{"big", Value(int64_t{5})},
+                                                {"old_other", Value(int64_t{6})},
+                                                {"new_other", Value(int64_t{1} << 40)}}));
+  // Another partition stays another one.
+  RewriteRequest mixed;
+  mixed.starting_sequence_number = table.last_sequence_number;
+  AddGroup(mixed, {"old_other", "big"}, {file("wrong", 27, Value(int64_t{5}))});
+  auto refused = CommitRewrite(catalog_, numbers, mixed, store_, clock_, random_, {});
+  ASSERT_FALSE(refused.has_value());
+  EXPECT_EQ(refused.error().code(), ErrorCode::kInvalidInput);
+}
+
 TEST_F(RewriteTest, EntriesKeepWhatTheSpecAsksFor) {
   Append({File("a"), File("b")});
   Append({File("c")});

@@ -10,10 +10,12 @@
 namespace firn::iceberg {
 namespace {
 
-// The tuple as bytes: values of NaN and of different types still compare.
+// The tuple as bytes: values of NaN and of different types still compare. A value of before its column was promoted is
+// the same as the promoted one.
 std::string PartitionKey(const NewDataFile& file) {
   std::string key = fmt::format("{}", file.spec_id);
-  for (const schema::Value& value : file.file.partition) {
+  for (const schema::Value& written : file.file.partition) {
+    const schema::Value value = schema::Promoted(written);
     key += fmt::format("|{}:", value.index());
     std::visit(
         [&](const auto& held) {

@@ -5,7 +5,9 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <map>
+#include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -29,6 +31,26 @@ struct ManifestHeader {
 // not. Partition values are promoted to the types that spec and schema give. kUnsupported: a format other than v2.
 Result<std::string> WriteManifest(const ManifestHeader& header, const std::vector<ManifestEntry>& entries);
 
+struct WrittenManifest {
+  std::string bytes;
+  ManifestFile file;  // as SummarizeManifest makes it
+};
+// WriteManifest and SummarizeManifest one entry after the other: a manifest of ten thousand files is hundreds of
+// megabytes in memory. One thread's.
+class ManifestWriter {
+ public:
+  static Result<ManifestWriter> Create(ManifestHeader header, int64_t sequence_number, SnapshotId snapshot_id);
+  ManifestWriter(ManifestWriter&&) noexcept;
+  ~ManifestWriter();
+  Status Add(const ManifestEntry& entry);
+  Result<WrittenManifest> Finish(std::string manifest_path);
+
+ private:
+  struct Parts;
+  explicit ManifestWriter(std::unique_ptr<Parts> parts);
+  std::unique_ptr<Parts> parts_;
+};
+
 struct ManifestFileContents {
   ManifestHeader header;
   std::vector<ManifestEntry> entries;
@@ -36,9 +58,18 @@ struct ManifestFileContents {
 // `partition_type`: what the entries' partition tuples are read as is taken from the file's own spec and schema.
 Result<ManifestFileContents> ReadManifest(std::string_view bytes);
 
+enum class EntryMetrics : uint8_t {
+  kAll,
+  kNone,  // sizes, counts and bounds of columns are passed over, and left empty
+};
+// The same one entry after the other; ends with the first error of `take`.
+Result<ManifestHeader> ReadManifestEntries(std::string_view bytes, EntryMetrics metrics,
+                                           const std::function<Status(ManifestEntry)>& take);
+
 // Gives entries of a manifest what they inherit from its line in the manifest list: snapshot id and sequence numbers
 // (spec: "Sequence Number Inheritance"). kCorruption: an entry lacks a number that it cannot inherit.
 Status InheritFromManifest(const ManifestFile& manifest, std::vector<ManifestEntry>& entries);
+Status InheritFromManifest(const ManifestFile& manifest, ManifestEntry& entry);
 
 struct ManifestListHeader {
   SnapshotId snapshot_id;

@@ -181,6 +181,15 @@ Result<EntryPlan> MakePlan(const AvroSchema& root, const ManifestHeader& header)
   return plan;
 }
 
+void PassOverMetrics(EntryPlan& plan) {
+  constexpr int32_t kPassedOver = -1;
+  for (int32_t& id : plan.data_file_ids) {
+    const bool is_metric = id == kColumnSizesId || id == kValueCountsId || id == kNullValueCountsId ||
+                           id == kNanValueCountsId || id == kLowerBoundsId || id == kUpperBoundsId;
+    if (is_metric) id = kPassedOver;
+  }
+}
+
 Status ReadPartition(const EntryPlan& plan, const AvroSchema& schema, ByteCursor& cursor, DataFile& file) {
   file.partition.assign(plan.tuple_size, schema::Value());
   FIRN_ASSIGN(const AvroSchema* branch, ResolveUnion(schema, cursor));
@@ -295,50 +304,62 @@ Result<ManifestEntry> ReadEntry(const EntryPlan& plan, const AvroSchema& root, B
 
 }  // namespace
 
-Result<ManifestFileContents> ReadManifest(std::string_view bytes) {
+Result<ManifestHeader> ReadManifestEntries(std::string_view bytes, EntryMetrics metrics,
+                                           const std::function<Status(ManifestEntry)>& take) {
   FIRN_ASSIGN(const AvroContainer container, WithContext(ReadAvroContainer(bytes), "manifest"));
   FIRN_ASSIGN(const AvroSchemaPtr root,
               WithContext(AvroSchema::Parse(Member(container.header, "avro.schema")), "manifest"));
-  ManifestFileContents contents;
-  FIRN_ASSIGN(contents.header, WithContext(ReadHeader(container.header), "manifest"));
-  FIRN_ASSIGN(const EntryPlan plan, WithContext(MakePlan(*root, contents.header), "manifest"));
+  FIRN_ASSIGN(ManifestHeader header, WithContext(ReadHeader(container.header), "manifest"));
+  FIRN_ASSIGN(EntryPlan plan, WithContext(MakePlan(*root, header), "manifest"));
+  if (metrics == EntryMetrics::kNone) PassOverMetrics(plan);
+  int64_t number = 0;
   for (const AvroBlock& block : container.blocks) {
     ByteCursor cursor(block.records);
-    for (int64_t i = 0; i < block.record_count; ++i) {
-      auto read = ReadEntry(plan, *root, cursor);
-      if (!read.has_value()) {
-        return std::unexpected<Error>(
-            std::move(read.error()).WithContext(fmt::format("manifest entry {}", contents.entries.size())));
+    for (int64_t i = 0; i < block.record_count; ++i, ++number) {
+      auto entry = ReadEntry(plan, *root, cursor);
+      if (!entry.has_value()) {
+        return std::unexpected<Error>(std::move(entry.error()).WithContext(fmt::format("manifest entry {}", number)));
       }
-      ManifestEntry& entry = *read;
       // Format v1 has no sequence numbers: everything in it counts as 0 (spec: "Sequence Number Inheritance").
-      if (contents.header.format_version == 1) {
-        entry.sequence_number = entry.sequence_number.value_or(0);
-        entry.file_sequence_number = entry.file_sequence_number.value_or(0);
+      if (header.format_version == 1) {
+        entry->sequence_number = entry->sequence_number.value_or(0);
+        entry->file_sequence_number = entry->file_sequence_number.value_or(0);
       }
-      contents.entries.push_back(std::move(entry));
+      FIRN_TRY(take(*std::move(entry)));
     }
     if (!cursor.empty()) {
       return Fail(ErrorCode::kCorruption,
                   fmt::format("manifest: bytes behind a block's last entry: {}", cursor.remaining()));
     }
   }
+  return header;
+}
+
+Result<ManifestFileContents> ReadManifest(std::string_view bytes) {
+  ManifestFileContents contents;
+  FIRN_ASSIGN(contents.header, ReadManifestEntries(bytes, EntryMetrics::kAll, [&](ManifestEntry entry) -> Status {
+                contents.entries.push_back(std::move(entry));
+                return {};
+              }));
   return contents;
 }
 
-Status InheritFromManifest(const ManifestFile& manifest, std::vector<ManifestEntry>& entries) {
-  for (ManifestEntry& entry : entries) {
-    if (!entry.snapshot_id.has_value()) entry.snapshot_id = manifest.added_snapshot_id;
-    // Sequence number 0: a manifest of format v1, whatever its entries' status.
-    const bool inherits = entry.status == EntryStatus::kAdded || manifest.sequence_number == 0;
-    if (!inherits && (!entry.sequence_number.has_value() || !entry.file_sequence_number.has_value())) {
-      return Fail(ErrorCode::kCorruption, fmt::format("manifest '{}' has an existing or deleted entry without its "
-                                                      "sequence numbers: '{}'",
-                                                      manifest.manifest_path, entry.data_file.file_path));
-    }
-    entry.sequence_number = entry.sequence_number.value_or(manifest.sequence_number);
-    entry.file_sequence_number = entry.file_sequence_number.value_or(manifest.sequence_number);
+Status InheritFromManifest(const ManifestFile& manifest, ManifestEntry& entry) {
+  if (!entry.snapshot_id.has_value()) entry.snapshot_id = manifest.added_snapshot_id;
+  // Sequence number 0: a manifest of format v1, whatever its entries' status.
+  const bool inherits = entry.status == EntryStatus::kAdded || manifest.sequence_number == 0;
+  if (!inherits && (!entry.sequence_number.has_value() || !entry.file_sequence_number.has_value())) {
+    return Fail(ErrorCode::kCorruption, fmt::format("manifest '{}' has an existing or deleted entry without its "
+                                                    "sequence numbers: '{}'",
+                                                    manifest.manifest_path, entry.data_file.file_path));
   }
+  entry.sequence_number = entry.sequence_number.value_or(manifest.sequence_number);
+  entry.file_sequence_number = entry.file_sequence_number.value_or(manifest.sequence_number);
+  return {};
+}
+
+Status InheritFromManifest(const ManifestFile& manifest, std::vector<ManifestEntry>& entries) {
+  for (ManifestEntry& entry : entries) FIRN_TRY(InheritFromManifest(manifest, entry));
   return {};
 }
 

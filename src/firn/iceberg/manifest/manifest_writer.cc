@@ -1,8 +1,10 @@
-// WriteManifest and SummarizeManifest: entries to Avro bytes, and to their manifest's line in the manifest list.
+// WriteManifest, SummarizeManifest, ManifestWriter: entries to Avro bytes, and to their manifest's line in the manifest
+// list.
 #include <fmt/format.h>
 
 #include <algorithm>
 #include <cmath>
+#include <memory>
 #include <nlohmann/json.hpp>
 
 #include "firn/iceberg/manifest/avro_container.h"
@@ -169,36 +171,68 @@ class FieldSummarizer {
   Value upper_;
 };
 
-// Nothing where a value is too long: a summary without bounds would say that all values are null or NaN, and shortened
-// bounds are not foreseen here, but a manifest without summaries may match anything.
-Result<std::optional<std::vector<FieldSummary>>> SummarizePartitions(const schema::Type& partition_type,
-                                                                     const std::vector<ManifestEntry>& entries) {
-  std::vector<FieldSummary> summaries;
-  for (size_t i = 0; i < partition_type.fields().size(); ++i) {
-    FieldSummarizer summarizer(partition_type.fields()[i]);
-    for (const ManifestEntry& entry : entries) {
+// A manifest's line in the manifest list, entry by entry.
+class Summarizer {
+ public:
+  Summarizer(const ManifestHeader& header, schema::TypePtr partition_type, int64_t sequence_number,
+             SnapshotId snapshot_id)
+      : partition_type_(std::move(partition_type)) {
+    manifest_.partition_spec_id = header.spec.spec_id;
+    manifest_.content = header.content;
+    manifest_.sequence_number = sequence_number;
+    manifest_.min_sequence_number = sequence_number;
+    manifest_.added_snapshot_id = snapshot_id;
+    for (const schema::Field& field : partition_type_->fields()) fields_.emplace_back(field);
+  }
+
+  Status Add(const ManifestEntry& entry) {
+    const int64_t rows = entry.data_file.record_count;
+    switch (entry.status) {
+      case EntryStatus::kAdded: ++manifest_.added_files_count, manifest_.added_rows_count += rows; break;
+      case EntryStatus::kExisting: ++manifest_.existing_files_count, manifest_.existing_rows_count += rows; break;
+      case EntryStatus::kDeleted: ++manifest_.deleted_files_count, manifest_.deleted_rows_count += rows; break;
+    }
+    if (entry.is_live()) {
+      manifest_.min_sequence_number =
+          std::min(manifest_.min_sequence_number, entry.sequence_number.value_or(manifest_.sequence_number));
+    }
+    for (size_t i = 0; i < fields_.size(); ++i) {
       if (i >= entry.data_file.partition.size()) {
         return Fail(ErrorCode::kInvalidInput,
                     fmt::format("too few partition values, in: '{}'", entry.data_file.file_path));
       }
-      FIRN_TRY(summarizer.Add(entry.data_file.partition[i]));
+      FIRN_TRY(fields_[i].Add(entry.data_file.partition[i]));
     }
-    if (summarizer.is_too_long()) return std::nullopt;
-    summaries.push_back(summarizer.Finish());
+    return {};
   }
-  return summaries;
-}
 
-}  // namespace
+  // No summaries where a value is too long: one without bounds would say that all values are null or NaN, and shortened
+  // bounds are not foreseen here, but a manifest without summaries may match anything.
+  ManifestFile Finish(std::string manifest_path, int64_t manifest_length) {
+    manifest_.manifest_path = std::move(manifest_path);
+    manifest_.manifest_length = manifest_length;
+    manifest_.partitions.reset();
+    const bool any_too_long =
+        std::any_of(fields_.begin(), fields_.end(), [](const FieldSummarizer& field) { return field.is_too_long(); });
+    if (any_too_long) return manifest_;
+    manifest_.partitions.emplace();
+    for (const FieldSummarizer& field : fields_) manifest_.partitions->push_back(field.Finish());
+    return manifest_;
+  }
 
-Result<std::string> WriteManifest(const ManifestHeader& header, const std::vector<ManifestEntry>& entries) {
+ private:
+  const schema::TypePtr partition_type_;
+  std::vector<FieldSummarizer> fields_;
+  ManifestFile manifest_;
+};
+
+Result<AvroContainerWriter> OpenContainer(const ManifestHeader& header, const schema::Type& partition_type) {
   if (header.format_version != 2) {
     return Fail(ErrorCode::kUnsupported,
                 fmt::format("manifests are written in format v2 only, wanted: {}", header.format_version));
   }
-  FIRN_ASSIGN(const schema::TypePtr partition_type, schema::PartitionType(header.spec, header.table_schema));
-  FIRN_ASSIGN(std::string avro_schema, ManifestAvroSchema(header.spec, *partition_type));
-  AvroContainerWriter container({
+  FIRN_ASSIGN(std::string avro_schema, ManifestAvroSchema(header.spec, partition_type));
+  return AvroContainerWriter({
       {"avro.schema", std::move(avro_schema)},
       {"schema", Dump(schema::ToJson(header.table_schema))},
       {"schema-id", fmt::format("{}", header.table_schema.schema_id)},
@@ -207,46 +241,67 @@ Result<std::string> WriteManifest(const ManifestHeader& header, const std::vecto
       {"format-version", "2"},
       {"content", header.content == ManifestContent::kData ? "data" : "deletes"},
   });
-  for (const ManifestEntry& entry : entries) {
-    FIRN_TRY(CheckEntry(header, entry));
-    ByteWriter writer(container.records());
-    writer.PutZigZagVarint(static_cast<int32_t>(entry.status));
-    EncodeOptionalLong(entry.snapshot_id.has_value() ? std::optional(entry.snapshot_id->value()) : std::nullopt,
-                       writer);
-    EncodeOptionalLong(entry.sequence_number, writer);
-    EncodeOptionalLong(entry.file_sequence_number, writer);
-    FIRN_TRY(EncodeDataFile(*partition_type, entry.data_file, writer));
-    FIRN_TRY(container.EndRecord());
-  }
+}
+
+Status AppendEntry(const ManifestHeader& header, const schema::Type& partition_type, const ManifestEntry& entry,
+                   AvroContainerWriter& container) {
+  FIRN_TRY(CheckEntry(header, entry));
+  ByteWriter writer(container.records());
+  writer.PutZigZagVarint(static_cast<int32_t>(entry.status));
+  EncodeOptionalLong(entry.snapshot_id.has_value() ? std::optional(entry.snapshot_id->value()) : std::nullopt, writer);
+  EncodeOptionalLong(entry.sequence_number, writer);
+  EncodeOptionalLong(entry.file_sequence_number, writer);
+  FIRN_TRY(EncodeDataFile(partition_type, entry.data_file, writer));
+  return container.EndRecord();
+}
+
+}  // namespace
+
+Result<std::string> WriteManifest(const ManifestHeader& header, const std::vector<ManifestEntry>& entries) {
+  FIRN_ASSIGN(const schema::TypePtr partition_type, schema::PartitionType(header.spec, header.table_schema));
+  FIRN_ASSIGN(AvroContainerWriter container, OpenContainer(header, *partition_type));
+  for (const ManifestEntry& entry : entries) FIRN_TRY(AppendEntry(header, *partition_type, entry, container));
   return container.Finish();
 }
 
 Result<ManifestFile> SummarizeManifest(const ManifestHeader& header, const std::vector<ManifestEntry>& entries,
                                        std::string manifest_path, int64_t manifest_length, int64_t sequence_number,
                                        SnapshotId snapshot_id) {
-  ManifestFile manifest;
-  manifest.manifest_path = std::move(manifest_path);
-  manifest.manifest_length = manifest_length;
-  manifest.partition_spec_id = header.spec.spec_id;
-  manifest.content = header.content;
-  manifest.sequence_number = sequence_number;
-  manifest.min_sequence_number = sequence_number;
-  manifest.added_snapshot_id = snapshot_id;
-  for (const ManifestEntry& entry : entries) {
-    const int64_t rows = entry.data_file.record_count;
-    switch (entry.status) {
-      case EntryStatus::kAdded: ++manifest.added_files_count, manifest.added_rows_count += rows; break;
-      case EntryStatus::kExisting: ++manifest.existing_files_count, manifest.existing_rows_count += rows; break;
-      case EntryStatus::kDeleted: ++manifest.deleted_files_count, manifest.deleted_rows_count += rows; break;
-    }
-    if (entry.is_live()) {
-      manifest.min_sequence_number =
-          std::min(manifest.min_sequence_number, entry.sequence_number.value_or(sequence_number));
-    }
-  }
+  FIRN_ASSIGN(schema::TypePtr partition_type, schema::PartitionType(header.spec, header.table_schema));
+  Summarizer summarizer(header, std::move(partition_type), sequence_number, snapshot_id);
+  for (const ManifestEntry& entry : entries) FIRN_TRY(summarizer.Add(entry));
+  return summarizer.Finish(std::move(manifest_path), manifest_length);
+}
+
+struct ManifestWriter::Parts {
+  ManifestHeader header;
+  schema::TypePtr partition_type;
+  AvroContainerWriter container;
+  Summarizer summarizer;
+};
+
+ManifestWriter::ManifestWriter(std::unique_ptr<Parts> parts) : parts_(std::move(parts)) {}
+ManifestWriter::ManifestWriter(ManifestWriter&&) noexcept = default;
+ManifestWriter::~ManifestWriter() = default;
+
+Result<ManifestWriter> ManifestWriter::Create(ManifestHeader header, int64_t sequence_number, SnapshotId snapshot_id) {
   FIRN_ASSIGN(const schema::TypePtr partition_type, schema::PartitionType(header.spec, header.table_schema));
-  FIRN_ASSIGN(manifest.partitions, SummarizePartitions(*partition_type, entries));
-  return manifest;
+  FIRN_ASSIGN(AvroContainerWriter container, OpenContainer(header, *partition_type));
+  Summarizer summarizer(header, partition_type, sequence_number, snapshot_id);
+  return ManifestWriter(std::unique_ptr<Parts>(
+      new Parts{std::move(header), partition_type, std::move(container), std::move(summarizer)}));
+}
+
+Status ManifestWriter::Add(const ManifestEntry& entry) {
+  FIRN_TRY(AppendEntry(parts_->header, *parts_->partition_type, entry, parts_->container));
+  return parts_->summarizer.Add(entry);
+}
+
+Result<WrittenManifest> ManifestWriter::Finish(std::string manifest_path) {
+  WrittenManifest written;
+  FIRN_ASSIGN(written.bytes, parts_->container.Finish());
+  written.file = parts_->summarizer.Finish(std::move(manifest_path), static_cast<int64_t>(written.bytes.size()));
+  return written;
 }
 
 }  // namespace firn::iceberg

@@ -1,0 +1,22 @@
+// Metrics of a data file in a few hundred bytes: a plan holds those of all files of a table until they are merged.
+//
+// Pure. In the form of the entry they take more than ten times as much: a node of a map for each
+// column and number.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+
+#include "firn/iceberg/manifest/manifest.h"
+
+namespace firn::compaction {
+
+// Takes counts and bounds out of the file's entry; the lower bound of `kept`, by which files are put in order, stays
+// there too. Sizes of columns are dropped: a merged file's are its own.
+std::string PackMetrics(iceberg::DataFile& file, std::optional<int32_t> kept);
+
+// Puts back what PackMetrics took.
+void UnpackMetrics(const std::string& packed, iceberg::DataFile& file);
+
+}  // namespace firn::compaction
