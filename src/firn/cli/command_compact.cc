@@ -146,10 +146,10 @@ class CompactCommand final : public Command {
            "that do not become the table's. Tables of format v1 and v3 are refused. Each input is read whole, so "
            "memory\n"
            "holds the inputs of one row group (128 MiB, or one larger file).\n"
-           "--strategy sort decodes the rows of each partition, sorts them by the table's sort order or by --sort-by, and\n"
-           "encodes them anew, so that files do not overlap in the order; files name it (sort_order_id) if it is one of\n"
-           "the table's. Sorted is what is not, what overlaps and what is small; a second run finds nothing to do. Rows\n"
-           "that do not fit into memory.limit wait in spill.dir.\n"
+           "--strategy sort decodes the rows of each partition, sorts them by the table's sort order or by --sort-by,\n"
+           "and encodes them anew, so that files do not overlap in the order; files name it (sort_order_id) if it is\n"
+           "one of the table's. Sorted is what is not, what overlaps and what is small; a second run finds nothing to\n"
+           "do. Rows that do not fit into memory.limit wait in spill.dir.\n"
            "With --watch it goes on until SIGINT or SIGTERM, over all tables of the pipeline (or the one named):\n"
            "files of a partition that still grows wait until enough of like size are there (compaction.files_min,\n"
            "cold_after), a look comes every compaction.interval, inputs are at most an eighth of memory.limit large,\n"
@@ -197,7 +197,8 @@ class CompactCommand final : public Command {
     if (strategy_ == "sort") options_.sort.emplace();
     if (!sort_by_.empty()) {
       if (!options_.sort.has_value()) {
-        return ReportError(invocation, Error(ErrorCode::kInvalidInput, "--sort-by needs --strategy sort"), json_, kUsage);
+        const Error error(ErrorCode::kInvalidInput, "--sort-by needs --strategy sort");
+        return ReportError(invocation, error, json_, kUsage);
       }
       options_.sort->by = SplitFields(sort_by_);
     }

@@ -5,6 +5,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <deque>
 #include <utility>
 
 #include "firn/columnar/column_builder.h"
@@ -26,6 +27,18 @@ constexpr int64_t kBlocksOfInput = 3;
 constexpr size_t kFanInMax = 512;
 // Runs that share a file: its room is free again only when all of them are merged.
 constexpr int64_t kRunsOfFileMax = 64;
+
+// As many rows as a merge gives at a time.
+RowSlice TakePiece(std::deque<RowSlice>& left) {
+  RowSlice& first = left.front();
+  RowSlice piece{first.batch, first.begin, std::min(first.end, first.begin + kMergedRowsMax)};
+  while (piece.rows() > 1 && BytesOfRows(*piece.batch, piece.begin, piece.end) > kMergedBytesMax) {
+    piece.end = piece.begin + piece.rows() / 2;
+  }
+  first.begin = piece.end;
+  if (first.begin == first.end) left.pop_front();
+  return piece;
+}
 
 }  // namespace
 
@@ -190,10 +203,8 @@ Status ExternalSort::MakeRoom() {
 Result<RowSource> ExternalSort::Finish() {
   if (chains_.empty()) {
     FIRN_ASSIGN(std::vector<RowSlice> sorted, SortBuffer());
-    return RowSource([sorted = std::make_shared<std::vector<RowSlice>>(std::move(sorted)),
-                      next = size_t{0}]() mutable -> Result<RowSlice> {
-      return next < sorted->size() ? std::exchange((*sorted)[next++], RowSlice{}) : RowSlice{};
-    });
+    auto left = std::make_shared<std::deque<RowSlice>>(sorted.begin(), sorted.end());
+    return RowSource([left]() -> Result<RowSlice> { return left->empty() ? RowSlice{} : TakePiece(*left); });
   }
   FIRN_TRY(PackBuffer());
   FIRN_TRY(MakeRoom());

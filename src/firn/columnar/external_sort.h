@@ -1,9 +1,9 @@
 // ExternalSort: rows in a sort order, whatever their number, in bounded memory.
 //
-// One thread's. Rows are collected up to an eighth of the memory, sorted and packed into a run; runs beyond a quarter of
-// it go to spill files; in the end they are merged, in several passes where they are too many for one. Equal rows keep
-// the order they came in. Of `memory_bytes` about two thirds are used at most (rows that are sorted are there twice),
-// single rows beyond the sizes excepted; the index of spilled rows comes on top, about 32 bytes for each 128 KiB.
+// One thread's. Rows are collected up to an eighth of the memory, sorted and packed into a run; runs beyond a quarter
+// of it go to spill files; in the end they are merged, in several passes where they are too many for one. Equal rows
+// keep the order they came in. Of `memory_bytes` about two thirds are used at most (rows that are sorted are there
+// twice), single long rows excepted; the index of spilled rows comes on top, about 32 bytes for each 128 KiB.
 #pragma once
 
 #include <cstdint>

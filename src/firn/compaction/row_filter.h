@@ -1,6 +1,7 @@
 // RowFilter: rows without those that were deleted; WithoutDeleted: a data file again without them.
 //
-// Pure; a filter is one thread's. What is left of a file is decoded and encoded anew, as our own writer does it, with metrics that are true of it.
+// Pure; a filter is one thread's. What is left of a file is decoded and encoded anew, as our own writer does it, with
+// metrics that are true of it.
 #pragma once
 
 #include <cstdint>

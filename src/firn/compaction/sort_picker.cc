@@ -104,6 +104,9 @@ class Ranges {
     }
     auto value = schema::DeserializeSingleValue(type, bytes);
     if (!value.has_value() || schema::IsNull(*value) || !schema::HoldsType(type, *value)) return std::nullopt;
+    // A bound of zero stands for both zeros, whichever it is.
+    if (auto* narrow = std::get_if<float>(&*value); narrow != nullptr && *narrow == 0) *narrow = 0;
+    if (auto* wide = std::get_if<double>(&*value); wide != nullptr && *wide == 0) *wide = 0;
     return sort_.first.transform.Apply(type, *value);
   }
 

@@ -156,6 +156,10 @@ TEST(SortPicker, NaNComesAfterAllNumbers) {
   EXPECT_EQ(Picks("a 100 1 2 nan\nb 100 5 9\nc 100 - - only-nan", {.type = TypeKind::kDouble}), "a+b");
 }
 
+TEST(SortPicker, BoundsOfZeroAreBothZeros) {
+  EXPECT_EQ(Picks("a 100 -1 0.0\nb 100 -0.0 9", {.type = TypeKind::kDouble}), "");
+}
+
 TEST(SortPicker, BoundsThatWereCutOverlapOnlyWhenTheValuesDo) {
   // "abcd…" as an upper bound of four code points is "abce", above the next file's lower bound "abcd".
   EXPECT_EQ(Picks("a 100 aaaa abce\nb 100 abcd abzz", {.type = TypeKind::kString, .bound_length = 4}), "");

@@ -105,8 +105,8 @@ class TableCompaction {
   TableCompaction(const CompactionParts& parts, TablePlan plan, Limits limits, StepFn step);
 
   const TablePlan& plan() const { return plan_; }
-  // One output file out of the group's files, or several sorted ones, to be committed. A group that comes to nothing is success, and counted.
-  // kCancelled: `step` said so.
+  // One output file out of the group's files, or several sorted ones, to be committed. A group that comes to nothing is
+  // success, and counted. kCancelled: `step` said so.
   Status Merge(const PickedGroup& group);
   // Enough is merged for a commit.
   bool is_full() const {

@@ -15,6 +15,8 @@ namespace {
 
 // Of the memory for sorting, what a row group may have that is written while the rows are merged.
 constexpr int64_t kRowGroupPart = 4;
+// A larger input is spilled while its rows are read.
+constexpr int64_t kInputPart = 32;
 // Rows between two questions whether to go on.
 constexpr int64_t kRowsBetweenSteps = 65'536;
 
@@ -101,7 +103,10 @@ Status TableCompaction::AddRows(const PickedGroup& group, DeleteReader& deletes,
 Status TableCompaction::AddRowsOf(const FileDeletes& deletes, std::shared_ptr<const std::string> bytes,
                                   columnar::ExternalSort& sort, Inputs& inputs, MergeInput& input) {
   inputs.failed = input.file;
-  FIRN_ASSIGN(auto reader, RowReader::Open(plan_.loaded.metadata.CurrentSchema(), std::move(bytes)));
+  // A large one does not stay in memory beside the rows that it gives.
+  const bool is_large = static_cast<int64_t>(bytes->size()) > limits_.sort_memory_bytes / kInputPart;
+  FIRN_ASSIGN(auto reader, RowReader::Open(plan_.loaded.metadata.CurrentSchema(), std::move(bytes),
+                                           is_large ? parts_.spill : nullptr));
   RowFilter filter(deletes);
   for (;;) {
     FIRN_ASSIGN(std::shared_ptr<arrow::RecordBatch> batch, reader->Next());

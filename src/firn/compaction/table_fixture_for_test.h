@@ -71,17 +71,22 @@ class CompactionFixture : public ::testing::Test {
 
   // A file with ids from `first` on, committed alone.
   std::string Append(const std::string& region, int64_t first, int64_t rows) {
+    std::vector<int64_t> ids;
+    for (int64_t i = 0; i < rows; ++i) ids.push_back(first + i);
+    return AppendIds(fmt::format("{}-{}", region, first), region, ids);
+  }
+
+  std::string AppendIds(const std::string& name, const std::string& region, const std::vector<int64_t>& of_rows) {
     const schema::Schema schema = Metadata().CurrentSchema();
+    const auto rows = static_cast<int64_t>(of_rows.size());
     arrow::Int64Builder ids;
     arrow::StringBuilder regions;
-    for (int64_t i = 0; i < rows; ++i) {
-      EXPECT_TRUE(ids.Append(first + i).ok() && regions.Append(region).ok());
-    }
+    for (const int64_t id : of_rows) EXPECT_TRUE(ids.Append(id).ok() && regions.Append(region).ok());
     std::vector<std::shared_ptr<arrow::Array>> columns = {ids.Finish().ValueOrDie(), regions.Finish().ValueOrDie()};
     for (size_t i = 2; i < schema.fields.size(); ++i) {
       columns.push_back(arrow::MakeArrayOfNull(arrow::int32(), rows).ValueOrDie());
     }
-    return AppendColumns(fmt::format("{}-{}", region, first), columns, {schema::Value(region)});
+    return AppendColumns(name, columns, {schema::Value(region)});
   }
 
   // The same of a file of these columns of the table's schema.

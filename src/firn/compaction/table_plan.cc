@@ -73,8 +73,8 @@ Result<SortPlan> PlanSort(const iceberg::TableMetadata& metadata, const SortRequ
     sort.id = sort.order.order_id;
     if (sort.order.fields.empty()) {
       return Fail(ErrorCode::kInvalidInput,
-                  "the table has no sort order; say --sort-by, or give it one (in Spark: ALTER TABLE … WRITE ORDERED BY "
-                  "…)");
+                  "the table has no sort order; say --sort-by, or give it one (in Spark: ALTER TABLE … WRITE ORDERED "
+                  "BY …)");
     }
   } else {
     FIRN_ASSIGN(sort.order, WithContext(schema::ParseSortOrder(request.by, schema), "--sort-by"));
