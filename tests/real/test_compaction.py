@@ -7,10 +7,13 @@ merge and its commit: a proxy before the catalog holds the commit meanwhile.
 
 import signal
 
+import duckdb
 import pyarrow.parquet as pq
 import pytest
 from pyiceberg import types as t
 from pyiceberg.schema import Schema
+from pyiceberg.table.sorting import NullOrder, SortDirection, SortField, SortOrder
+from pyiceberg.transforms import DayTransform, IdentityTransform
 
 import firn
 import ocsf
@@ -175,7 +178,10 @@ def test_bad_input_is_refused(lake, topics, pipelines, name):
                         (("--table", f"{name}.nothing"), firn.FAILURE),
                         (("--table", table, "--where", "no=1"), firn.USAGE),
                         (("--table", table, "--where", "no"), firn.USAGE),
-                        (("--table", table, "--watch", "--dry-run"), firn.USAGE)):
+                        (("--table", table, "--watch", "--dry-run"), firn.USAGE),
+                        (("--table", table, "--strategy", "sort"), firn.USAGE),
+                        (("--table", table, "--sort-by", "id"), firn.USAGE),
+                        (("--table", table, "--strategy", "sort", "--sort-by", "no"), firn.USAGE)):
         run = pipeline.command("compact", *words)
         assert run.process.popen.returncode == code, (words, run.process.tail())
 
@@ -353,6 +359,65 @@ def test_a_row_deleted_before_the_commit(lakes, proxies, pipelines, topics, read
     assert_unchanged(before, watched.table, fields)
 
 
+def ids_of_row_groups(table) -> list:
+    """The ids of each row group of each file, in the file's order."""
+    groups = []
+    for file in live_files(table):
+        with table.io.new_input(file.file_path).open() as stream:
+            parquet = pq.ParquetFile(stream)
+            groups += [parquet.read_row_group(number, ["id"]).column("id").to_pylist()
+                       for number in range(parquet.num_row_groups)]
+    return groups
+
+
+def test_sort(lakes, pipelines, readers, name, tmp_path):
+    """Files that each have rows from everywhere become files in the table's order, which name it: a range of its first
+    field is in one of them, and in few of its row groups. Rows that were deleted are left out."""
+    lake = lakes.get("rest-local")
+    catalog = catalog_of(lake)
+    catalog.create_namespace_if_not_exists(name)
+    schema = Schema(t.NestedField(1, "id", t.LongType()), t.NestedField(2, "text", t.StringType()),
+                    t.NestedField(3, "at", t.TimestampType()))
+    order = SortOrder(SortField(1, IdentityTransform(), SortDirection.DESC, NullOrder.NULLS_LAST),
+                      SortField(3, DayTransform(), SortDirection.ASC, NullOrder.NULLS_FIRST))
+    table = catalog.create_table(f"{name}.all", schema, sort_order=order,
+                                 properties={"firn.parquet.row-group-row-limit": "2000"})
+    for number in range(SEVERAL):
+        table.append(duckdb.sql(
+            f"SELECT i * {SEVERAL} + {number} AS id, md5(i || ' {number}') AS text, "
+            "CASE WHEN i % 9 > 0 THEN TIMESTAMP '2026-11-01' + INTERVAL (i * 977 % 500) HOUR END AS at "
+            "FROM range(8000) t(i)").fetch_arrow_table())
+    count = 8000 * SEVERAL
+    table = catalog.load_table(f"{name}.all")
+    with table.transaction() as change:
+        change.set_properties({"write.target-file-size-bytes": "300000"})  # PyIceberg keeps to it too
+    first = live_files(table)[0].file_path
+    table = delete_positions(table, [(first, 0), (first, 1)])
+    some = {"row_filter": "id >= 40000 and id < 40030"}
+    assert len(list(table.scan(**some).plan_files())) == SEVERAL
+    before = sums_of(readers(lake)[:2], f"{name}.all", table.schema().fields)
+    pipeline = pipelines(lake, [events_table(name)], changes={"spill": {"dir": str(tmp_path / "spill")}})
+    said = compact(pipeline, f"{name}.all", "--strategy", "sort", "--dry-run")
+    assert said["files"]["before"] == SEVERAL and said["files"]["after"] > 1
+    report = compact(pipeline, f"{name}.all", "--strategy", "sort")
+    assert report["sort"]["rows"] == count - 2 and report["deletes"] == {"applied": 2, "files_removed": 1}
+    assert report["files"]["before"] == SEVERAL and report["files"]["left_alone"] == {}
+    table = load(lake, f"{name}.all")
+    check_files(table, live_files(table))
+    assert_unchanged(before, f"{name}.all", table.schema().fields)
+    assert {file.sort_order_id for file in live_files(table)} == {table.sort_order().order_id}
+    assert len(list(table.scan(**some).plan_files())) == 1 < len(live_files(table))
+    groups = ids_of_row_groups(table)
+    groups.sort(key=lambda group: -group[0])
+    ids = [number for group in groups for number in group]
+    assert ids == sorted(ids, reverse=True) and len(ids) == count - 2
+    assert sum(group[-1] < 40030 and group[0] >= 40000 for group in groups) <= 2 < len(groups)
+    assert compact(pipeline, f"{name}.all", "--strategy", "sort")["groups"]["planned"] == 0
+    assert compact(pipeline, f"{name}.all", "--strategy", "sort", "--sort-by", "text, id")["groups"]["done"] == 1
+    assert {file.sort_order_id for file in live_files(load(lake, f"{name}.all"))} == {None}
+    assert_unchanged(before, f"{name}.all", table.schema().fields)
+
+
 @pytest.mark.spark
 @pytest.mark.slow
 def test_spark(spark_lakes, spark, proxies, pipelines, topics, readers, name):
@@ -406,3 +471,11 @@ def test_spark(spark_lakes, spark, proxies, pipelines, topics, readers, name):
     assert report["files"]["after"] == 1 and report["deletes"]["applied"] > 200
     assert live_delete_files(load(lake, table)) == []
     assert_unchanged(before, table, fields)
+    # Sorted as Spark has declared it.
+    spark.sql(f"ALTER TABLE {source} WRITE ORDERED BY kind DESC NULLS LAST, bucket(4, id), id")
+    report = compact(pipeline, table, "--strategy", "sort")
+    assert report["groups"]["done"] == 1 and report["sort"]["rows"] == report["rows"]
+    loaded = load(lake, table)
+    assert [file.sort_order_id for file in live_files(loaded)] == [loaded.sort_order().order_id]
+    assert_unchanged(before, table, fields)
+    assert compact(pipeline, table, "--strategy", "sort")["groups"]["planned"] == 0

@@ -38,6 +38,11 @@ json ToJson(const std::string& table, const CompactionReport& report, bool dry_r
       {"bytes", {{"before", report.bytes_before}, {"after", report.bytes_after}}},
       {"commits", report.commits},
       {"conflicts", report.conflicts},
+      {"sort",
+       {{"rows", report.sort.rows},
+        {"runs", report.sort.runs},
+        {"passes", report.sort.passes},
+        {"bytes_spilled", report.sort.bytes_spilled}}},
       {"cpu_seconds", report.cpu_s},
       {"pages",
        {{"carried", pages.pages_carried},
@@ -69,6 +74,11 @@ void Print(const std::string& table, const CompactionReport& report, bool dry_ru
                      FormatBytes(static_cast<double>(report.bytes_before)),
                      FormatBytes(static_cast<double>(report.bytes_after)), FormatCount(report.rows),
                      FormatCount(report.commits), report.cpu_s);
+  if (report.sort.rows > 0) {
+    out << fmt::format("rows sorted {}, in {} runs and {} passes, {} spilled\n", FormatCount(report.sort.rows),
+                       FormatCount(report.sort.runs), FormatCount(report.sort.passes),
+                       FormatBytes(static_cast<double>(report.sort.bytes_spilled)));
+  }
   const parquet::MergeCounts& pages = report.pages;
   out << fmt::format(
       "pages carried {}, levels written anew {}, renumbered {}, encoded {}; dictionaries carried as "
@@ -86,6 +96,21 @@ void Print(const std::string& table, const CompactionReport& report, bool dry_ru
     out << fmt::format("bloom filters dropped, because the table asks for none: {}\n",
                        FormatCount(pages.bloom_filters_dropped));
   }
+}
+
+// "a desc, bucket(16, b)": at the commas that are in no parentheses.
+std::vector<std::string> SplitFields(std::string_view text) {
+  std::vector<std::string> fields(1);
+  int depth = 0;
+  for (const char c : text) {
+    depth += (c == '(') - (c == ')');
+    if (c == ',' && depth == 0) {
+      fields.emplace_back();
+    } else {
+      fields.back().push_back(c);
+    }
+  }
+  return fields;
 }
 
 // A loop that runs is well: what fails in it is counted and tried again.
@@ -121,6 +146,10 @@ class CompactCommand final : public Command {
            "that do not become the table's. Tables of format v1 and v3 are refused. Each input is read whole, so "
            "memory\n"
            "holds the inputs of one row group (128 MiB, or one larger file).\n"
+           "--strategy sort decodes the rows of each partition, sorts them by the table's sort order or by --sort-by,\n"
+           "and encodes them anew, so that files do not overlap in the order; files name it (sort_order_id) if it is\n"
+           "one of the table's. Sorted is what is not, what overlaps and what is small; a second run finds nothing to\n"
+           "do. Rows that do not fit into memory.limit wait in spill.dir.\n"
            "With --watch it goes on until SIGINT or SIGTERM, over all tables of the pipeline (or the one named):\n"
            "files of a partition that still grows wait until enough of like size are there (compaction.files_min,\n"
            "cold_after), a look comes every compaction.interval, inputs are at most an eighth of memory.limit large,\n"
@@ -131,6 +160,7 @@ class CompactCommand final : public Command {
     return "firn compact -c firn.yaml --table security.flows --dry-run\n"
            "firn compact -c firn.yaml --table security.flows\n"
            "firn compact -c firn.yaml --table security.flows --where event_day=2026-11-30 --json\n"
+           "firn compact -c firn.yaml --table security.flows --strategy sort --sort-by 'src_ip, time desc nulls last'\n"
            "firn compact -c firn.yaml --watch";
   }
   std::string_view exit_codes() const override {
@@ -148,16 +178,29 @@ class CompactCommand final : public Command {
         app.add_option("--where", options_.where, "Only this partition; may be given several times, all must hold")
             ->type_name("FIELD=VALUE")
             ->allow_extra_args(false);
+    auto* strategy = app.add_option("--strategy", strategy_, "Put files together as they are, or sort their rows")
+                         ->check(CLI::IsMember({"binpack", "sort"}))
+                         ->default_str(strategy_);
+    app.add_option("--sort-by", sort_by_, "With --strategy sort: by these fields, not by the table's sort order")
+        ->type_name("FIELD,…");
     auto* dry_run = app.add_flag("--dry-run", options_.dry_run, "Only say what would be done");
     auto* json = app.add_flag("--json", json_, "Print one JSON document");
     auto* watch = app.add_flag("--watch", watch_, "Go on, over all tables of the pipeline, until stopped");
-    watch->excludes(where)->excludes(dry_run)->excludes(json);
+    watch->excludes(where)->excludes(strategy)->excludes(dry_run)->excludes(json);
   }
 
   int Run(Invocation& invocation) override {
     if (table_.empty() && !watch_) {
       const Error error(ErrorCode::kInvalidInput, "--table NS.TABLE says which one; --watch is for all of them");
       return ReportError(invocation, error, json_, kUsage);
+    }
+    if (strategy_ == "sort") options_.sort.emplace();
+    if (!sort_by_.empty()) {
+      if (!options_.sort.has_value()) {
+        const Error error(ErrorCode::kInvalidInput, "--sort-by needs --strategy sort");
+        return ReportError(invocation, error, json_, kUsage);
+      }
+      options_.sort->by = SplitFields(sort_by_);
     }
     Result<iceberg::TableIdentifier> table = iceberg::TableIdentifier::Parse(table_);
     if (!table.has_value() && !table_.empty()) return ReportError(invocation, table.error(), json_, kUsage);
@@ -173,11 +216,20 @@ class CompactCommand final : public Command {
     const LakehouseUse use = options_.dry_run ? LakehouseUse::kLook : LakehouseUse::kChange;
     Result<Lakehouse> lakehouse = OpenLakehouse(*config, use);
     if (!lakehouse.has_value()) return ReportError(invocation, lakehouse.error(), json_);
-    const compaction::CompactionParts parts{*lakehouse->catalog, lakehouse->store(), env::SystemClock(),
-                                            env::SystemRandom()};
+    compaction::CompactionParts parts{*lakehouse->catalog, lakehouse->store(), env::SystemClock(),
+                                      env::SystemRandom()};
     if (watch_) return Watch(invocation, *config, parts);
     auto progress = [&](const CompactionReport& report) { ShowProgress(invocation, report); };
     options_.output_age_ms_max = config->pipeline.commit_max_age_ms;
+    options_.sort_memory_bytes = config->pipeline.memory_limit_bytes;
+    std::unique_ptr<env::SpillFolder> spill;
+    std::optional<env::LimitedSpillFolder> limited;
+    if (options_.sort.has_value() && !options_.dry_run) {
+      Result<std::unique_ptr<env::SpillFolder>> opened = OpenSpill(config->pipeline);
+      if (!opened.has_value()) return ReportError(invocation, opened.error(), json_);
+      spill = *std::move(opened);
+      if (spill != nullptr) parts.spill = &limited.emplace(*spill, config->pipeline.spill_bytes_max);
+    }
     auto report = compaction::CompactTable(parts, *table, options_, progress, invocation.stop);
     if (!report.has_value()) {
       const bool usage = report.error().code() == ErrorCode::kInvalidInput;
@@ -233,6 +285,8 @@ class CompactCommand final : public Command {
 
   std::string config_path_ = "firn.yaml";
   std::string table_;
+  std::string strategy_ = "binpack";
+  std::string sort_by_;
   compaction::CompactionOptions options_;
   int64_t groups_merged_ = 0;
   bool json_ = false;

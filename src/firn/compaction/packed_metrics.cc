@@ -71,11 +71,12 @@ std::string PackMetrics(iceberg::DataFile& file, std::optional<int32_t> kept) {
   PutMap(file.upper_bounds, packed);
   packed.shrink_to_fit();
   file.column_sizes.clear();
-  file.value_counts.clear();
-  file.null_value_counts.clear();
-  file.nan_value_counts.clear();
-  file.upper_bounds.clear();
-  std::erase_if(file.lower_bounds, [&](const auto& bound) { return bound.first != kept; });
+  const auto keep = [&](auto& map) { std::erase_if(map, [&](const auto& each) { return each.first != kept; }); };
+  keep(file.value_counts);
+  keep(file.null_value_counts);
+  keep(file.nan_value_counts);
+  keep(file.lower_bounds);
+  keep(file.upper_bounds);
   return packed;
 }
 

@@ -1,44 +1,13 @@
 #include "firn/compaction/picker.h"
 
 #include <algorithm>
-#include <tuple>
+#include <functional>
 
 #include "firn/compaction/delete_index.h"
+#include "firn/compaction/movable_files.h"
 
 namespace firn::compaction {
 namespace {
-
-std::vector<std::string> Segments(const std::string& path) {
-  std::vector<std::string> segments;
-  size_t begin = 0;
-  while (begin < path.size()) {
-    const size_t end = std::min(path.find('/', begin), path.size());
-    segments.push_back(path.substr(begin, end - begin));
-    begin = end + 1;
-  }
-  return segments;
-}
-
-bool Matches(const std::string& path, const std::vector<std::string>& where) {
-  if (where.empty()) return true;
-  const std::vector<std::string> segments = Segments(path);
-  return std::all_of(where.begin(), where.end(), [&](const std::string& wanted) {
-    return std::find(segments.begin(), segments.end(), wanted) != segments.end();
-  });
-}
-
-// Why a file has to stay; empty: it may be moved.
-std::string ReasonToStay(const TableFiles& table, const DeleteIndex& deletes, size_t index,
-                         const PickOptions& options) {
-  const iceberg::DataFile& data = table.data[index].entry.data_file;
-  if (!IsParquet(data)) return "not_parquet";
-  if (data.key_metadata.has_value()) return "encrypted";
-  if (std::max(data.file_size_in_bytes, deletes.Bytes(index)) > options.file_bytes_max) return "exceeds_memory";
-  if (!deletes.AreApplicable(index)) return "has_deletes";
-  if (options.refused == nullptr) return "";
-  auto refused = options.refused->find(data.file_path);
-  return refused == options.refused->end() ? "" : refused->second;
-}
 
 constexpr int64_t kTierBytes = 4 << 10;  // files below are of one tier: little more than a footer
 
@@ -198,23 +167,6 @@ class Packer {
   bool deletes_settled_ = false;  // nor do its deletes
 };
 
-struct Partition {
-  size_t first = 0;  // any file of it
-  std::vector<size_t> small;
-  std::vector<size_t> large;  // with deletes
-};
-
-// Among those of one spec and path, which says "null" for null and for that text.
-Partition& PartitionOf(const TableFiles& table, size_t file, std::vector<Partition>& of_path) {
-  const auto tuple_of = [&](size_t of) -> const schema::PartitionTuple& {
-    return table.data[of].entry.data_file.partition;
-  };
-  for (Partition& partition : of_path) {
-    if (schema::SamePartition(tuple_of(partition.first), tuple_of(file))) return partition;
-  }
-  return of_path.emplace_back(Partition{.first = file, .small = {}, .large = {}});
-}
-
 double Gain(const PickedGroup& group) {
   const size_t removed = group.files.size() - 1 + group.deletes.size();
   return static_cast<double>(removed) / static_cast<double>(std::max<int64_t>(group.bytes, 1));
@@ -230,24 +182,14 @@ Picked Pick(const TableFiles& table, const PickOptions& options) {
   Picked picked;
   const auto large = static_cast<int64_t>(static_cast<double>(options.target_bytes) * options.large_enough);
   const DeleteIndex deletes(table);
-  std::map<std::tuple<int32_t, std::string>, std::vector<Partition>> paths;
-  for (size_t i = 0; i < table.data.size(); ++i) {
-    const LiveFile& file = table.data[i];
-    if (!Matches(file.partition_path, options.where)) continue;
-    if (options.owns && !options.owns(file.spec_id, file.partition_path)) continue;
-    ++picked.files_seen;
-    const bool is_large = file.entry.data_file.file_size_in_bytes >= large;
-    if (is_large && deletes.Of(i).empty()) continue;
-    if (const std::string reason = ReasonToStay(table, deletes, i, options); !reason.empty()) {
-      ++picked.left_alone[reason];
-      continue;
-    }
-    Partition& partition = PartitionOf(table, i, paths[{file.spec_id, file.partition_path}]);
-    (is_large ? partition.large : partition.small).push_back(i);
-  }
+  const auto is_large = [&](size_t file) { return table.data[file].entry.data_file.file_size_in_bytes >= large; };
+  const auto wants = [&](size_t file) { return !is_large(file) || !deletes.Of(file).empty(); };
   Packer packer(table, deletes, options, picked);
-  for (auto& [path, partitions] : paths) {
-    for (Partition& partition : partitions) packer.Pack(std::move(partition.small), partition.large);
+  for (std::vector<size_t>& small : MovableFiles(table, deletes, options, wants, picked)) {
+    const auto begin_of_large = std::stable_partition(small.begin(), small.end(), std::not_fn(is_large));
+    const std::vector<size_t> of_large(begin_of_large, small.end());
+    small.erase(begin_of_large, small.end());
+    packer.Pack(std::move(small), of_large);
   }
   std::stable_sort(picked.groups.begin(), picked.groups.end(), ComesBefore);
   return picked;

@@ -7,50 +7,33 @@
 #include "firn/compaction/row_reader.h"
 
 namespace firn::compaction {
-namespace {
 
-class RowFilter {
- public:
-  explicit RowFilter(const FileDeletes& deletes) : deletes_(deletes) {}
-
-  // The rows of the next batch that stay; null: none.
-  Result<std::shared_ptr<arrow::RecordBatch>> Next(const std::shared_ptr<arrow::RecordBatch>& batch) {
-    const int64_t rows = batch->num_rows();
-    std::vector<bool> deleted(static_cast<size_t>(rows));
-    for (; next_ < deletes_.positions.size() && deletes_.positions[next_] < first_row_ + rows; ++next_) {
-      const int64_t row = deletes_.positions[next_] - first_row_;
-      if (row >= 0) deleted[static_cast<size_t>(row)] = true;
-    }
-    first_row_ += rows;
-    for (const auto& equality : deletes_.equality) FIRN_TRY(equality->Mark(*batch, deleted));
-    arrow::RecordBatchVector kept;
-    for (int64_t begin = 0; begin < rows;) {
-      const bool gone = deleted[static_cast<size_t>(begin)];
-      int64_t end = begin + 1;
-      while (end < rows && deleted[static_cast<size_t>(end)] == gone) ++end;
-      if (gone) {
-        rows_deleted_ += end - begin;
-      } else {
-        kept.push_back(batch->Slice(begin, end - begin));
-      }
-      begin = end;
-    }
-    if (kept.size() < 2) return kept.empty() ? nullptr : kept[0];
-    auto together = arrow::ConcatenateRecordBatches(kept);
-    if (!together.ok()) return Fail(ErrorCode::kResourceExhausted, together.status().ToString());
-    return *std::move(together);
+Result<std::shared_ptr<arrow::RecordBatch>> RowFilter::Next(const std::shared_ptr<arrow::RecordBatch>& batch) {
+  const int64_t rows = batch->num_rows();
+  std::vector<bool> deleted(static_cast<size_t>(rows));
+  for (; next_ < deletes_.positions.size() && deletes_.positions[next_] < first_row_ + rows; ++next_) {
+    const int64_t row = deletes_.positions[next_] - first_row_;
+    if (row >= 0) deleted[static_cast<size_t>(row)] = true;
   }
-
-  int64_t rows_deleted() const { return rows_deleted_; }
-
- private:
-  const FileDeletes& deletes_;
-  size_t next_ = 0;
-  int64_t first_row_ = 0;
-  int64_t rows_deleted_ = 0;
-};
-
-}  // namespace
+  first_row_ += rows;
+  for (const auto& equality : deletes_.equality) FIRN_TRY(equality->Mark(*batch, deleted));
+  arrow::RecordBatchVector kept;
+  for (int64_t begin = 0; begin < rows;) {
+    const bool gone = deleted[static_cast<size_t>(begin)];
+    int64_t end = begin + 1;
+    while (end < rows && deleted[static_cast<size_t>(end)] == gone) ++end;
+    if (gone) {
+      rows_deleted_ += end - begin;
+    } else {
+      kept.push_back(batch->Slice(begin, end - begin));
+    }
+    begin = end;
+  }
+  if (kept.size() < 2) return kept.empty() ? nullptr : kept[0];
+  auto together = arrow::ConcatenateRecordBatches(kept);
+  if (!together.ok()) return Fail(ErrorCode::kResourceExhausted, together.status().ToString());
+  return *std::move(together);
+}
 
 Result<FilteredFile> WithoutDeleted(const schema::Schema& schema, const parquet::FileLayoutOptions& layout,
                                     std::shared_ptr<const std::string> file, const FileDeletes& deletes) {

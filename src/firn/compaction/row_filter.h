@@ -1,6 +1,7 @@
-// WithoutDeleted: a data file again without the rows that were deleted.
+// RowFilter: rows without those that were deleted; WithoutDeleted: a data file again without them.
 //
-// Pure. What is left is decoded and encoded anew, as our own writer does it, with metrics that are true of it.
+// Pure; a filter is one thread's. What is left of a file is decoded and encoded anew, as our own writer does it, with
+// metrics that are true of it.
 #pragma once
 
 #include <cstdint>
@@ -12,7 +13,27 @@
 #include "firn/parquet/file_layout.h"
 #include "firn/schema/type.h"
 
+namespace arrow {
+class RecordBatch;
+}
+
 namespace firn::compaction {
+
+class RowFilter {
+ public:
+  // Which must outlive it.
+  explicit RowFilter(const FileDeletes& deletes) : deletes_(deletes) {}
+
+  // The rows of the file's next batch that stay; null: none.
+  Result<std::shared_ptr<arrow::RecordBatch>> Next(const std::shared_ptr<arrow::RecordBatch>& batch);
+  int64_t rows_deleted() const { return rows_deleted_; }
+
+ private:
+  const FileDeletes& deletes_;
+  size_t next_ = 0;
+  int64_t first_row_ = 0;
+  int64_t rows_deleted_ = 0;
+};
 
 struct FilteredFile {
   int64_t rows_deleted = 0;

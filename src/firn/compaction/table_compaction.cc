@@ -62,7 +62,10 @@ void TableCompaction::Count(const Merged& merged) {
 }
 
 void TableCompaction::CountPlanned() {
-  for (const PickedGroup& group : plan_.picked.groups) Count({.group = group, .outputs = 1});
+  for (const PickedGroup& group : plan_.picked.groups) {
+    const int64_t full = (group.bytes + plan_.target_bytes - 1) / plan_.target_bytes;
+    Count({.group = group, .outputs = plan_.sort.has_value() ? std::max<int64_t>(full, 1) : 1});
+  }
 }
 
 void TableCompaction::LeaveAlone(size_t file, std::string_view reason, const std::string& detail) {
@@ -82,17 +85,28 @@ std::vector<size_t> TableCompaction::DeletesOf(const PickedGroup& group, size_t 
   return touching;
 }
 
+// Its rows are in the order that is wanted.
+bool TableCompaction::IsSorted(size_t file) const {
+  return plan_.sort->id.has_value() && plan_.FileAt(file).sort_order_id == plan_.sort->id;
+}
+
+// Is there anything to be done with these files?
+bool TableCompaction::IsEnough(const PickedGroup& group, const std::vector<size_t>& files) const {
+  if (files.size() != 1) return files.size() >= 2;
+  return !DeletesOf(group, files[0]).empty() || (plan_.sort.has_value() && !IsSorted(files[0]));
+}
+
 // Files that cannot be merged drop out, and it is begun again without them where their bytes were found damaged only on
 // the way.
 Status TableCompaction::Merge(const PickedGroup& group) {
   if (request_.groups.empty()) request_.latest_boot_ms = parts_.clock.BootMs() + limits_.output_age_ms_max;
   DeleteReader deletes(plan_, parts_.store);
   std::vector<size_t> files = group.files;
-  while (files.size() >= 2 || (files.size() == 1 && !DeletesOf(group, files[0]).empty())) {
+  while (IsEnough(group, files)) {
     std::optional<size_t> bad;
     const size_t merged_before = merged_.size();
     const double cpu_before = parts_.cpu_seconds();
-    Status done = TryMerge(group, deletes, files, bad);
+    Status done = plan_.sort.has_value() ? TrySort(group, deletes, files, bad) : TryMerge(group, deletes, files, bad);
     const double cpu_s = parts_.cpu_seconds() - cpu_before;
     report_.cpu_s += cpu_s;
     if (merged_.size() > merged_before) merged_cpu_s_ += cpu_s;
@@ -105,13 +119,16 @@ Status TableCompaction::Merge(const PickedGroup& group) {
   return {};
 }
 
+std::string TableCompaction::NewLocation(const PickedGroup& group) {
+  const iceberg::LocationProvider locations = iceberg::LocationProvider::For(plan_.loaded.metadata);
+  return locations.DataLocation(plan_.files.data[group.files.front()].partition_path,
+                                fmt::format("{}-{:05}.parquet", stem_, ++file_number_));
+}
+
 // `files` shrinks by those that are refused. `bad`: the file that an error came from.
 Status TableCompaction::TryMerge(const PickedGroup& group, DeleteReader& deletes, std::vector<size_t>& files,
                                  std::optional<size_t>& bad) {
-  const LiveFile& first = plan_.files.data[files.front()];
-  const iceberg::LocationProvider locations = iceberg::LocationProvider::For(plan_.loaded.metadata);
-  const std::string location =
-      locations.DataLocation(first.partition_path, fmt::format("{}-{:05}.parquet", stem_, ++file_number_));
+  const std::string location = NewLocation(group);
   std::unique_ptr<env::ObjectWriter> object;
   auto sink = [&](std::string_view bytes) -> Status {
     if (object == nullptr) {
@@ -132,17 +149,22 @@ Status TableCompaction::TryMerge(const PickedGroup& group, DeleteReader& deletes
     if (auto input = merge->failed_input(); input.has_value()) bad = inputs.taken.at(inputs.merged.at(*input)).file;
     return added.has_value() ? Status(std::unexpected<Error>(std::move(metrics.error()))) : added;
   }
-  if (!any_rows) return Finish(group, deletes, inputs, std::nullopt, *metrics);
+  if (!any_rows) return Finish(group, deletes, inputs, {});
   FIRN_TRY(object->Close());
   report_.pages.Add(merge->counts());
+  MergedMetrics of_rows(schema, plan_.layout);
+  for (const MergeInput& input : inputs.taken) {
+    of_rows.Add(input.left != nullptr ? *input.left : WithMetrics(plan_.files.data[input.file]));
+  }
   iceberg::DataFile output;
   output.file_path = location;
-  output.partition = first.entry.data_file.partition;
-  return Finish(group, deletes, inputs, std::move(output), *metrics);
+  output.partition = plan_.FileAt(inputs.taken.front().file).partition;
+  of_rows.Fill(*metrics, output);
+  return Finish(group, deletes, inputs, {std::move(output)});
 }
 
-// One file alone is written anew only for its deletes' sake. Equality deletes that delete nothing are reason enough: by
-// its new sequence number the output is rid of them.
+// One file alone is written anew only for its deletes' sake, or to be sorted. Equality deletes that delete nothing are
+// reason enough: by its new sequence number the output is rid of them.
 bool TableCompaction::IsWorthIt(const PickedGroup& group, const Inputs& inputs) {
   if (inputs.taken.size() >= 2) return true;
   if (inputs.taken.empty()) {
@@ -151,6 +173,7 @@ bool TableCompaction::IsWorthIt(const PickedGroup& group, const Inputs& inputs) 
   }
   const MergeInput& input = inputs.taken.front();
   if (input.rows_deleted > 0 || inputs.any_equality) return true;
+  if (plan_.sort.has_value() && !IsSorted(input.file)) return true;
   const std::vector<size_t> touching = DeletesOf(group, input.file);
   if (touching.empty()) {
     TooFewFiles();
@@ -225,13 +248,29 @@ Status TableCompaction::AddInputs(const PickedGroup& group, DeleteReader& delete
     LeaveAlone(file, refusal->reason, refusal->detail);
     return {};
   }));
+  NoteEquality(group, inputs);
+  return {};
+}
+
+void TableCompaction::NoteEquality(const PickedGroup& group, Inputs& inputs) const {
   for (const MergeInput& input : inputs.taken) {
     const std::vector<size_t> touching = DeletesOf(group, input.file);
     inputs.any_equality |= std::any_of(touching.begin(), touching.end(), [this](size_t index) {
       return plan_.files.deletes[index].entry.data_file.content == iceberg::FileContent::kEqualityDeletes;
     });
   }
-  return {};
+}
+
+// nullopt: they cannot be read, the file is left alone.
+Result<std::optional<FileDeletes>> TableCompaction::DeletesFor(const PickedGroup& group, DeleteReader& deletes,
+                                                               size_t file) {
+  const std::vector<size_t> touching = DeletesOf(group, file);
+  Result<FileDeletes> applicable = deletes.For(file, touching);
+  if (applicable.has_value()) return std::optional(*std::move(applicable));
+  const ErrorCode code = applicable.error().code();
+  if (!IsOfTheInput(code) && code != ErrorCode::kNotFound) return std::unexpected<Error>(std::move(applicable.error()));
+  LeaveAlone(file, "delete_file_unreadable", applicable.error().message());
+  return std::optional<FileDeletes>();
 }
 
 // False: the file is left alone. `bytes` become those of a file without the rows that were deleted, null where none is
@@ -239,17 +278,8 @@ Status TableCompaction::AddInputs(const PickedGroup& group, DeleteReader& delete
 Result<bool> TableCompaction::ApplyDeletes(const PickedGroup& group, DeleteReader& deletes,
                                            const parquet::FileMerge& merge, MergeInput& input,
                                            std::shared_ptr<const std::string>& bytes) {
-  const std::vector<size_t> touching = DeletesOf(group, input.file);
-  if (touching.empty()) return true;
-  Result<FileDeletes> applicable = deletes.For(input.file, touching);
-  if (!applicable.has_value()) {
-    const ErrorCode code = applicable.error().code();
-    if (!IsOfTheInput(code) && code != ErrorCode::kNotFound) {
-      return std::unexpected<Error>(std::move(applicable.error()));
-    }
-    LeaveAlone(input.file, "delete_file_unreadable", applicable.error().message());
-    return false;
-  }
+  FIRN_ASSIGN(const std::optional<FileDeletes> applicable, DeletesFor(group, deletes, input.file));
+  if (!applicable.has_value()) return false;
   if (applicable->empty()) return true;
   if (auto checked = merge.Check(*bytes, plan_.FileAt(input.file).record_count); !checked.has_value()) {
     LeaveAlone(input.file, checked.error().reason, checked.error().detail);
@@ -272,8 +302,7 @@ Result<bool> TableCompaction::ApplyDeletes(const PickedGroup& group, DeleteReade
 }
 
 Status TableCompaction::Finish(const PickedGroup& group, const DeleteReader& deletes, const Inputs& inputs,
-                               std::optional<iceberg::DataFile> output, const parquet::FileMetrics& metrics) {
-  MergedMetrics of_rows(plan_.loaded.metadata.CurrentSchema(), plan_.layout);
+                               std::vector<iceberg::DataFile> outputs) {
   std::set<size_t> applied;
   iceberg::RewriteGroup rewrite;
   rewrite.spec_id = plan_.files.data[inputs.taken.front().file].spec_id;
@@ -287,9 +316,12 @@ Status TableCompaction::Finish(const PickedGroup& group, const DeleteReader& del
     done.group.rows += entry.record_count;
     const std::vector<size_t> touching = DeletesOf(group, input.file);
     applied.insert(touching.begin(), touching.end());
-    if (output.has_value()) of_rows.Add(input.left != nullptr ? *input.left : WithMetrics(plan_.files.data[input.file]));
   }
-  const int64_t rows_of_files = metrics.record_count + rewrite.rows_deleted;
+  int64_t rows_of_files = rewrite.rows_deleted;
+  for (const iceberg::DataFile& output : outputs) {
+    rows_of_files += output.record_count;
+    done.bytes += output.file_size_in_bytes;
+  }
   if (done.group.rows != rows_of_files) {
     ++report_.groups_dropped["row_count_differs"];
     for (const std::string& path : rewrite.inputs) refused_[path] = "row_count_differs";
@@ -301,12 +333,8 @@ Status TableCompaction::Finish(const PickedGroup& group, const DeleteReader& del
     rewrite.applied.push_back({plan_.files.deletes[index].entry.data_file.file_path, deletes.NamedBy(index)});
   }
   done.rows_deleted = rewrite.rows_deleted;
-  if (output.has_value()) {
-    of_rows.Fill(metrics, *output);
-    rewrite.outputs.push_back(*std::move(output));
-    done.outputs = 1;
-    done.bytes = metrics.file_size_in_bytes;
-  }
+  done.outputs = static_cast<int64_t>(outputs.size());
+  rewrite.outputs = std::move(outputs);
   merged_bytes_ += done.group.bytes;
   merged_files_ += done.group.files.size();
   request_.groups.push_back(std::move(rewrite));
@@ -363,8 +391,11 @@ Result<CompactionReport> CompactOnce(const CompactionParts& parts, const iceberg
                                      const std::function<void(const CompactionReport&)>& progress,
                                      const std::stop_token& stop) {
   FIRN_ASSIGN(iceberg::LoadedTable loaded, parts.catalog.LoadTable(table));
-  FIRN_ASSIGN(TablePlan plan, PlanTable(std::move(loaded), parts.store, {.where = options.where}));
-  TableCompaction compaction(parts, std::move(plan), {.output_age_ms_max = options.output_age_ms_max},
+  PlanOptions plan_options;
+  plan_options.where = options.where;
+  plan_options.sort = options.sort;
+  FIRN_ASSIGN(TablePlan plan, PlanTable(std::move(loaded), parts.store, plan_options));
+  TableCompaction compaction(parts, std::move(plan), {options.output_age_ms_max, options.sort_memory_bytes},
                              [&stop] { return !stop.stop_requested(); });
   if (options.dry_run) {
     compaction.CountPlanned();

@@ -1,5 +1,5 @@
-// TableCompaction: carries out a TablePlan: merges groups page by page, applies row deletes on the way, and commits
-// what is merged. CompactTable: plans and does all of it, once.
+// TableCompaction: carries out a TablePlan: merges groups page by page, or sorts their rows where the plan says so,
+// applies row deletes on the way, and commits what is done. CompactTable: plans and does all of it, once.
 //
 // One thread. What a query gives, positions and snapshots of others stay as they are; old files stay until their
 // snapshots expire. A file with rows that were deleted is decoded and encoded anew without them, and only that file.
@@ -22,10 +22,15 @@
 #include "firn/compaction/table_plan.h"
 #include "firn/env/clock.h"
 #include "firn/env/object_store.h"
+#include "firn/env/spill_file.h"
 #include "firn/iceberg/catalog/catalog.h"
 #include "firn/iceberg/commit/rewrite_files.h"
 #include "firn/parquet/file_merge.h"
 #include "firn/parquet/merge_chunk.h"
+
+namespace firn::columnar {
+class ExternalSort;
+}
 
 namespace firn::compaction {
 
@@ -42,6 +47,16 @@ struct CompactionOptions {
   std::vector<std::string> where;  // "name=value", as in partition paths
   bool dry_run = false;
   int64_t output_age_ms_max = 6 * 3'600'000;  // as TableCompaction::Limits
+  int64_t sort_memory_bytes = 256 << 20;      // likewise
+  std::optional<SortRequest> sort;            // null: files are put together as they are
+};
+
+// What sorting took; nothing where pages are moved.
+struct SortCounts {
+  int64_t rows = 0;
+  int64_t runs = 0;  // that were packed, because the rows were too many for one piece
+  int64_t passes = 0;
+  int64_t bytes_spilled = 0;
 };
 
 struct CompactionReport {
@@ -61,6 +76,7 @@ struct CompactionReport {
   int64_t conflicts = 0;
   double cpu_s = 0;
   parquet::MergeCounts pages;
+  SortCounts sort;
 };
 
 // A file whose rows are in the output, but for deleted ones.
@@ -76,21 +92,23 @@ struct CompactionParts {
   env::Clock& clock;
   env::Random& random;
   std::function<double()> cpu_seconds = ThreadCpuSeconds;  // of the calling thread
+  env::SpillFolder* spill = nullptr;                       // for rows that are sorted; null: memory has to do
 };
 
 class TableCompaction {
  public:
   struct Limits {
     int64_t output_age_ms_max = 6 * 3'600'000;  // older outputs are not committed (DESIGN 3, invariant 4)
+    int64_t sort_memory_bytes = 256 << 20;      // for rows that are sorted and the row group that is written
   };
-  // Asked between two inputs; false: the group is abandoned.
+  // Asked between two inputs, and between two pieces of sorted rows; false: the group is abandoned.
   using StepFn = std::function<bool()>;
 
   TableCompaction(const CompactionParts& parts, TablePlan plan, Limits limits, StepFn step);
 
   const TablePlan& plan() const { return plan_; }
-  // One output file out of the group's files, to be committed. A group that comes to nothing is success, and counted.
-  // kCancelled: `step` said so.
+  // One output file out of the group's files, or several sorted ones, to be committed. A group that comes to nothing is
+  // success, and counted. kCancelled: `step` said so.
   Status Merge(const PickedGroup& group);
   // Enough is merged for a commit.
   bool is_full() const {
@@ -125,6 +143,8 @@ class TableCompaction {
   void LeaveAlone(size_t file, std::string_view reason, const std::string& detail);
   void TooFewFiles() { ++report_.groups_dropped["too_few_files"]; }
   std::vector<size_t> DeletesOf(const PickedGroup& group, size_t file) const;
+  bool IsEnough(const PickedGroup& group, const std::vector<size_t>& files) const;
+  bool IsSorted(size_t file) const;
   Status TryMerge(const PickedGroup& group, DeleteReader& deletes, std::vector<size_t>& files,
                   std::optional<size_t>& bad);
   bool IsWorthIt(const PickedGroup& group, const Inputs& inputs);
@@ -132,10 +152,21 @@ class TableCompaction {
                     const std::function<Status(size_t file, std::shared_ptr<const std::string> bytes)>& take);
   Status AddInputs(const PickedGroup& group, DeleteReader& deletes, parquet::FileMerge& merge,
                    std::vector<size_t>& files, Inputs& inputs);
+  Result<std::optional<FileDeletes>> DeletesFor(const PickedGroup& group, DeleteReader& deletes, size_t file);
+  void NoteEquality(const PickedGroup& group, Inputs& inputs) const;
   Result<bool> ApplyDeletes(const PickedGroup& group, DeleteReader& deletes, const parquet::FileMerge& merge,
                             MergeInput& input, std::shared_ptr<const std::string>& bytes);
+  std::string NewLocation(const PickedGroup& group);
   Status Finish(const PickedGroup& group, const DeleteReader& deletes, const Inputs& inputs,
-                std::optional<iceberg::DataFile> output, const parquet::FileMetrics& metrics);
+                std::vector<iceberg::DataFile> outputs);
+  // table_compaction_sort.cc
+  Status TrySort(const PickedGroup& group, DeleteReader& deletes, std::vector<size_t>& files,
+                 std::optional<size_t>& bad);
+  Status AddRows(const PickedGroup& group, DeleteReader& deletes, columnar::ExternalSort& sort,
+                 std::vector<size_t>& files, Inputs& inputs);
+  Status AddRowsOf(const FileDeletes& deletes, std::shared_ptr<const std::string> bytes, columnar::ExternalSort& sort,
+                   Inputs& inputs, MergeInput& input);
+  Result<std::vector<iceberg::DataFile>> WriteSorted(const PickedGroup& group, columnar::ExternalSort& sort);
 
   const CompactionParts& parts_;
   const TablePlan plan_;

@@ -13,7 +13,7 @@
 
 namespace firn::compaction {
 
-// Metrics of data files come packed, but for the lower bounds of `sort_field_id`. kCorruption, kUnsupported: as
+// Metrics of data files come packed, but for those of `sort_field_id`. kCorruption, kUnsupported: as
 // iceberg::ReadSnapshotManifests.
 Result<TableFiles> ReadTableFiles(const iceberg::TableMetadata& metadata, env::ObjectStore& store,
                                   std::optional<int32_t> sort_field_id = std::nullopt);

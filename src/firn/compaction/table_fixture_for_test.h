@@ -1,5 +1,5 @@
-// A table "db.events" (id, region; partitioned by region) in memory, files for it, and what it holds: for the tests of
-// compaction. One thread's.
+// A table "db.events" (id, region; partitioned by region, unless a test makes another one) in memory, files for it, and
+// what it holds: for the tests of compaction. One thread's.
 #pragma once
 
 #include <arrow/api.h>
@@ -32,7 +32,16 @@ inline const iceberg::TableIdentifier kTable{{"db"}, "events"};
 
 class CompactionFixture : public ::testing::Test {
  protected:
-  CompactionFixture() {
+  CompactionFixture() : CompactionFixture(EventsByRegion()) {}
+  explicit CompactionFixture(const iceberg::CreateTableRequest& request) { CreateTable(request); }
+
+  void CreateTable(const iceberg::CreateTableRequest& request) {
+    EXPECT_TRUE(catalog_.EnsureNamespace({"db"}).has_value());
+    auto created = catalog_.CreateTable(kTable, request);
+    EXPECT_TRUE(created.has_value()) << created.error().ToString();
+  }
+
+  static iceberg::CreateTableRequest EventsByRegion() {
     iceberg::CreateTableRequest request;
     request.location = "file:///lake/events";
     request.schema.fields = {{FieldId{1}, "id", schema::Type::Primitive(schema::TypeKind::kLong), true},
@@ -42,8 +51,7 @@ class CompactionFixture : public ::testing::Test {
     region.field_id = FieldId{1000};
     region.name = "region";
     request.spec.fields = {region};
-    EXPECT_TRUE(catalog_.EnsureNamespace({"db"}).has_value());
-    EXPECT_TRUE(catalog_.CreateTable(kTable, request).has_value());
+    return request;
   }
 
   iceberg::TableMetadata Metadata() { return catalog_.LoadTable(kTable)->metadata; }
@@ -64,27 +72,40 @@ class CompactionFixture : public ::testing::Test {
 
   // A file with ids from `first` on, committed alone.
   std::string Append(const std::string& region, int64_t first, int64_t rows) {
-    const iceberg::TableMetadata base = Metadata();
-    const schema::Schema& schema = base.CurrentSchema();
+    std::vector<int64_t> ids;
+    for (int64_t i = 0; i < rows; ++i) ids.push_back(first + i);
+    return AppendIds(fmt::format("{}-{}", region, first), region, ids);
+  }
+
+  std::string AppendIds(const std::string& name, const std::string& region, const std::vector<int64_t>& of_rows) {
+    const schema::Schema schema = Metadata().CurrentSchema();
+    const auto rows = static_cast<int64_t>(of_rows.size());
     arrow::Int64Builder ids;
     arrow::StringBuilder regions;
-    for (int64_t i = 0; i < rows; ++i) {
-      EXPECT_TRUE(ids.Append(first + i).ok() && regions.Append(region).ok());
-    }
+    for (const int64_t id : of_rows) EXPECT_TRUE(ids.Append(id).ok() && regions.Append(region).ok());
     std::vector<std::shared_ptr<arrow::Array>> columns = {ids.Finish().ValueOrDie(), regions.Finish().ValueOrDie()};
     for (size_t i = 2; i < schema.fields.size(); ++i) {
       columns.push_back(arrow::MakeArrayOfNull(arrow::int32(), rows).ValueOrDie());
     }
-    const auto [bytes, metrics] = ParquetOf(schema, columns);
+    return AppendColumns(name, columns, {schema::Value(region)});
+  }
+
+  // The same of a file of these columns of the table's schema.
+  std::string AppendColumns(const std::string& name, const std::vector<std::shared_ptr<arrow::Array>>& columns,
+                            const schema::PartitionTuple& partition, std::optional<int32_t> sort_order_id = {}) {
+    const iceberg::TableMetadata base = Metadata();
+    const auto [bytes, metrics] = ParquetOf(base.CurrentSchema(), columns);
     iceberg::NewDataFile file;
-    file.file.file_path = fmt::format("file:///lake/events/data/{}-{}.parquet", region, first);
-    file.file.record_count = rows;
+    file.file.file_path = fmt::format("file:///lake/events/data/{}.parquet", name);
+    file.file.record_count = columns[0]->length();
     file.file.file_size_in_bytes = metrics.file_size_in_bytes;
-    file.file.partition = {schema::Value(region)};
+    file.file.partition = partition;
     file.file.value_counts = metrics.value_counts;
     file.file.null_value_counts = metrics.null_value_counts;
+    file.file.nan_value_counts = metrics.nan_value_counts;
     file.file.lower_bounds = metrics.lower_bounds;
     file.file.upper_bounds = metrics.upper_bounds;
+    file.file.sort_order_id = sort_order_id;
     EXPECT_TRUE(store_.Put(file.file.file_path, bytes).has_value());
     iceberg::AppendRequest request;
     request.files = {&file, 1};
@@ -123,14 +144,14 @@ class CompactionFixture : public ::testing::Test {
     return CommitDeletes(region, schema, {paths.Finish().ValueOrDie(), positions.Finish().ValueOrDie()},
                          std::move(file));
   }
-  std::string DeleteIds(const std::string& region, const std::vector<int64_t>& deleted) {
+  std::string DeleteIds(const std::string& region, const std::vector<int64_t>& deleted, int32_t field_id = 1) {
     arrow::Int64Builder ids;
     for (const int64_t id : deleted) EXPECT_TRUE(ids.Append(id).ok());
     schema::Schema schema;
-    schema.fields = {{FieldId{1}, "id", schema::Type::Primitive(schema::TypeKind::kLong), true}};
+    schema.fields = {{FieldId{field_id}, "id", schema::Type::Primitive(schema::TypeKind::kLong), true}};
     iceberg::DataFile file;
     file.content = iceberg::FileContent::kEqualityDeletes;
-    file.equality_ids = {1};
+    file.equality_ids = {field_id};
     return CommitDeletes(region, schema, {ids.Finish().ValueOrDie()}, std::move(file));
   }
 
@@ -143,7 +164,7 @@ class CompactionFixture : public ::testing::Test {
     file.file_path = fmt::format("file:///lake/events/data/deletes-{}.parquet", sequence);
     file.file_size_in_bytes = static_cast<int64_t>(bytes.size());
     file.record_count = rows;
-    file.partition = {schema::Value(region)};
+    if (!base.DefaultSpec().is_unpartitioned()) file.partition = {schema::Value(region)};
     EXPECT_TRUE(store_.Put(file.file_path, bytes).has_value());
     const SnapshotId id{1'000'000 + sequence};
     iceberg::ManifestEntry entry;

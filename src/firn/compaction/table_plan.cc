@@ -8,6 +8,7 @@
 #include <nlohmann/json.hpp>
 #include <set>
 
+#include "firn/compaction/sort_picker.h"
 #include "firn/compaction/table_files.h"
 #include "firn/iceberg/commit/append.h"
 #include "firn/schema/schema_json.h"
@@ -29,6 +30,15 @@ Status CheckWhere(const iceberg::TableMetadata& metadata, const std::vector<std:
                             fmt::join(names, ", "), wanted));
   }
   return {};
+}
+
+SortPick SortPickOf(const SortPlan& sort, const schema::Schema& schema, const parquet::FileLayoutOptions& layout) {
+  SortPick pick{.order_id = sort.id, .first = sort.order.fields.front(), .source_type = nullptr, .bound_length = {}};
+  pick.source_type = schema.FindById(pick.first.source_id)->type;
+  auto of_column = layout.metrics.find(pick.first.source_id.value());
+  const auto& metrics = of_column == layout.metrics.end() ? layout.default_metrics : of_column->second;
+  if (metrics.mode == parquet::MetricsMode::kTruncate) pick.bound_length = metrics.truncate_length;
+  return pick;
 }
 
 }  // namespace
@@ -53,6 +63,29 @@ void SetOrder(const iceberg::TableMetadata& metadata, PickOptions& pick) {
   if (!as_it_is || field == nullptr || !field->type->is_primitive()) return;
   pick.sort_field_id = first.source_id.value();
   pick.sort_type = field->type;
+}
+
+Result<SortPlan> PlanSort(const iceberg::TableMetadata& metadata, const SortRequest& request) {
+  const schema::Schema& schema = metadata.CurrentSchema();
+  SortPlan sort;
+  if (request.by.empty()) {
+    sort.order = metadata.DefaultSortOrder();
+    sort.id = sort.order.order_id;
+    if (sort.order.fields.empty()) {
+      return Fail(ErrorCode::kInvalidInput,
+                  "the table has no sort order; say --sort-by, or give it one (in Spark: ALTER TABLE … WRITE ORDERED "
+                  "BY …)");
+    }
+  } else {
+    FIRN_ASSIGN(sort.order, WithContext(schema::ParseSortOrder(request.by, schema), "--sort-by"));
+    for (const schema::SortOrder& known : metadata.sort_orders) {
+      if (known.fields != sort.order.fields) continue;
+      sort.id = known.order_id;
+      sort.order.order_id = known.order_id;
+    }
+  }
+  FIRN_TRY(schema::CheckWritable(sort.order, schema));
+  return sort;
 }
 
 void TablePlan::KeepFirst(size_t groups_max, size_t files_max, int64_t bytes_max) {
@@ -87,20 +120,27 @@ Result<TablePlan> PlanTable(iceberg::LoadedTable loaded, env::ObjectStore& store
   FIRN_TRY(iceberg::CheckWritable(metadata));
   FIRN_TRY(CheckWhere(metadata, options.where));
   const schema::Schema& schema = metadata.CurrentSchema();
-  FIRN_ASSIGN(plan.layout,
-              parquet::FileLayoutOptionsFromProperties(metadata.properties, schema, metadata.DefaultSortOrder()));
+  if (options.sort.has_value()) {
+    FIRN_ASSIGN(plan.sort, PlanSort(metadata, *options.sort));
+  }
+  const schema::SortOrder& order = plan.sort.has_value() ? plan.sort->order : metadata.DefaultSortOrder();
+  FIRN_ASSIGN(plan.layout, parquet::FileLayoutOptionsFromProperties(metadata.properties, schema, order));
   plan.layout.row_group_bytes_max = std::min(plan.layout.row_group_bytes_max, options.memory_bytes);
   plan.schema_json = schema::ToJson(schema).dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
   PickOptions pick;
-  FIRN_ASSIGN(pick.target_bytes, TargetBytes(metadata));
+  FIRN_ASSIGN(plan.target_bytes, TargetBytes(metadata));
+  pick.target_bytes = plan.target_bytes;
   pick.where = options.where;
   pick.pace = options.pace;
   pick.owns = options.owns;
   pick.refused = options.refused;
   pick.file_bytes_max = options.memory_bytes;
   SetOrder(metadata, pick);
-  FIRN_ASSIGN(plan.files, ReadTableFiles(metadata, store, pick.sort_field_id));
-  plan.picked = Pick(plan.files, pick);
+  const std::optional<int32_t> by =
+      plan.sort.has_value() ? std::optional(plan.sort->order.fields.front().source_id.value()) : pick.sort_field_id;
+  FIRN_ASSIGN(plan.files, ReadTableFiles(metadata, store, by));
+  plan.picked = plan.sort.has_value() ? PickForSort(plan.files, pick, SortPickOf(*plan.sort, schema, plan.layout))
+                                      : Pick(plan.files, pick);
   return plan;
 }
 

@@ -99,4 +99,43 @@ Result<std::unique_ptr<SpillFile>> LocalSpillFolder::NewFile() {
   return std::make_unique<LocalSpillFile>(fd, path_);
 }
 
+class LimitedSpillFolder::File final : public SpillFile {
+ public:
+  File(std::unique_ptr<SpillFile> file, std::shared_ptr<std::atomic<int64_t>> all, int64_t bytes_max)
+      : file_(std::move(file)), all_(std::move(all)), bytes_max_(bytes_max) {}
+  ~File() override { *all_ -= bytes_; }
+
+  Result<int64_t> Append(std::string_view bytes) override {
+    const auto size = static_cast<int64_t>(bytes.size());
+    // Taken before it is written: another file may be written to at the same time.
+    if (all_->fetch_add(size) + size > bytes_max_) {
+      *all_ -= size;
+      return Fail(ErrorCode::kResourceExhausted, fmt::format("spill.limit is reached: {} bytes", bytes_max_));
+    }
+    Result<int64_t> offset = file_->Append(bytes);
+    if (offset.has_value()) {
+      bytes_ += size;
+    } else {
+      *all_ -= size;
+    }
+    return offset;
+  }
+
+  Status ReadAt(int64_t offset, char* out, size_t size) override { return file_->ReadAt(offset, out, size); }
+
+ private:
+  const std::unique_ptr<SpillFile> file_;
+  const std::shared_ptr<std::atomic<int64_t>> all_;
+  const int64_t bytes_max_;
+  int64_t bytes_ = 0;
+};
+
+LimitedSpillFolder::LimitedSpillFolder(SpillFolder& folder, int64_t bytes_max)
+    : folder_(folder), bytes_max_(bytes_max) {}
+
+Result<std::unique_ptr<SpillFile>> LimitedSpillFolder::NewFile() {
+  FIRN_ASSIGN(std::unique_ptr<SpillFile> file, folder_.NewFile());
+  return std::make_unique<File>(std::move(file), bytes_, bytes_max_);
+}
+
 }  // namespace firn::env

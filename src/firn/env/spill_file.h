@@ -5,6 +5,7 @@
 // reads carries a checksum of his own: a disk may give back anything.
 #pragma once
 
+#include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -45,6 +46,21 @@ class LocalSpillFolder final : public SpillFolder {
   explicit LocalSpillFolder(std::string path) : path_(std::move(path)) {}
   const std::string path_;
   bool in_memory_ = false;
+};
+
+// Files of another folder that together hold at most so many bytes: beyond it an append fails with kResourceExhausted.
+// The other folder must outlive it; its files may. Thread-safe.
+class LimitedSpillFolder final : public SpillFolder {
+ public:
+  LimitedSpillFolder(SpillFolder& folder, int64_t bytes_max);
+  Result<std::unique_ptr<SpillFile>> NewFile() override;
+  int64_t bytes() const { return bytes_->load(); }  // in files that live
+
+ private:
+  class File;
+  SpillFolder& folder_;
+  const int64_t bytes_max_;
+  const std::shared_ptr<std::atomic<int64_t>> bytes_ = std::make_shared<std::atomic<int64_t>>(0);
 };
 
 }  // namespace firn::env

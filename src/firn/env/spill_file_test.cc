@@ -50,6 +50,21 @@ TEST_F(SpillFileTest, AFolderInMemoryIsKnown) {
   EXPECT_FALSE(LocalSpillFolder::Open("/var/tmp").value()->in_memory());
 }
 
+TEST_F(SpillFileTest, FilesOfALimitedFolderShareItsLimit) {
+  auto folder = LocalSpillFolder::Open(folder_).value();
+  LimitedSpillFolder limited(*folder, 10);
+  auto first = limited.NewFile().value();
+  auto second = limited.NewFile().value();
+  ASSERT_TRUE(first->Append("12345").has_value());
+  ASSERT_TRUE(second->Append("1234").has_value());
+  EXPECT_EQ(first->Append("12").error().code(), ErrorCode::kResourceExhausted);
+  EXPECT_EQ(first->Append("1").value(), 5);
+  EXPECT_EQ(limited.bytes(), 10);
+  second.reset();
+  EXPECT_EQ(limited.bytes(), 6);
+  EXPECT_TRUE(first->Append("1234").has_value());
+}
+
 TEST_F(SpillFileTest, AFolderThatCannotBeUsedIsSaidAtOnce) {
   EXPECT_FALSE(LocalSpillFolder::Open("/proc/no/such/place").has_value());
   EXPECT_FALSE(LocalSpillFolder::Open("/dev/null").has_value());
