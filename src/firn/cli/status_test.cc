@@ -202,7 +202,7 @@ TEST(Status, ErrorsStandThereWithTheirRemedies) {
   std::string text = ToText(status);
   EXPECT_THAT(text, HasSubstr("! db.events: compaction fails, 4 times since 5m 00s: unauthorized: 403 from the bucket\n"
                               "  remedy: let the worker"));
-  EXPECT_THAT(text, HasSubstr("! db.events: orphans fails, 1 times since 7s: unsupported: gc.enabled is false\n"));
+  EXPECT_THAT(text, HasSubstr("! db.events: orphans fails, 1 times since 7.0s: unsupported: gc.enabled is false\n"));
   EXPECT_THAT(text, HasSubstr("! all tables: compaction fails"));
   EXPECT_THAT(text, HasSubstr("expire db.events: 3.0 kB, 12 files, 5 snapshots; last 1m 00s ago"));
   EXPECT_THAT(text, HasSubstr("maintenance: not known of the worker at h:2: refused"));

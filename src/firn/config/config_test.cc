@@ -261,7 +261,7 @@ TEST(Config, WhatDeletesIsOnOnlyWhereItIsAskedFor) {
   // A batch that is still to be committed must not be taken for an orphan.
   EXPECT_THAT(ProblemKeys(With("maintenance: {orphans: {interval: 1d, older_than: 59h}}\n")),
               ElementsAre("maintenance.orphans.older_than"));
-  EXPECT_THAT(ProblemKeys(With("maintenance: {orphans: {older_than: 59h}}\n")), ElementsAre());
+  EXPECT_EQ(Parse(With("maintenance: {orphans: {older_than: 59h}}\n")).maintenance.orphans_interval_ms, 0);
   EXPECT_THAT(ProblemKeys(With("maintenance: {orphans: {interval: 1d}}\ncommit: {max_age: 8h}\n")),
               ElementsAre("maintenance.orphans.interval"));
 }
@@ -269,7 +269,7 @@ TEST(Config, WhatDeletesIsOnOnlyWhereItIsAskedFor) {
 TEST(Config, RetentionIsAFieldAndAnAge) {
   const Config config = Parse(WithTables("  - {name: a.b, retain: event_day=90d}\n"));
   EXPECT_EQ(config.pipeline.tables[0].retention, (ingest::DataRetention{"event_day", 90 * 86'400'000LL}));
-  EXPECT_NE(EffectiveYaml(config).find("    retain: event_day=90d\n"), std::string::npos) << EffectiveYaml(config);
+  EXPECT_NE(EffectiveYaml(config).find("    retain: \"event_day=90d\"\n"), std::string::npos) << EffectiveYaml(config);
   for (const char* wrong : {"event_day", "=90d", "event_day=long", "event_day=59m"}) {
     EXPECT_THAT(ProblemKeys(WithTables(fmt::format("  - {{name: a.b, retain: '{}'}}\n", wrong))),
                 ElementsAre("tables[0].retain"))
