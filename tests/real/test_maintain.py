@@ -11,6 +11,7 @@ from pyiceberg.schema import Schema
 from pyiceberg.types import LongType, NestedField
 
 import firn
+from processes import wait_until
 from produce import SMALL_COLUMNS, small_events
 from readers import assert_once, catalog_of, ids, load
 
@@ -266,6 +267,57 @@ def test_while_a_pipeline_runs(lakes, topics, pipelines, name, which):
     assert_once(lake, table_name, 0, sent)
     table = load(lake, table_name)
     assert referenced(table) <= files_below(table) | {table.metadata_location.removeprefix("file:")}
+
+
+def test_the_loop_does_it_by_itself(lakes, topics, pipelines, name):
+    """Short intervals: what only old snapshots reach goes, orphans where they are asked for, in the home too. `firn
+    status` says what was freed, and which error stands until it is mended."""
+    lake = lakes.get("rest-local")
+    topics.create(name, 1)
+    table_name = f"{name}.events"
+    short = {"history.expire.max-snapshot-age-ms": "1000", "history.expire.min-snapshots-to-keep": "1"}
+    pipeline = pipelines(lake, [events_table(name, properties=short)], changes={
+        "commit": {"interval": "500ms", "max_age": "5s"}, "compaction": {"interval": "1s"},
+        "maintenance": {"expire": {"interval": "1s"}, "orphans": {"interval": "1s", "older_than": "1m"}}})
+    sent = commits(pipeline, topics, name, [40, 40, 40])
+    planted = [folder_of(load(lake, one)) / "data/crashed.parquet" for one in (table_name, pipeline.home)]
+    for path in planted:
+        plant(path, age_s=HOUR)
+    run = pipeline.start()
+
+    def upkeep(condition, what: str) -> dict:
+        def look():
+            ask = pipeline.command("status", "--json", "--table", table_name, "--worker", f"127.0.0.1:{run.http_port}")
+            document = ask.result()
+            assert ask.process.popen.returncode == firn.SUCCESS and document["workers"][0]["reachable"], document
+            of_table, = document["tables"]
+            return of_table["upkeep"] if condition(of_table["upkeep"]) else None
+        return wait_until(look, 60, what, 0.5)
+
+    def errors_of(found) -> dict:
+        return {one["task"]: one for one in found["errors"]}
+
+    wait_until(lambda: not any(path.exists() for path in planted), 60, "orphans are gone")
+    done = upkeep(lambda found: found and found["maintenance"]["expire"]["freed"].get("snapshots", 0) > 0,
+                  "snapshots expire")
+    assert done["maintenance"]["orphans"]["freed"] == {"files": 1, "bytes": len("nobody's")} and not done["errors"]
+    with load(lake, table_name).transaction() as change:
+        change.set_properties({"gc.enabled": "false"})
+    standing = upkeep(lambda found: "orphans" in errors_of(found), "the refusal stands there")
+    # What was not asked for stands aside without a word.
+    assert set(errors_of(standing)) == {"orphans"}
+    assert errors_of(standing)["orphans"]["code"] == "unsupported" and errors_of(standing)["orphans"]["remedy"]
+    with load(lake, table_name).transaction() as change:
+        change.set_properties({"gc.enabled": "true"})
+    upkeep(lambda found: not found["errors"], "the error goes when it is mended")
+    topics.send(name, small_events(sent, 30).values, 1)
+    sent += 30
+    run.wait_for(lambda page: page["rows_committed"] >= 30, 60, "new rows are committed")
+    assert not run.status()["detached"] and run.stop() == 0
+    table = load(lake, table_name)
+    assert referenced(table) <= files_below(table) | {urllib.parse.urlparse(table.metadata_location).path}
+    sent = commits(pipeline, topics, name, [20], sent)
+    assert_once(lake, table_name, 0, sent)
 
 
 def test_on_s3(lakes, topics, pipelines, name):

@@ -11,10 +11,10 @@
 #include "firn/cli/compaction_parts.h"
 #include "firn/cli/human_format.h"
 #include "firn/cli/pipeline_parts.h"
+#include "firn/cli/table_loop.h"
 #include "firn/compaction/table_compaction.h"
 #include "firn/config/config.h"
 #include "firn/env/clock.h"
-#include "firn/ingest/pipeline_share.h"
 #include "firn/metrics/process_metrics.h"
 #include "firn/metrics/status_server.h"
 
@@ -120,6 +120,11 @@ class LoopHealth final : public metrics::HealthSource {
   metrics::HealthState Ready() override { return {}; }
 };
 
+std::string PageOf(const config::Config& config, const TableLoop& loop) {
+  const json page = {{"pipeline", config.pipeline.pipeline}, {"upkeep", ToJson(loop.upkeep())}};
+  return page.dump(2, ' ', false, json::error_handler_t::replace);
+}
+
 void PrintTotals(const compaction::LoopStatus& status, std::ostream& out) {
   out << fmt::format("{} files became {} ({} -> {}) in {} commits, {:.1f} CPU seconds, {} errors\n",
                      FormatCount(status.files_before), FormatCount(status.files_after),
@@ -207,6 +212,7 @@ class CompactCommand final : public Command {
     Result<config::Config> config = config::LoadConfig(config_path_);
     if (!config.has_value()) return ReportError(invocation, config.error(), json_, kUsage);
     ConfigureLogging(config->log.format, config->log.level);
+    const config::Config configured = *config;
     if (!table_.empty()) {
       // So that the catalog is asked for this table's storage too.
       ingest::TableRule rule;
@@ -218,7 +224,7 @@ class CompactCommand final : public Command {
     if (!lakehouse.has_value()) return ReportError(invocation, lakehouse.error(), json_);
     compaction::CompactionParts parts{*lakehouse->catalog, lakehouse->store(), env::SystemClock(),
                                       env::SystemRandom()};
-    if (watch_) return Watch(invocation, *config, parts);
+    if (watch_) return Watch(invocation, configured, parts);
     auto progress = [&](const CompactionReport& report) { ShowProgress(invocation, report); };
     options_.output_age_ms_max = config->pipeline.commit_max_age_ms;
     options_.sort_memory_bytes = config->pipeline.memory_limit_bytes;
@@ -261,16 +267,24 @@ class CompactCommand final : public Command {
     }
     compaction::LoopOptions options = LoopOptionsOf(config);
     options.cpu_share = {.low = 1, .high = 1};
+    bool was_left_out = false;
     auto scope = [&]() -> Result<compaction::LoopScope> {
-      FIRN_ASSIGN(ingest::PipelineShare share, ingest::LoadWholeShare(parts.catalog, config.pipeline));
-      if (!table_.empty()) share.tables = {table_};
-      return ScopeOf(share);
+      FIRN_ASSIGN(compaction::LoopScope found, LoadScope(parts.catalog, config.pipeline, table_));
+      const bool is_left_out = !table_.empty() && found.tables.empty();
+      if (is_left_out && !was_left_out) {
+        LogWarning("the table is on hold and left alone until a person has decided (firn positions resume)",
+                   {{"table", table_}});
+      }
+      was_left_out = is_left_out;
+      return found;
     };
-    compaction::CompactionLoop loop(options, parts, scope, registry, {{"pipeline", config.pipeline.pipeline}});
+    TableLoop loop(config, options, parts, scope, registry, table_);
+    if (server != nullptr) server->AddPage("/status", [&] { return PageOf(config, loop); });
     LogInfo("watching", {{"table", table_.empty() ? "all of the pipeline" : table_},
                          {"interval_ms", options.interval_ms},
                          {"http_port", server ? server->port() : 0}});
     loop.Run(invocation.stop);
+    server.reset();  // its pages ask the loop
     PrintTotals(loop.status(), invocation.out);
     return kSuccess;
   }

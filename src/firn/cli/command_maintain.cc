@@ -10,6 +10,7 @@
 #include "firn/cli/maintain_report.h"
 #include "firn/cli/pipeline_parts.h"
 #include "firn/config/config.h"
+#include "firn/config/table_rules.h"
 #include "firn/config/units.h"
 #include "firn/env/clock.h"
 
@@ -109,13 +110,9 @@ class MaintainCommand final : public Command {
     if (keep_ > 0) expiry_.snapshots_to_keep = keep_;
     orphans_.apply = expiry_.apply = retention_.apply = clustering_.apply = apply_;
     if (retain_.empty()) return {};
-    const size_t equals = retain_.rfind('=');
-    if (equals == std::string::npos || equals == 0) {
-      return Fail(ErrorCode::kInvalidInput,
-                  fmt::format("--retain takes a partition field and an age, as event_day=90d: '{}'", retain_));
-    }
-    retention_.field = retain_.substr(0, equals);
-    FIRN_ASSIGN(retention_.age_ms, WithContext(config::ParseDurationMs(retain_.substr(equals + 1)), "--retain"));
+    FIRN_ASSIGN(const ingest::DataRetention rule, WithContext(config::ParseRetention(retain_), "--retain"));
+    retention_.field = rule.field;
+    retention_.age_ms = rule.age_ms;
     return {};
   }
 

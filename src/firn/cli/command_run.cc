@@ -15,8 +15,8 @@
 #include "firn/cli/pipeline_parts.h"
 #include "firn/cli/pipeline_tables.h"
 #include "firn/cli/progress.h"
+#include "firn/cli/table_loop.h"
 #include "firn/cli/worker_health.h"
-#include "firn/compaction/loop.h"
 #include "firn/config/config.h"
 #include "firn/ingest/memory_budget.h"
 #include "firn/ingest/worker.h"
@@ -29,6 +29,8 @@ namespace {
 
 constexpr int64_t kStartWaitMsMin = 200;
 constexpr int64_t kStartWaitMsMax = 10'000;
+// Commits take expired snapshots off without their files; where maintenance does both, they wait for it so long.
+constexpr int64_t kExpiryGraceIntervals = 3;
 
 // A service that starts before its servers waits for them; a batch job gives up after a while.
 class StartPatience {
@@ -69,7 +71,7 @@ class RunCommand final : public Command {
            "SIGTERM makes the last commit and ends (commit.shutdown_deadline bounds it); a second one ends at once.\n"
            "Nothing is lost or doubled either way: the next start goes on where the tables stand. Several processes\n"
            "with the same configuration share the partitions. Beside that it puts small files of its tables together\n"
-           "(compaction.*), each process for its part of their partitions; a batch job does not.";
+           "(compaction.*) and keeps them in order (maintenance.*), each process for its part; a batch job does not.";
   }
   std::string_view examples() const override {
     return "firn run -c firn.yaml                           # until stopped\n"
@@ -111,12 +113,15 @@ class RunCommand final : public Command {
   Result<ingest::RunResult> RunPipeline(config::Config& config, Invocation& invocation) {
     if (config.pipeline.worker.empty()) config.pipeline.worker = WorkerName();
     BoundClientQueue(config);
+    if (config.compaction.enabled && !until_caught_up_) {
+      config.pipeline.expiry_grace_ms = kExpiryGraceIntervals * config.maintenance.expire_interval_ms;
+    }
     metrics::Registry registry;
     metrics::AddProcessMetrics(registry);
     WorkerHealth health;
     std::unique_ptr<metrics::StatusServer> server;
     if (config.http.enabled) {
-      FIRN_ASSIGN(server, StartServer(config.http, registry, health));
+      FIRN_ASSIGN(server, StartServer(config, registry, health));
     }
     StartPatience patience(health, invocation.stop, until_caught_up_ ? config.pipeline.give_up_after_ms : INT64_MAX);
     FIRN_ASSIGN(Lakehouse lakehouse,
@@ -139,8 +144,8 @@ class RunCommand final : public Command {
                                  {"cluster", source->cluster_id()},
                                  {"http_port", server ? server->port() : 0}});
     std::optional<ProgressLine> progress;
-    const std::unique_ptr<compaction::CompactionLoop> compaction =
-        StartCompaction(config, lakehouse, *worker, registry);
+    const std::unique_ptr<TableLoop> compaction = StartCompaction(config, lakehouse, *worker, registry);
+    if (compaction != nullptr) health.SetUpkeep([&compaction] { return compaction->upkeep(); });
     const std::stop_callback stop_compaction(invocation.stop, [&] {
       if (compaction != nullptr) compaction->RequestStop();
     });
@@ -154,19 +159,18 @@ class RunCommand final : public Command {
     if (invocation.err_is_terminal) progress.emplace(invocation.err, [&] { return worker->status(); });
     Result<ingest::RunResult> result = worker->Run(invocation.stop, until_caught_up_);
     health.SetWorker(nullptr);
+    health.SetUpkeep(nullptr);
     return result;
   }
 
   // Null: not here. Must go before what it uses.
-  std::unique_ptr<compaction::CompactionLoop> StartCompaction(const config::Config& config, Lakehouse& lakehouse,
-                                                              const ingest::Worker& worker,
-                                                              metrics::Registry& registry) const {
+  std::unique_ptr<TableLoop> StartCompaction(const config::Config& config, Lakehouse& lakehouse,
+                                             const ingest::Worker& worker, metrics::Registry& registry) const {
     if (!config.compaction.enabled || until_caught_up_) return nullptr;
-    auto loop = std::make_unique<compaction::CompactionLoop>(
-        LoopOptionsOf(config),
+    auto loop = std::make_unique<TableLoop>(
+        config, LoopOptionsOf(config),
         compaction::CompactionParts{*lakehouse.catalog, lakehouse.store(), env::SystemClock(), env::SystemRandom()},
-        [&worker]() -> Result<compaction::LoopScope> { return ScopeOf(worker.share()); }, registry,
-        metrics::Labels{{"pipeline", config.pipeline.pipeline}});
+        [&worker]() -> Result<compaction::LoopScope> { return ScopeOf(worker.share()); }, registry, "");
     loop->Start(env::SystemThreads());
     return loop;
   }
@@ -177,8 +181,7 @@ class RunCommand final : public Command {
     return options;
   }
 
-  static std::optional<double> CompactionCapacity(const config::Config& config,
-                                                  const compaction::CompactionLoop* compaction,
+  static std::optional<double> CompactionCapacity(const config::Config& config, const TableLoop* compaction,
                                                   const ingest::Worker& worker) {
     if (compaction == nullptr) return std::nullopt;
     return CompactionCapacityOf(config, compaction->status(), ScopeOf(worker.share()));
@@ -190,14 +193,20 @@ class RunCommand final : public Command {
     return std::move(found.tables);
   }
 
-  static Result<std::unique_ptr<metrics::StatusServer>> StartServer(const config::HttpConfig& http,
+  static Result<std::unique_ptr<metrics::StatusServer>> StartServer(const config::Config& config,
                                                                     metrics::Registry& registry, WorkerHealth& health) {
+    const config::HttpConfig& http = config.http;
     bool is_ipv6 = http.host.find(':') != std::string::npos;
     std::string listen =
         is_ipv6 ? fmt::format("[{}]:{}", http.host, http.port) : fmt::format("{}:{}", http.host, http.port);
     FIRN_ASSIGN(std::unique_ptr<metrics::StatusServer> server,
                 WithContext(metrics::StatusServer::Create(listen, registry, health), "http.listen"));
-    server->AddPage("/status", [&health] { return StatusToJson(health.status()).dump(2); });
+    server->AddPage("/status", [&health, pipeline = config.pipeline.pipeline] {
+      nlohmann::json page = StatusToJson(health.status());
+      page["pipeline"] = pipeline;
+      page["upkeep"] = ToJson(health.upkeep());
+      return page.dump(2, ' ', false, nlohmann::json::error_handler_t::replace);
+    });
     return server;
   }
 

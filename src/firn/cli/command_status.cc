@@ -1,6 +1,7 @@
 #include <fmt/format.h>
 
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <map>
 #include <nlohmann/json.hpp>
 #include <ostream>
@@ -15,6 +16,7 @@
 #include "firn/config/config.h"
 #include "firn/config/units.h"
 #include "firn/env/clock.h"
+#include "firn/env/curl_http_client.h"
 #include "firn/lag/lag_reader.h"
 
 namespace firn::cli {
@@ -25,6 +27,17 @@ using nlohmann::json;
 constexpr int64_t kKafkaTimeoutMs = 5'000;
 constexpr int64_t kWatchIntervalMsMin = 500;
 constexpr size_t kPartitionsOfNamedTable = 10;
+constexpr int64_t kWorkerTimeoutMs = 2'000;
+constexpr int64_t kWorkerPageBytesMax = int64_t{16} << 20;
+
+// Where a worker of this configuration serves its pages, as this machine reaches it; empty: nowhere.
+std::string OwnWorker(const config::HttpConfig& http) {
+  if (!http.enabled || http.port == 0) return "";
+  const bool is_any = http.host == "0.0.0.0" || http.host == "::";
+  const std::string host = is_any ? "127.0.0.1" : http.host;
+  return host.find(':') == std::string::npos ? fmt::format("{}:{}", host, http.port)
+                                             : fmt::format("[{}]:{}", host, http.port);
+}
 
 class StatusCommand final : public Command {
  public:
@@ -40,7 +53,9 @@ class StatusCommand final : public Command {
            "written for each byte that came in, manifests and snapshots, age of the last commit. docs/lag.md has the\n"
            "formulas. With --table also its worst partitions. Where the brokers cannot be reached, it says so and "
            "shows\n"
-           "the rest.";
+           "the rest. What maintenance has done, and which errors of compaction and maintenance stand, with their "
+           "remedies,\n"
+           "is asked of the worker at http.listen, or of those that --worker names.";
   }
   std::string_view examples() const override {
     return "firn status -c firn.yaml\n"
@@ -60,6 +75,9 @@ class StatusCommand final : public Command {
     app.add_option("-c,--config", config_path_, "Configuration file")->type_name("FILE")->default_str(config_path_);
     app.add_option("--table", tables_, "Only this table; may be given several times")
         ->type_name("NS.TABLE")
+        ->allow_extra_args(false);
+    app.add_option("--worker", workers_, "Ask this worker's status server, not http.listen; may be given several times")
+        ->type_name("HOST:PORT")
         ->allow_extra_args(false);
     app.add_option("--window", window_, "Rates are over this time")->type_name("TIME")->default_str(window_);
     CLI::Option* watch = app.add_flag("--watch", watch_, "Show it again and again, until stopped");
@@ -128,6 +146,7 @@ class StatusCommand final : public Command {
     if (status.started) AskKafka(config, *found.home, status);
     if (status.started && found.home->home.has_value()) status.detached = found.home->home->detached;
     for (const iceberg::TableIdentifier& table : found.tables) status.tables.push_back(LookAt(table, reader));
+    AskWorkers(config, status);
     status.now_ms = env::SystemClock().WallMs();
     return status;
   }
@@ -142,6 +161,39 @@ class StatusCommand final : public Command {
       status.error = std::move(lag.error());
     }
     return status;
+  }
+
+  void AskWorkers(const config::Config& config, PipelineStatus& status) {
+    std::vector<std::string> addresses = workers_;
+    if (addresses.empty()) addresses.push_back(OwnWorker(config.http));
+    for (const std::string& address : addresses) {
+      if (address.empty()) continue;
+      Result<Upkeep> upkeep = AskWorker(address, status.pipeline);
+      status.workers.push_back({address, upkeep.has_value() ? std::nullopt : std::optional(upkeep.error())});
+      if (upkeep.has_value()) Add(status.upkeep, *std::move(upkeep));
+    }
+    if (tables_.empty()) return;
+    std::erase_if(status.upkeep, [&](const auto& entry) {
+      return !entry.first.empty() && std::ranges::find(tables_, entry.first) == tables_.end();
+    });
+  }
+
+  Result<Upkeep> AskWorker(const std::string& address, const std::string& pipeline) {
+    if (http_ == nullptr) {
+      env::CurlHttpClientOptions options;
+      options.direct = true;
+      options.connect_timeout_ms = kWorkerTimeoutMs;
+      options.response_bytes_max = kWorkerPageBytesMax;
+      FIRN_ASSIGN(http_, env::CurlHttpClient::Create(options));
+    }
+    env::HttpRequest request;
+    request.url = fmt::format("http://{}/status", address);
+    request.timeout_ms = kWorkerTimeoutMs;
+    FIRN_ASSIGN(const env::HttpResponse response, http_->Send(request));
+    if (response.status != 200) {
+      return Fail(ErrorCode::kUnavailable, fmt::format("it answers with HTTP status {}", response.status));
+    }
+    return ParseUpkeep(response.body, pipeline);
   }
 
   // The home's positions of topics that are there, against their ends.
@@ -213,6 +265,7 @@ class StatusCommand final : public Command {
 
   std::string config_path_ = "firn.yaml";
   std::vector<std::string> tables_;
+  std::vector<std::string> workers_;
   std::string window_ = "1h";
   std::string interval_ = "5s";
   bool watch_ = false;
@@ -220,6 +273,7 @@ class StatusCommand final : public Command {
   int64_t window_ms_ = 0;
   lag::LagOptions lag_options_;
   std::unique_ptr<KafkaProbe> probe_;
+  std::unique_ptr<env::CurlHttpClient> http_;
 };
 
 }  // namespace

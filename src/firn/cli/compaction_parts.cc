@@ -43,6 +43,18 @@ compaction::LoopScope ScopeOf(const ingest::PipelineShare& share) {
   return scope;
 }
 
+Result<compaction::LoopScope> LoadScope(iceberg::Catalog& catalog, ingest::PipelineOptions pipeline,
+                                        const std::string& only) {
+  if (!only.empty()) {
+    ingest::TableRule rule;
+    rule.name = only;
+    pipeline.tables.push_back(std::move(rule));
+  }
+  FIRN_ASSIGN(ingest::PipelineShare share, ingest::LoadWholeShare(catalog, pipeline));
+  if (!only.empty()) std::erase_if(share.tables, [&](const std::string& table) { return table != only; });
+  return ScopeOf(share);
+}
+
 std::optional<double> CompactionCapacityOf(const config::Config& config, const compaction::LoopStatus& status,
                                            const compaction::LoopScope& scope) {
   if (status.bytes_per_cpu_second <= 0 || scope.mine.empty()) return std::nullopt;

@@ -207,6 +207,46 @@ std::string PartitionsText(const PipelineStatus& status) {
   return text;
 }
 
+// "3 snapshots, 12 files, 1.2 MB"
+std::string FreedText(const std::map<std::string, int64_t>& freed) {
+  std::string text;
+  for (const auto& [what, amount] : freed) {
+    const std::string one = what == "bytes" ? Bytes(amount) : FormatCount(amount) + " " + what;
+    text += (text.empty() ? "" : ", ") + one;
+  }
+  return text.empty() ? "nothing to do" : text;
+}
+
+std::string MaintenanceText(const PipelineStatus& status) {
+  std::string text;
+  for (const WorkerStatusPage& worker : status.workers) {
+    if (!worker.error.has_value()) continue;
+    text += fmt::format("maintenance: not known of the worker at {}: {}\n", worker.address, worker.error->message());
+  }
+  std::string done;
+  for (const auto& [table, upkeep] : status.upkeep) {
+    for (const auto& [name, task] : upkeep.tasks) {
+      if (task.last_ms == 0) continue;
+      done += fmt::format("  {} {}: {}; last {} ago\n", name, table, FreedText(task.freed),
+                          AgeText(task.last_ms, status.now_ms));
+    }
+  }
+  if (!done.empty()) text += "maintenance, since the workers started:\n" + done;
+  return text.empty() ? text : "\n" + text;
+}
+
+std::string ErrorsText(const PipelineStatus& status) {
+  std::string text;
+  for (const auto& [table, upkeep] : status.upkeep) {
+    for (const StandingError& error : upkeep.errors) {
+      text += fmt::format("! {}: {} fails, {} times since {}: {}: {}\n  remedy: {}\n",
+                          table.empty() ? "all tables" : table, error.task, FormatCount(error.failures),
+                          AgeText(error.since_ms, status.now_ms), error.code, error.message, error.remedy);
+    }
+  }
+  return text;
+}
+
 std::string ProblemsText(const PipelineStatus& status) {
   std::string text;
   for (const ingest::DetachedEntry& entry : status.detached) {
@@ -217,7 +257,14 @@ std::string ProblemsText(const PipelineStatus& status) {
   for (const TableStatus& table : status.tables) {
     if (table.error.has_value()) text += fmt::format("! {}: {}\n", table.table, table.error->ToString());
   }
+  text += ErrorsText(status);
   return text.empty() ? text : "\n" + text;
+}
+
+// What the workers that answered have said of the table; null: none has.
+json UpkeepJson(const PipelineStatus& status, const std::string& table) {
+  const auto found = status.upkeep.find(table);
+  return found == status.upkeep.end() ? json() : ToJson(found->second);
 }
 
 }  // namespace
@@ -266,7 +313,13 @@ json ToJson(const PipelineStatus& status) {
     item["table"] = table.table;
     item["exists"] = table.error.has_value() ? json() : json(table.lag.has_value());
     item["error"] = ErrorJson(table.error);
+    item["upkeep"] = UpkeepJson(status, table.table);
     tables.push_back(std::move(item));
+  }
+  json workers = json::array();
+  for (const WorkerStatusPage& worker : status.workers) {
+    workers.push_back(
+        {{"address", worker.address}, {"reachable", !worker.error.has_value()}, {"error", ErrorJson(worker.error)}});
   }
   return {{"pipeline", status.pipeline},
           {"time_ms", status.now_ms},
@@ -279,12 +332,15 @@ json ToJson(const PipelineStatus& status) {
            {{"lag_records", OrNull(status.lag_records())},
             {"partitions", std::move(sources)},
             {"detached", std::move(detached)}}},
+          {"workers", std::move(workers)},
+          {"upkeep", UpkeepJson(status, "")},
           {"tables", std::move(tables)}};
 }
 
 std::string ToText(const PipelineStatus& status) {
   return fmt::format("pipeline {}  {}\n", status.pipeline, config::FormatTimestampMs(status.now_ms / 1000 * 1000)) +
-         IngestText(status) + "\n" + TablesText(status) + PartitionsText(status) + ProblemsText(status);
+         IngestText(status) + "\n" + TablesText(status) + PartitionsText(status) + MaintenanceText(status) +
+         ProblemsText(status);
 }
 
 }  // namespace firn::cli

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "firn/base/error.h"
+#include "firn/cli/table_upkeep.h"
 #include "firn/ingest/positions.h"
 #include "firn/lag/table_lag.h"
 
@@ -29,6 +30,11 @@ struct SourceStatus {
   std::optional<int64_t> lag() const;
 };
 
+struct WorkerStatusPage {
+  std::string address;         // host:port
+  std::optional<Error> error;  // why there is no word from it
+};
+
 struct PipelineStatus {
   std::string pipeline;
   int64_t now_ms = 0;
@@ -38,6 +44,8 @@ struct PipelineStatus {
   std::vector<SourceStatus> sources;
   std::vector<ingest::DetachedEntry> detached;
   std::vector<TableStatus> tables;
+  std::vector<WorkerStatusPage> workers;  // that were asked for what follows; none: nobody was
+  Upkeep upkeep;
 
   // nullopt: not known of every source partition.
   std::optional<int64_t> lag_records() const;

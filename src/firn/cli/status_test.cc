@@ -179,6 +179,77 @@ TEST(Status, TellsMachinesTheSame) {
   EXPECT_TRUE(document["ingest"]["lag_records"].is_null());
 }
 
+// What a worker's loop knows, as it stands on its page.
+Upkeep ExampleUpkeep(int64_t now_ms) {
+  compaction::LoopStatus compaction;
+  compaction.table_errors.insert(
+      {"db.events", {Error(ErrorCode::kUnauthorized, "403 from the bucket"), now_ms - 300'000, 4}});
+  compaction.table_errors.insert({"", {Error(ErrorCode::kUnavailable, "no catalog"), now_ms - 1000, 1}});
+  maintenance::MaintenanceStatus maintenance;
+  maintenance::TaskStatus& expire = maintenance["db.events"][maintenance::Task::kExpire];
+  expire = {.runs = 2, .last_ms = now_ms - 60'000, .next_ms = now_ms + 1000};
+  expire.freed = {.files = 12, .bytes = 3000, .snapshots = 5};
+  maintenance::TaskStatus& orphans = maintenance["db.events"][maintenance::Task::kOrphans];
+  orphans = {.runs = 1, .error = Error(ErrorCode::kUnsupported, "gc.enabled is false"), .failures = 1};
+  orphans.error_since_ms = now_ms - 7000;
+  return UpkeepOf(compaction, maintenance);
+}
+
+TEST(Status, ErrorsStandThereWithTheirRemedies) {
+  PipelineStatus status = Example();
+  status.workers = {{"h:1", std::nullopt}, {"h:2", Error(ErrorCode::kUnavailable, "refused")}};
+  status.upkeep = ExampleUpkeep(status.now_ms);
+  std::string text = ToText(status);
+  EXPECT_THAT(text, HasSubstr("! db.events: compaction fails, 4 times since 5m 00s: unauthorized: 403 from the bucket\n"
+                              "  remedy: let the worker"));
+  EXPECT_THAT(text, HasSubstr("! db.events: orphans fails, 1 times since 7.0s: unsupported: gc.enabled is false\n"));
+  EXPECT_THAT(text, HasSubstr("! all tables: compaction fails"));
+  EXPECT_THAT(text, HasSubstr("expire db.events: 3.0 kB, 12 files, 5 snapshots; last 1m 00s ago"));
+  EXPECT_THAT(text, HasSubstr("maintenance: not known of the worker at h:2: refused"));
+  const nlohmann::json document = ToJson(status);
+  EXPECT_EQ(document["workers"][1]["reachable"], false);
+  EXPECT_EQ(document["upkeep"]["errors"][0]["code"], "unavailable");
+  const nlohmann::json& of_table = document["tables"][0]["upkeep"];
+  EXPECT_EQ(of_table["errors"].size(), 2u);
+  EXPECT_EQ(of_table["errors"][0]["task"], "compaction");
+  EXPECT_FALSE(of_table["errors"][0]["remedy"].get<std::string>().empty());
+  EXPECT_EQ(of_table["maintenance"]["expire"]["freed"]["snapshots"], 5);
+  EXPECT_TRUE(document["tables"][1]["upkeep"].is_null());
+  // They go with the error.
+  status.upkeep["db.events"].errors.clear();
+  status.upkeep.erase("");
+  EXPECT_THAT(ToText(status), Not(HasSubstr("remedy")));
+}
+
+TEST(Status, WhatAWorkersPageSaysComesOverWhole) {
+  const Upkeep upkeep = ExampleUpkeep(1'700'000'000'000);
+  const std::string page = nlohmann::json{{"pipeline", "p"}, {"upkeep", ToJson(upkeep)}}.dump();
+  Result<Upkeep> parsed = ParseUpkeep(page, "p");
+  ASSERT_TRUE(parsed.has_value()) << parsed.error().ToString();
+  EXPECT_EQ(ToJson(*parsed), ToJson(upkeep));
+  EXPECT_EQ(ParseUpkeep(page, "q").error().code(), ErrorCode::kNotFound);
+  for (const std::string wrong : {"", "{}", "[]", R"({"pipeline": "p"})", R"({"pipeline": "p", "upkeep": {"a": 1}})",
+                                  R"({"pipeline": 1, "upkeep": {}})"}) {
+    EXPECT_EQ(ParseUpkeep(wrong, "p").error().code(), ErrorCode::kCorruption) << wrong;
+  }
+  // Of two workers the one that has done it last counts, and both errors.
+  Upkeep both = *parsed;
+  Upkeep more;
+  more["db.events"].tasks["expire"] = {.runs = 1, .last_ms = 1'700'000'000'000, .freed = {{"files", 1}}};
+  more["db.events"].errors.push_back({.task = "retain"});
+  Add(both, std::move(more));
+  EXPECT_EQ(both["db.events"].tasks["expire"].freed.at("files"), 1);
+  EXPECT_EQ(both["db.events"].errors.size(), 3u);
+}
+
+TEST(Status, EachCodeHasARemedy) {
+  for (const ErrorCode code : {ErrorCode::kInvalidInput, ErrorCode::kNotFound, ErrorCode::kConflict,
+                               ErrorCode::kUnavailable, ErrorCode::kCorruption, ErrorCode::kUnsupported,
+                               ErrorCode::kUnauthorized, ErrorCode::kResourceExhausted, ErrorCode::kIoError}) {
+    EXPECT_NE(RemedyOf(code), RemedyOf(ErrorCode::kInternal)) << ErrorCodeName(code);
+  }
+}
+
 TEST(Maintain, SaysWhatItHasFreedAndWhatItWouldFree) {
   MaintainReport report;
   report.table = "db.events";

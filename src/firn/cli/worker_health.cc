@@ -32,6 +32,16 @@ ingest::WorkerStatus WorkerHealth::status() const {
   return status;
 }
 
+void WorkerHealth::SetUpkeep(std::function<Upkeep()> upkeep) {
+  std::lock_guard lock(mutex_);
+  upkeep_ = std::move(upkeep);
+}
+
+Upkeep WorkerHealth::upkeep() const {
+  std::lock_guard lock(mutex_);
+  return upkeep_ ? upkeep_() : Upkeep{};
+}
+
 metrics::HealthState WorkerHealth::Alive() {
   return {};
 }

@@ -3,10 +3,12 @@
 // Thread-safe. A worker that is shown outlives it, or is taken away before it goes.
 #pragma once
 
+#include <functional>
 #include <mutex>
 #include <nlohmann/json_fwd.hpp>
 #include <string>
 
+#include "firn/cli/table_upkeep.h"
 #include "firn/ingest/worker.h"
 #include "firn/metrics/status_server.h"
 
@@ -18,6 +20,9 @@ class WorkerHealth final : public metrics::HealthSource {
   void SetStarting(std::string reason);
   void SetWorker(const ingest::Worker* worker);
   ingest::WorkerStatus status() const;
+  // Where the loop's word comes from; null: there is no loop. What it refers to outlives it.
+  void SetUpkeep(std::function<Upkeep()> upkeep);
+  Upkeep upkeep() const;
 
   // Running is being alive: a worker that cannot go on ends with an error, and the process with it.
   metrics::HealthState Alive() override;
@@ -26,6 +31,7 @@ class WorkerHealth final : public metrics::HealthSource {
  private:
   mutable std::mutex mutex_;
   const ingest::Worker* worker_ = nullptr;
+  std::function<Upkeep()> upkeep_;
   std::string starting_ = "starting";
 };
 

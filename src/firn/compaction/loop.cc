@@ -72,6 +72,8 @@ void CompactionLoop::Run(std::stop_token stop) {
     }
     SetShare();
     Publish();
+    DoSideWork(stop);
+    if (stop.stop_requested()) return;
     if (Table* next = NextWithPlan(); next != nullptr) {
       Work(*next, stop);
       Publish();
@@ -79,6 +81,13 @@ void CompactionLoop::Run(std::stop_token stop) {
       return;
     }
   }
+}
+
+void CompactionLoop::DoSideWork(const std::stop_token& stop) {
+  if (side_work_ == nullptr || side_work_->NextMs() > parts_.clock.BootMs()) return;
+  auto pause = [&] { return pace_->Pause(stop); };
+  side_work_->DoNext(pause, stop);
+  pause();
 }
 
 // Those that have waited longest first.
@@ -101,6 +110,7 @@ void CompactionLoop::LookAtScope() {
   if (!scope.has_value()) {
     return Failed(nullptr, scope.error());
   }
+  totals_.table_errors.erase("");
   const bool moved = scope->shares != scope_.shares || scope->mine != scope_.mine;
   scope_ = *std::move(scope);
   std::set<std::string> names;
@@ -110,6 +120,7 @@ void CompactionLoop::LookAtScope() {
     names.insert(std::move(name));
   }
   std::erase_if(tables_, [&](const auto& entry) { return !names.contains(entry.first); });
+  std::erase_if(totals_.table_errors, [&](const auto& entry) { return !names.contains(entry.first); });
   planned_files_ = 0;
   for (auto& [name, table] : tables_) {
     // Other partitions are ours now, of tables that have not changed too.
@@ -120,6 +131,7 @@ void CompactionLoop::LookAtScope() {
     if (table.plan.has_value()) planned_files_ += table.plan->files.data.size();
   }
   totals_.tables = static_cast<int32_t>(tables_.size());
+  if (side_work_ != nullptr) side_work_->SetScope(scope_);
 }
 
 // A table that has not changed has no more work than before, until its last files have grown cold.
@@ -142,12 +154,14 @@ void CompactionLoop::Look(Table& table) {
   auto loaded = parts_.catalog.LoadTable(table.identifier);
   if (!loaded.has_value() && loaded.error().code() == ErrorCode::kNotFound) {
     table.look_at_ms = parts_.clock.BootMs() + options_.interval_ms * kQuietIntervals;  // not made yet
+    WentWell(table);
     return;
   }
   if (!loaded.has_value()) return Failed(&table, loaded.error());
   if (!MayHaveWork(table, loaded->metadata)) {
     table.quiet_looks = std::min(table.quiet_looks + 1, kQuietIntervals);
     table.look_at_ms = parts_.clock.BootMs() + options_.interval_ms * table.quiet_looks;
+    WentWell(table);
     return;
   }
   table.quiet_looks = 0;
@@ -171,7 +185,7 @@ void CompactionLoop::Look(Table& table) {
     table.bytes += group.bytes;
   }
   if (plan->picked.groups.empty()) {
-    table.failures = 0;
+    WentWell(table);
     return;
   }
   plan->KeepFirst(kGroupsPerCommitMax, kPlanFilesMax, kBytesPerCommitMax);
@@ -195,8 +209,7 @@ void CompactionLoop::Work(Table& table, const std::stop_token& stop) {
   const auto planned = static_cast<int64_t>(table.plan->picked.groups.size());
   planned_files_ -= table.plan->files.data.size();
   TableCompaction compaction(parts_, *std::exchange(table.plan, std::nullopt),
-                             {.output_age_ms_max = options_.output_age_ms_max},
-                             [&] { return pace_->Pause(stop); });
+                             {.output_age_ms_max = options_.output_age_ms_max}, [&] { return pace_->Pause(stop); });
   Status done = MergeAndCommit(compaction, stop);
   Remember(table, compaction);
   const CompactionReport& report = compaction.report();
@@ -223,7 +236,7 @@ void CompactionLoop::Work(Table& table, const std::stop_token& stop) {
   if (table.groups > planned) table.look_at_ms = parts_.clock.BootMs();
   table.groups = table.files = table.bytes = 0;
   table.seen.reset();
-  if (done.has_value()) table.failures = 0;
+  if (done.has_value()) WentWell(table);
   if (!done.has_value() && !stop.stop_requested()) Failed(&table, done.error());
 }
 
@@ -260,8 +273,17 @@ void CompactionLoop::Remember(Table& table, const TableCompaction& compaction) {
   }
 }
 
+void CompactionLoop::WentWell(Table& table) {
+  table.failures = 0;
+  totals_.table_errors.erase(table.identifier.ToString());
+}
+
 void CompactionLoop::Failed(Table* table, const Error& error) {
   const std::string name = table == nullptr ? "" : table->identifier.ToString();
+  TableError& standing =
+      totals_.table_errors.try_emplace(name, TableError{error, parts_.clock.WallMs(), 0}).first->second;
+  standing.error = error;
+  ++standing.failures;
   metrics_.CountError(name, error.code());
   ++totals_.errors;
   totals_.last_error = table == nullptr ? error.ToString() : fmt::format("{}: {}", name, error.ToString());
@@ -301,6 +323,7 @@ void CompactionLoop::Publish() {
 int64_t CompactionLoop::NextLookMs() const {
   int64_t next_ms = scope_at_ms_;
   for (const auto& [name, table] : tables_) next_ms = std::min(next_ms, table.look_at_ms);
+  if (side_work_ != nullptr) next_ms = std::min(next_ms, side_work_->NextMs());
   return next_ms;
 }
 

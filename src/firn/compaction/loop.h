@@ -58,6 +58,26 @@ struct LoopScope {
 };
 int64_t ShareOf(const std::string& table, int32_t spec_id, const std::string& partition_path, int64_t shares);
 
+// Other work on the loop's tables, as maintenance: done by the loop's thread, one piece after each commit of merged
+// files, so that neither waits for more than one piece of the other; and within the loop's share of one core.
+class SideWork {
+ public:
+  virtual ~SideWork() = default;
+  // After each look at what there is to look after.
+  virtual void SetScope(const LoopScope& scope) = 0;
+  // When something is due, by the loop's clock; the largest number: nothing is to come.
+  virtual int64_t NextMs() const = 0;
+  // One piece of what is due. `pause` is called between steps and holds the thread to the share; false: stop.
+  virtual void DoNext(const std::function<bool()>& pause, std::stop_token stop) = 0;
+};
+
+// What stands in the way of a table's compaction: the last error, until a look or its work has gone well.
+struct TableError {
+  Error error;
+  int64_t since_ms = 0;  // of the first in a row
+  int64_t failures = 0;  // in a row
+};
+
 struct LoopStatus {
   int32_t tables = 0;
   int64_t backlog_groups = 0;  // picked, not done
@@ -74,6 +94,7 @@ struct LoopStatus {
   double cpu_s = 0;
   std::string last_error;  // with its table
   int64_t last_error_ms = 0;
+  std::map<std::string, TableError> table_errors;  // by table; "": what there is to do is not known
 };
 
 class CompactionLoop {
@@ -86,6 +107,8 @@ class CompactionLoop {
                  const metrics::Labels& labels, ReportFn tell = nullptr);
   ~CompactionLoop();
 
+  // Before Run or Start; it outlives the loop.
+  void SetSideWork(SideWork* work) { side_work_ = work; }
   void Run(std::stop_token stop);
   void Start(env::Threads& threads);
   void RequestStop();
@@ -116,7 +139,9 @@ class CompactionLoop {
   Status MergeAndCommit(TableCompaction& compaction, const std::stop_token& stop);
   Status CommitPatiently(TableCompaction& compaction, const std::stop_token& stop);
   void Remember(Table& table, const TableCompaction& compaction);
+  void DoSideWork(const std::stop_token& stop);
   void Failed(Table* table, const Error& error);
+  void WentWell(Table& table);
   void SetShare();
   void Publish();
   int64_t NextLookMs() const;
@@ -126,6 +151,7 @@ class CompactionLoop {
   const ScopeFn scope_fn_;
   LoopMetrics metrics_;
   const ReportFn tell_;
+  SideWork* side_work_ = nullptr;
   std::map<std::string, Table> tables_;
   size_t planned_files_ = 0;
   LoopScope scope_;

@@ -17,17 +17,19 @@ class LoopTest : public CompactionFixture {
   // Runs for so much simulated time; sleeping is all that takes any.
   LoopStatus RunFor(int64_t duration_ms, LoopScope scope = {{kTable}}, const LoopOptions* options = nullptr) {
     const int64_t end_ms = clock_.BootMs() + duration_ms;
-    CompactionLoop loop(options != nullptr ? *options : Options(),
-                        {catalog_, store_, clock_, random_, [] { return 0; }}, [&, scope]() -> Result<LoopScope> {
-                          ++looks_;
-                          if (clock_.BootMs() >= end_ms) stop_.request_stop();
-                          return scope;
-                        },
-                        registry_, {{"pipeline", "p"}}, [&](const std::string& table, const CompactionReport& report) {
-                          EXPECT_EQ(table, "db.events");
-                          ++reports_;
-                          if (report.groups_done > 0 && stop_after_report_) stop_.request_stop();
-                        });
+    CompactionLoop loop(
+        options != nullptr ? *options : Options(), {catalog_, store_, clock_, random_, [] { return 0; }},
+        [&, scope]() -> Result<LoopScope> {
+          ++looks_;
+          if (clock_.BootMs() >= end_ms) stop_.request_stop();
+          return scope;
+        },
+        registry_, {{"pipeline", "p"}},
+        [&](const std::string& table, const CompactionReport& report) {
+          EXPECT_EQ(table, "db.events");
+          ++reports_;
+          if (report.groups_done > 0 && stop_after_report_) stop_.request_stop();
+        });
     stop_ = std::stop_source();
     loop.Run(stop_.get_token());
     return loop.status();
@@ -220,22 +222,102 @@ TEST_F(LoopTest, TheShareRisesWithTheBacklog) {
   auto cpu_seconds = [&] { return cpu_s += 5; };
   double most = 0;
   CompactionLoop* running = nullptr;
-  CompactionLoop loop(options, {catalog_, store_, clock_, random_, cpu_seconds},
-                      [&]() -> Result<LoopScope> {
-                        const int64_t first = Metadata().last_sequence_number * 100;
-                        for (int64_t i = 0; i < 4; ++i) Append("eu", first + i * 10, 10);
-                        if (++looks_ > 20) stop_.request_stop();
-                        return LoopScope{{kTable}};
-                      },
-                      registry_, {}, [&](const std::string&, const CompactionReport&) {
-                        most = std::max(most, running->status().cpu_share);
-                      });
+  CompactionLoop loop(
+      options, {catalog_, store_, clock_, random_, cpu_seconds},
+      [&]() -> Result<LoopScope> {
+        const int64_t first = Metadata().last_sequence_number * 100;
+        for (int64_t i = 0; i < 4; ++i) Append("eu", first + i * 10, 10);
+        if (++looks_ > 20) stop_.request_stop();
+        return LoopScope{{kTable}};
+      },
+      registry_, {},
+      [&](const std::string&, const CompactionReport&) { most = std::max(most, running->status().cpu_share); });
   running = &loop;
   EXPECT_DOUBLE_EQ(loop.status().cpu_share, options.cpu_share.low);
   loop.Run(stop_.get_token());
   EXPECT_GT(most, options.cpu_share.low);
   EXPECT_LE(most, options.cpu_share.high);
   EXPECT_GT(loop.status().bytes_per_cpu_second, 0);
+}
+
+// Something is due at any time: each piece takes a second of CPU.
+class AlwaysDue final : public SideWork {
+ public:
+  explicit AlwaysDue(std::function<void()> on_piece) : on_piece_(std::move(on_piece)) {}
+  void SetScope(const LoopScope& scope) override { tables_ = scope.tables.size(); }
+  int64_t NextMs() const override { return 0; }
+  void DoNext(const std::function<bool()>& pause, std::stop_token) override {
+    ++pieces_;
+    cpu_s_ += 1;
+    pause();
+    on_piece_();
+  }
+
+  size_t tables_ = 0;
+  int pieces_ = 0;
+  double cpu_s_ = 0;
+  std::function<void()> on_piece_;
+};
+
+TEST_F(LoopTest, SideWorkTakesTurnsWithCompactionAndKeepsToTheShare) {
+  auto options = Options();
+  options.interval_ms = 4'000;
+  options.cpu_share = {.low = 0.25, .high = 0.25};
+  std::vector<int> pieces_at_commit;
+  AlwaysDue work([&] {
+    // New files as long as it goes on, so that there is always a group waiting too.
+    for (int64_t i = 0; i < 4; ++i) Append("eu", Metadata().last_sequence_number * 10, 10);
+  });
+  const int64_t begin_ms = clock_.BootMs(), end_ms = begin_ms + 80'000;
+  CompactionLoop loop(
+      options, {catalog_, store_, clock_, random_, [&] { return work.cpu_s_; }},
+      [&]() -> Result<LoopScope> {
+        if (clock_.BootMs() >= end_ms) stop_.request_stop();
+        return LoopScope{{kTable}};
+      },
+      registry_, {}, [&](const std::string&, const CompactionReport&) { pieces_at_commit.push_back(work.pieces_); });
+  loop.SetSideWork(&work);
+  loop.Run(stop_.get_token());
+  EXPECT_EQ(work.tables_, 1u);
+  // Though there is always something else to do, compaction has its turns.
+  EXPECT_GE(pieces_at_commit.size(), 10u);
+  for (size_t i = 1; i < pieces_at_commit.size(); ++i) EXPECT_LE(pieces_at_commit[i], pieces_at_commit[i - 1] + 2);
+  // A quarter of a core, and what was saved up before.
+  const double passed_s = static_cast<double>(clock_.BootMs() - begin_ms) * 1e-3;
+  EXPECT_LE(work.cpu_s_, passed_s * 0.25 + CpuPace::kCreditSeconds + 1);
+  EXPECT_GE(work.cpu_s_, passed_s * 0.2);
+}
+
+TEST_F(LoopTest, AnErrorStandsUntilItsTableGoesWell) {
+  for (int64_t i = 0; i < 4; ++i) Append("eu", i * 10, 10);
+  bool down = true;
+  catalog_.SetFaults([&](iceberg::CatalogCall call, const iceberg::TableIdentifier&) {
+    return down && call == iceberg::CatalogCall::kCommit ? iceberg::CatalogFault::kUnauthorized
+                                                         : iceberg::CatalogFault::kNone;
+  });
+  const int64_t begin_ms = clock_.BootMs(), wall_ms = clock_.WallMs();
+  std::optional<TableError> standing;
+  CompactionLoop* running = nullptr;
+  CompactionLoop loop(Options(), {catalog_, store_, clock_, random_, [] { return 0; }},
+                      [&]() -> Result<LoopScope> {
+                        const auto errors = running->status().table_errors;
+                        if (clock_.BootMs() >= begin_ms + 10 * kInterval && down) {
+                          standing = errors.at("db.events");
+                          down = false;
+                        }
+                        if (clock_.BootMs() >= begin_ms + 60 * kInterval) stop_.request_stop();
+                        return LoopScope{{kTable}};
+                      },
+                      registry_, {});
+  running = &loop;
+  loop.Run(stop_.get_token());
+  ASSERT_TRUE(standing.has_value());
+  EXPECT_EQ(standing->error.code(), ErrorCode::kUnauthorized);
+  EXPECT_GE(standing->failures, 2);
+  EXPECT_EQ(standing->since_ms, wall_ms);
+  EXPECT_EQ(loop.status().commits, 1);
+  EXPECT_TRUE(loop.status().table_errors.empty());
+  EXPECT_GE(loop.status().errors, 2);
 }
 
 TEST_F(LoopTest, ATableThatIsNotThereYetIsNoError) {

@@ -65,6 +65,15 @@ struct CompactionConfig {
   int64_t cold_after_ms = 30 * 60'000;
 };
 
+// Intervals of 0: never. Orphans are a person's decision: another writer's files may look like them.
+struct MaintenanceConfig {
+  int64_t expire_interval_ms = 3'600'000;
+  int64_t manifests_interval_ms = 6 * 3'600'000;
+  int64_t retain_interval_ms = 3'600'000;
+  int64_t orphans_interval_ms = 0;
+  int64_t orphans_older_than_ms = 3 * 24 * 3'600'000LL;
+};
+
 struct HttpConfig {
   bool enabled = true;
   std::string host = "127.0.0.1";
@@ -88,6 +97,7 @@ struct Config {
   CatalogConfig catalog;
   StoreConfig store;
   CompactionConfig compaction;
+  MaintenanceConfig maintenance;
   HttpConfig http;
   LagConfig lag;
   LogConfig log;

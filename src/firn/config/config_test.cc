@@ -231,8 +231,9 @@ TEST(Config, ASchemaFileStandsForColumns) {
 }
 
 TEST(Config, TheShareOfCompactionHasItsLimits) {
-  const Config config = Parse(With("compaction: {enabled: false, cpu_share: 10%, cpu_share_max: 50%, interval: 5s,\n"
-                                   "             files_min: 4, cold_after: 2h}\n"));
+  const Config config =
+      Parse(With("compaction: {enabled: false, cpu_share: 10%, cpu_share_max: 50%, interval: 5s,\n"
+                 "             files_min: 4, cold_after: 2h}\n"));
   EXPECT_FALSE(config.compaction.enabled);
   EXPECT_EQ(config.compaction.cpu_share_percent, 10);
   EXPECT_EQ(config.compaction.cpu_share_max_percent, 50);
@@ -243,6 +244,37 @@ TEST(Config, TheShareOfCompactionHasItsLimits) {
   EXPECT_THAT(ProblemKeys(With("compaction: {cpu_share: 50%, cpu_share_max: 40%}\n")),
               ElementsAre("compaction.cpu_share_max"));
   EXPECT_THAT(ProblemKeys(With("compaction: {cpu_share: 0.25}\n")), ElementsAre("compaction.cpu_share"));
+}
+
+TEST(Config, WhatDeletesIsOnOnlyWhereItIsAskedFor) {
+  Config config = Parse(With(""));
+  EXPECT_EQ(config.maintenance.orphans_interval_ms, 0);
+  EXPECT_EQ(config.pipeline.tables[0].retention, std::nullopt);
+  config =
+      Parse(With("maintenance:\n  expire: {interval: 5m}\n  manifests: {interval: 0s}\n  retain: {interval: 2h}\n"
+                 "  orphans: {interval: 1d, older_than: 7d}\n"));
+  EXPECT_EQ(config.maintenance.expire_interval_ms, 300'000);
+  EXPECT_EQ(config.maintenance.manifests_interval_ms, 0);
+  EXPECT_EQ(config.maintenance.retain_interval_ms, 7'200'000);
+  EXPECT_EQ(config.maintenance.orphans_interval_ms, 86'400'000);
+  EXPECT_EQ(config.maintenance.orphans_older_than_ms, 7 * 86'400'000);
+  // A batch that is still to be committed must not be taken for an orphan.
+  EXPECT_THAT(ProblemKeys(With("maintenance: {orphans: {interval: 1d, older_than: 59h}}\n")),
+              ElementsAre("maintenance.orphans.older_than"));
+  EXPECT_EQ(Parse(With("maintenance: {orphans: {older_than: 59h}}\n")).maintenance.orphans_interval_ms, 0);
+  EXPECT_THAT(ProblemKeys(With("maintenance: {orphans: {interval: 1d}}\ncommit: {max_age: 8h}\n")),
+              ElementsAre("maintenance.orphans.interval"));
+}
+
+TEST(Config, RetentionIsAFieldAndAnAge) {
+  const Config config = Parse(WithTables("  - {name: a.b, retain: event_day=90d}\n"));
+  EXPECT_EQ(config.pipeline.tables[0].retention, (ingest::DataRetention{"event_day", 90 * 86'400'000LL}));
+  EXPECT_NE(EffectiveYaml(config).find("    retain: \"event_day=90d\"\n"), std::string::npos) << EffectiveYaml(config);
+  for (const char* wrong : {"event_day", "=90d", "event_day=long", "event_day=59m"}) {
+    EXPECT_THAT(ProblemKeys(WithTables(fmt::format("  - {{name: a.b, retain: '{}'}}\n", wrong))),
+                ElementsAre("tables[0].retain"))
+        << wrong;
+  }
 }
 
 TEST(Config, AllProblemsAreReportedTogetherWithTheirPlaces) {

@@ -7,6 +7,7 @@
 
 #include "firn/config/columns.h"
 #include "firn/config/keys.h"
+#include "firn/config/table_rules.h"
 #include "firn/config/units.h"
 
 namespace firn::config {
@@ -102,6 +103,12 @@ void AddService(const Config& config, std::map<std::string, std::string>& values
   values["compaction.interval"] = FormatDurationMs(compaction.interval_ms);
   values["compaction.files_min"] = fmt::format("{}", compaction.files_min);
   values["compaction.cold_after"] = FormatDurationMs(compaction.cold_after_ms);
+  const MaintenanceConfig& maintenance = config.maintenance;
+  values["maintenance.expire.interval"] = FormatDurationMs(maintenance.expire_interval_ms);
+  values["maintenance.manifests.interval"] = FormatDurationMs(maintenance.manifests_interval_ms);
+  values["maintenance.retain.interval"] = FormatDurationMs(maintenance.retain_interval_ms);
+  values["maintenance.orphans.interval"] = FormatDurationMs(maintenance.orphans_interval_ms);
+  values["maintenance.orphans.older_than"] = FormatDurationMs(maintenance.orphans_older_than_ms);
   bool bracket = config.http.host.find(':') != std::string::npos;
   values["http.listen"] = !config.http.enabled ? "off"
                           : bracket            ? fmt::format("[{}]:{}", config.http.host, config.http.port)
@@ -149,6 +156,9 @@ std::string TableText(const ingest::TableRule& rule) {
   if (!rule.location.empty()) out += fmt::format("    location: {}\n", QuoteYaml(rule.location));
   if (rule.history_policy.has_value()) {
     out += fmt::format("    history_policy: {}\n", HistoryPolicyName(*rule.history_policy));
+  }
+  if (rule.retention.has_value()) {
+    out += fmt::format("    retain: {}\n", QuoteYaml(FormatRetention(*rule.retention)));
   }
   out += "    decode:\n";
   for (const auto& [name, value] : DecodeValues(rule.decode)) {

@@ -229,6 +229,11 @@ constexpr Key kKeys[] = {
      .type = kChoice,
      .choices = "hold|rewind|continue",
      .doc = "This table's own history.policy."},
+    {.path = "tables[].retain",
+     .type = kText,
+     .doc = "FIELD=AGE, as event_day=90d: rows of partitions that ended longer ago leave the table, every "
+            "maintenance.retain.interval (docs/maintenance.md). FIELD is a partition field by year, month, day or "
+            "hour, or a date or time as it is. Without it nothing is ever taken out."},
 
     {.path = "rejects", .type = kBlock, .doc = "Records that cannot become rows."},
     {.path = "rejects.policy",
@@ -245,8 +250,10 @@ constexpr Key kKeys[] = {
      .default_text = "<namespace of the first table>.<pipeline>__home",
      .doc = "The table without rows that holds the pipeline's low-water mark."},
 
-    {.path = "history", .type = kBlock, .doc = "A table whose history was changed by somebody else: rolled back, "
-                                                "replaced, restored, dropped and made again."},
+    {.path = "history",
+     .type = kBlock,
+     .doc = "A table whose history was changed by somebody else: rolled back, "
+            "replaced, restored, dropped and made again."},
     {.path = "history.policy",
      .type = kChoice,
      .default_text = "hold",
@@ -340,6 +347,43 @@ constexpr Key kKeys[] = {
      .min = kSecond,
      .max = 365 * kDay,
      .doc = "A partition without new files for so long does not grow any more: two small files are enough."},
+
+    {.path = "maintenance",
+     .type = kBlock,
+     .doc = "What the loop of compaction does beside it, within its share of the machine, in firn run and in firn "
+            "compact --watch (docs/maintenance.md). An interval of 0s: never."},
+    {.path = "maintenance.expire", .type = kBlock, .doc = "Snapshots, by the table's history.expire.* properties."},
+    {.path = "maintenance.expire.interval",
+     .type = kDuration,
+     .default_text = "1h",
+     .max = 30 * kDay,
+     .doc = "How often snapshots beyond the table's retention are taken off, and the files deleted that only they "
+            "reached."},
+    {.path = "maintenance.manifests", .type = kBlock, .doc = "Manifests, by partition."},
+    {.path = "maintenance.manifests.interval",
+     .type = kDuration,
+     .default_text = "6h",
+     .max = 30 * kDay,
+     .doc = "How often manifests are written anew where queries by partition would open fewer of them."},
+    {.path = "maintenance.retain", .type = kBlock, .doc = "Data of tables with tables[].retain."},
+    {.path = "maintenance.retain.interval",
+     .type = kDuration,
+     .default_text = "1h",
+     .max = 30 * kDay,
+     .doc = "How often partitions beyond tables[].retain leave their tables."},
+    {.path = "maintenance.orphans", .type = kBlock, .doc = "Files that nothing of a table refers to."},
+    {.path = "maintenance.orphans.interval",
+     .type = kDuration,
+     .default_text = "0s",
+     .max = 30 * kDay,
+     .doc = "How often they are looked for below each table's location, and deleted. Look at what firn maintain "
+            "--orphans finds first."},
+    {.path = "maintenance.orphans.older_than",
+     .type = kDuration,
+     .default_text = "3d",
+     .min = kMinute,
+     .max = 365 * kDay,
+     .doc = "Only files older than this; at least 10 × commit.max_age, and longer than any other writer's job."},
 
     {.path = "positions", .type = kBlock, .doc = "The pipeline's low-water mark."},
     {.path = "positions.checkpoint",

@@ -50,6 +50,7 @@ class ConfigReader {
     ReadGuards();
     ReadCommit();
     ReadCompaction();
+    ReadMaintenance();
     ReadService();
     return std::move(config_);
   }
@@ -318,12 +319,34 @@ class ConfigReader {
     block->Number("cold_after", compaction.cold_after_ms);
     if (compaction.cpu_share_percent <= compaction.cpu_share_max_percent) return;
     if (block->Has("cpu_share_max")) {
-      block->Report("cpu_share_max", fmt::format("must not be below compaction.cpu_share ({}): {}",
-                                                 FormatPercent(compaction.cpu_share_percent),
-                                                 block->Shown("cpu_share_max")));
+      block->Report("cpu_share_max",
+                    fmt::format("must not be below compaction.cpu_share ({}): {}",
+                                FormatPercent(compaction.cpu_share_percent), block->Shown("cpu_share_max")));
     } else {
       compaction.cpu_share_max_percent = compaction.cpu_share_percent;
     }
+  }
+
+  void ReadMaintenance() {
+    MaintenanceConfig& maintenance = config_.maintenance;
+    std::optional<BlockReader> block = root_.Block("maintenance");
+    if (!block) return;
+    auto interval = [&](std::string_view task, int64_t& interval_ms) {
+      if (std::optional<BlockReader> of_task = block->Block(task)) of_task->Number("interval", interval_ms);
+    };
+    interval("expire", maintenance.expire_interval_ms);
+    interval("manifests", maintenance.manifests_interval_ms);
+    interval("retain", maintenance.retain_interval_ms);
+    std::optional<BlockReader> orphans = block->Block("orphans");
+    if (!orphans) return;
+    orphans->Number("interval", maintenance.orphans_interval_ms);
+    orphans->Number("older_than", maintenance.orphans_older_than_ms);
+    const int64_t age_ms_min = ingest::kCommitAgesInOrphanAge * pipeline().commit_max_age_ms;
+    if (maintenance.orphans_interval_ms == 0 || maintenance.orphans_older_than_ms >= age_ms_min) return;
+    orphans->Report(orphans->Has("older_than") ? "older_than" : "interval",
+                    fmt::format("files are orphans when they are {} × commit.max_age old, here {}, no earlier: '{}'",
+                                ingest::kCommitAgesInOrphanAge, FormatDurationMs(age_ms_min),
+                                FormatDurationMs(maintenance.orphans_older_than_ms)));
   }
 
   void ReadGuards() {

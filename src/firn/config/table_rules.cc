@@ -12,6 +12,7 @@
 
 #include "firn/base/text_pattern.h"
 #include "firn/config/columns.h"
+#include "firn/config/units.h"
 #include "firn/schema/partition.h"
 #include "firn/schema/schema_json.h"
 
@@ -212,6 +213,27 @@ void ReadDecodeOptions(const BlockReader& block, decode::json::JsonDecoderOption
   }
 }
 
+Result<ingest::DataRetention> ParseRetention(const std::string& text) {
+  const size_t equals = text.rfind('=');
+  if (equals == std::string::npos || equals == 0) {
+    return Fail(ErrorCode::kInvalidInput,
+                fmt::format("a partition field and an age are expected, as event_day=90d: '{}'", text));
+  }
+  ingest::DataRetention retention;
+  retention.field = text.substr(0, equals);
+  FIRN_ASSIGN(retention.age_ms, ParseDurationMs(std::string_view(text).substr(equals + 1)));
+  if (retention.age_ms < ingest::kRetentionAgeMsMin) {
+    return Fail(ErrorCode::kInvalidInput,
+                fmt::format("the age must be at least {}, or rows that are just coming in would go: '{}'",
+                            FormatDurationMs(ingest::kRetentionAgeMsMin), text));
+  }
+  return retention;
+}
+
+std::string FormatRetention(const ingest::DataRetention& retention) {
+  return fmt::format("{}={}", retention.field, FormatDurationMs(retention.age_ms));
+}
+
 ingest::TableRule ReadTableRule(const BlockReader& block, const decode::json::JsonDecoderOptions& pipeline_decode,
                                 const std::string& folder) {
   ingest::TableRule rule;
@@ -227,6 +249,13 @@ ingest::TableRule ReadTableRule(const BlockReader& block, const decode::json::Js
   if (block.Has("history_policy")) {
     rule.history_policy.emplace();
     ReadHistoryPolicy(block, "history_policy", *rule.history_policy);
+  }
+  if (block.Has("retain")) {
+    std::string text;
+    block.Text("retain", text);
+    Result<ingest::DataRetention> retention = ParseRetention(text);
+    if (!retention.has_value()) block.Report("retain", retention.error().message());
+    if (retention.has_value()) rule.retention = *std::move(retention);
   }
   block.TextList("partition", rule.partition);
   block.TextList("sort_order", rule.sort_order);

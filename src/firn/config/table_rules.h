@@ -5,6 +5,7 @@
 
 #include <string>
 
+#include "firn/base/error.h"
 #include "firn/config/block_reader.h"
 #include "firn/ingest/pipeline_options.h"
 
@@ -14,6 +15,10 @@ namespace firn::config {
 void ReadDecodeOptions(const BlockReader& block, decode::json::JsonDecoderOptions& options);
 
 void ReadHistoryPolicy(const BlockReader& block, std::string_view name, ingest::HistoryPolicy& policy);
+
+// "event_day=90d". kInvalidInput.
+Result<ingest::DataRetention> ParseRetention(const std::string& text);
+std::string FormatRetention(const ingest::DataRetention& retention);
 
 ingest::TableRule ReadTableRule(const BlockReader& block, const decode::json::JsonDecoderOptions& pipeline_decode,
                                 const std::string& folder);

@@ -33,7 +33,9 @@ struct Exchange {
   bool repeat_refused = false;
 };
 
-bool IsRepeatable(std::string_view method) { return method == "GET" || method == "HEAD"; }
+bool IsRepeatable(std::string_view method) {
+  return method == "GET" || method == "HEAD";
+}
 
 bool IsToken(std::string_view text) {
   constexpr std::string_view kOthers = "!#$%&'*+-.^_`|~";  // RFC 9110, 5.6.2
@@ -117,9 +119,9 @@ Status CheckRequest(const HttpRequest& request) {
   }
   for (unsigned char c : request.url) {
     if (c <= ' ' || c == 0x7f) {
-      return Fail(ErrorCode::kInvalidInput,
-                  fmt::format("a space or control character in the URL; percent-encode it: '{}'",
-                              ShownUrl(request.url)));
+      return Fail(
+          ErrorCode::kInvalidInput,
+          fmt::format("a space or control character in the URL; percent-encode it: '{}'", ShownUrl(request.url)));
     }
   }
   for (const auto& [name, value] : request.headers) {
@@ -161,8 +163,7 @@ std::unexpected<Error> ErrorOf(CURLcode code, const Exchange& exchange, const Ht
   if (exchange.attempts == 0) {
     switch (code) {
       case CURLE_URL_MALFORMAT:
-      case CURLE_UNSUPPORTED_PROTOCOL:
-        return Fail(ErrorCode::kInvalidInput, fmt::format("malformed URL: {}", where));
+      case CURLE_UNSUPPORTED_PROTOCOL: return Fail(ErrorCode::kInvalidInput, fmt::format("malformed URL: {}", where));
       case CURLE_SSL_CACERT_BADFILE:
         return Fail(ErrorCode::kInvalidInput, fmt::format("the CA file cannot be used for TLS: {}", where));
       case CURLE_OUT_OF_MEMORY: return Fail(ErrorCode::kResourceExhausted, fmt::format("out of memory: {}", where));
@@ -261,6 +262,7 @@ class CurlHttpClient::Impl {
     curl_easy_setopt(handle, CURLOPT_HTTPHEADER, headers);
     curl_easy_setopt(handle, CURLOPT_CONNECTTIMEOUT_MS, static_cast<long>(options_.connect_timeout_ms));
     curl_easy_setopt(handle, CURLOPT_TIMEOUT_MS, static_cast<long>(std::max<int64_t>(request.timeout_ms, 1)));
+    if (options_.direct) curl_easy_setopt(handle, CURLOPT_PROXY, "");
     if (!options_.ca_file.empty()) curl_easy_setopt(handle, CURLOPT_CAINFO, options_.ca_file.c_str());
     curl_easy_setopt(handle, CURLOPT_PREREQFUNCTION, OnBeforeSend);
     curl_easy_setopt(handle, CURLOPT_PREREQDATA, &exchange);
@@ -301,6 +303,8 @@ Result<std::unique_ptr<CurlHttpClient>> CurlHttpClient::Create(CurlHttpClientOpt
 CurlHttpClient::CurlHttpClient(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
 CurlHttpClient::~CurlHttpClient() = default;
 
-Result<HttpResponse> CurlHttpClient::Send(const HttpRequest& request) { return impl_->Send(request); }
+Result<HttpResponse> CurlHttpClient::Send(const HttpRequest& request) {
+  return impl_->Send(request);
+}
 
 }  // namespace firn::env

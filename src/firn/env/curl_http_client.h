@@ -27,13 +27,14 @@ namespace firn::env {
 
 struct CurlHttpClientOptions {
   std::string user_agent = "firn";
+  bool direct = false;  // past a proxy that the environment names
   std::string ca_file;  // PEM; empty: the system's store
   // When set, each request is signed with what it gives at that moment (credentials rotate): [=] { return signer; }.
   std::function<Result<AwsSigV4>()> aws_sigv4;
   int64_t connect_timeout_ms = 10'000;
-  int64_t response_bytes_max = int64_t{256} << 20;         // after decompression
+  int64_t response_bytes_max = int64_t{256} << 20;  // after decompression
   int64_t response_header_bytes_max = int64_t{256} << 10;
-  size_t idle_connections_max = 16;                        // kept for reuse
+  size_t idle_connections_max = 16;  // kept for reuse
 };
 
 class CurlHttpClient final : public HttpClient {

@@ -55,10 +55,10 @@ Status MapCommitter::Reload(TableState& table) {
 }
 
 Result<iceberg::PreparedCommit> MapCommitter::Prepare(const iceberg::LoadedTable& base, const MapCommitRequest& request,
-                                                      bool base_is_fresh, env::ObjectStore& store,
-                                                      PositionsMap& next) {
+                                                      bool base_is_fresh, env::ObjectStore& store, PositionsMap& next) {
   iceberg::AppendRequest append;
   append.expire_on_commit = base_is_fresh;
+  append.expiry_grace_ms = identity_.expiry_grace_ms;
   append.files = request.files;
   append.summary = request.summary;
   append.summary[std::string(kSummaryPipeline)] = identity_.pipeline;
@@ -93,7 +93,7 @@ Result<MapCommitResult> MapCommitter::Commit(TableState& table, const MapCommitR
   for (;; ++result.attempts) {
     const int64_t attempt_started_ms = clock_.BootMs();
     const bool reload = table.stale() || table.others_at_work() ||
-                        IsWorthReloadingToExpire(table.loaded()->metadata, clock_.WallMs());
+                        IsWorthReloadingToExpire(table.loaded()->metadata, clock_.WallMs() - identity_.expiry_grace_ms);
     if (reload) FIRN_TRY(WithContext(Reload(table), context));
     std::shared_ptr<const iceberg::LoadedTable> base = table.loaded();
     FIRN_ASSIGN(std::optional<PositionsMap> stands, WithContext(MapOf(base->metadata, identity_.pipeline), context));

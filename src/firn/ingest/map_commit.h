@@ -59,6 +59,7 @@ struct CommitterIdentity {
   std::string pipeline;
   std::string worker;
   std::string group;
+  int64_t expiry_grace_ms = 0;  // PipelineOptions
 };
 
 class MapCommitter {

@@ -50,6 +50,16 @@ struct RouteMatch {
 // in the configuration, by field id once the table is known (docs/formats/positions.md, "Sources").
 using ColumnSourcesByName = std::map<std::string, decode::json::ColumnSource>;
 
+// A shorter age is taken for a slip of the pen.
+inline constexpr int64_t kRetentionAgeMsMin = 3'600'000;
+
+// Rows whose partition ended longer ago leave their table; only maintenance looks at it.
+struct DataRetention {
+  std::string field;  // a partition field by year, month, day or hour, or a date or time as it is
+  int64_t age_ms = 0;
+  bool operator==(const DataRetention&) const = default;
+};
+
 // One rule: records that match go to the table; the first matching rule wins. The name may hold {topic}, {field:a.b}
 // and {header:x}; what they yield is made a valid name (lower case, [a-z0-9_]).
 struct TableRule {
@@ -62,11 +72,15 @@ struct TableRule {
   iceberg::Properties properties;
   std::string location;  // empty: the catalog chooses
   ColumnSourcesByName sources;
-  decode::json::JsonDecoderOptions decode;  // `sources` in it is filled from the above when the table is known
+  decode::json::JsonDecoderOptions decode;      // `sources` in it is filled from the above when the table is known
   std::optional<HistoryPolicy> history_policy;  // instead of the pipeline's
+  std::optional<DataRetention> retention;
 
   bool is_template() const { return name.find('{') != std::string::npos; }
 };
+
+// commit.max_age is at most this part of the age of orphans: a batch that old is forgotten by its writer.
+inline constexpr int64_t kCommitAgesInOrphanAge = 10;
 
 inline constexpr int32_t kTablesMaxDefault = 2000;       // tables one pipeline may feed
 inline constexpr int32_t kSourcePartitionsMax = 20'000;  // source partitions in one map (DESIGN 4)
@@ -91,6 +105,8 @@ struct PipelineOptions {
   int64_t commit_rows_max = 10'000'000;
   int64_t commit_bytes_max = 0;  // of waiting rows, packed; 0: as much as there is room for
   int64_t commit_max_age_ms = 6 * 3'600'000;
+  // Commits leave expired snapshots for so much longer to maintenance, which deletes their files too.
+  int64_t expiry_grace_ms = 0;
   int64_t checkpoint_interval_ms = 60'000;
   int64_t shutdown_deadline_ms = 30'000;
   int64_t detach_after_ms = 120'000;  // a table that fails this long is detached, the rest goes on

@@ -65,7 +65,7 @@ PipelineWorker::PipelineWorker(PipelineOptions options, WorkerDependencies depen
       router_(std::move(router)),
       rules_hash_(RulesHash(options_.tables)),
       committer_(deps_.catalog, deps_.store, deps_.clock, deps_.random,
-                 CommitterIdentity{options_.pipeline, options_.worker, options_.group_id}),
+                 CommitterIdentity{options_.pipeline, options_.worker, options_.group_id, options_.expiry_grace_ms}),
       home_(committer_, iceberg::TableIdentifier::Parse(options_.home_table).value(), rules_hash_,
             dependencies.threads),
       memory_(options_.memory_limit_bytes),
@@ -621,9 +621,10 @@ void PipelineWorker::UpdatePace() {
            {"workers", counters_.workers},
            {"commit_p95_ms", pace.P95Ms()}});
   if (commit_interval_ms_ == longest_ms) {
-    LogWarning("the commit interval is as long as commit.max_age allows; raise that, use fewer workers, or a faster "
-               "catalog",
-               {{"effective_ms", commit_interval_ms_}});
+    LogWarning(
+        "the commit interval is as long as commit.max_age allows; raise that, use fewer workers, or a faster "
+        "catalog",
+        {{"effective_ms", commit_interval_ms_}});
   }
 }
 

@@ -6,6 +6,7 @@
 #include "firn/base/log.h"
 #include "firn/ingest/attach.h"
 #include "firn/ingest/pipeline_worker.h"
+#include "firn/ingest/rules.h"
 #include "firn/ingest/topic_start.h"
 
 namespace firn::ingest {
@@ -15,25 +16,6 @@ constexpr int64_t kRetryWaitMsMin = 200;
 constexpr int64_t kRetryWaitMsMax = 10'000;
 constexpr int64_t kQueryTimeoutMs = 10'000;
 constexpr int kOpenAgainMax = 3;  // of a table that fails while the home does not
-
-// Could the template ("lake.{topic}_{field:kind}") have made this name? Its literal parts stand in it, in their order.
-bool CouldHaveMade(std::string_view name_template, std::string_view table) {
-  size_t open = name_template.find('{');
-  if (!table.starts_with(name_template.substr(0, open))) return false;
-  std::string_view rest = table.substr(std::min(open, table.size()));
-  while (open != std::string_view::npos) {
-    size_t close = name_template.find('}', open);
-    if (close == std::string_view::npos) return false;
-    open = name_template.find('{', close);
-    std::string_view literal =
-        name_template.substr(close + 1, open == std::string_view::npos ? open : open - close - 1);
-    if (open == std::string_view::npos) return rest.ends_with(literal);
-    size_t found = rest.find(literal);
-    if (found == std::string_view::npos) return false;
-    rest.remove_prefix(found + literal.size());
-  }
-  return rest.empty();
-}
 
 }  // namespace
 

@@ -58,7 +58,8 @@ PositionsAdmin::PositionsAdmin(const PipelineOptions& options, iceberg::Catalog&
       store_(store),
       clock_(clock),
       random_(random),
-      committer_(catalog, store, clock, random, CommitterIdentity{options.pipeline, options.worker, options.group_id}),
+      committer_(catalog, store, clock, random,
+                 CommitterIdentity{options.pipeline, options.worker, options.group_id, options.expiry_grace_ms}),
       rules_hash_(RulesHash(options.tables)) {}
 
 Result<std::vector<TablePositions>> PositionsAdmin::FindFedTables(const std::optional<PositionsMap>& home) {

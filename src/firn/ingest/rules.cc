@@ -299,6 +299,43 @@ class RuleRouter : public Router {
 
 }  // namespace
 
+bool CouldHaveMade(std::string_view name_template, std::string_view table) {
+  size_t open = name_template.find('{');
+  if (!table.starts_with(name_template.substr(0, open))) return false;
+  std::string_view rest = table.substr(std::min(open, table.size()));
+  while (open != std::string_view::npos) {
+    size_t close = name_template.find('}', open);
+    if (close == std::string_view::npos) return false;
+    open = name_template.find('{', close);
+    std::string_view literal =
+        name_template.substr(close + 1, open == std::string_view::npos ? open : open - close - 1);
+    if (open == std::string_view::npos) return rest.ends_with(literal);
+    size_t found = rest.find(literal);
+    if (found == std::string_view::npos) return false;
+    rest.remove_prefix(found + literal.size());
+  }
+  return rest.empty();
+}
+
+std::optional<DataRetention> RetentionOf(const PipelineOptions& options, std::string_view table) {
+  if (table == options.home_table || table == options.rejects_table) return std::nullopt;
+  std::optional<DataRetention> retention;
+  bool is_first = true;
+  for (const TableRule& rule : options.tables) {
+    if (!rule.is_template() && rule.name == table) return rule.retention;
+    if (!rule.is_template() || !CouldHaveMade(rule.name, table)) continue;
+    if (is_first) retention = rule.retention;
+    is_first = false;
+    // Nobody knows which template it was: rows stay unless all that it could have been say that they go.
+    if (!rule.retention.has_value() || !retention.has_value() || retention->field != rule.retention->field) {
+      retention.reset();
+    } else {
+      retention->age_ms = std::max(retention->age_ms, rule.retention->age_ms);
+    }
+  }
+  return retention;
+}
+
 std::string NamePart(std::string_view text) {
   std::string out;
   for (char c : text.substr(0, kNamePartBytesMax)) {

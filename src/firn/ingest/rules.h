@@ -37,6 +37,11 @@ class Router {
   virtual bool by_topic_only() const = 0;
 };
 
+// Could the template ("lake.{topic}_{field:kind}") have made this name? Its literal parts stand in it, in their order.
+bool CouldHaveMade(std::string_view name_template, std::string_view table);
+// Of the rule with this name, else of the templates that could have made it, if they agree on the field: the longest.
+std::optional<DataRetention> RetentionOf(const PipelineOptions& options, std::string_view table);
+
 // A name part as templates make it: lower case, every byte outside [a-z0-9_] becomes '_', empty becomes "_empty".
 std::string NamePart(std::string_view text);
 

@@ -37,6 +37,26 @@ int RouteOf(Router& router, const std::string& value, decode::RejectCode* code =
   return RouteOf(router, record, code);
 }
 
+TEST(RulesTest, RowsLeaveATableOnlyWhereItsOwnRuleSaysSo) {
+  PipelineOptions options;
+  options.rejects_table = "lake.p__rejects";
+  options.home_table = "lake.p__home";
+  options.tables = {MakeRule("lake.{topic}", {}), MakeRule("lake.audit", {}), MakeRule("lake.{field:kind}_x", {})};
+  options.tables[0].retention = DataRetention{"day", 1000};
+  EXPECT_EQ(RetentionOf(options, "lake.flows")->age_ms, 1000);
+  EXPECT_EQ(RetentionOf(options, "lake.audit"), std::nullopt);
+  EXPECT_EQ(RetentionOf(options, "other.flows"), std::nullopt);
+  // The template could have made these names too.
+  EXPECT_EQ(RetentionOf(options, "lake.p__rejects"), std::nullopt);
+  EXPECT_EQ(RetentionOf(options, "lake.p__home"), std::nullopt);
+  // Of two that could have made it, one says nothing, or another field; else the longer one holds.
+  EXPECT_EQ(RetentionOf(options, "lake.flows_x"), std::nullopt);
+  options.tables[2].retention = DataRetention{"hour", 5000};
+  EXPECT_EQ(RetentionOf(options, "lake.flows_x"), std::nullopt);
+  options.tables[2].retention = DataRetention{"day", 5000};
+  EXPECT_EQ(RetentionOf(options, "lake.flows_x")->age_ms, 5000);
+}
+
 TEST(RulesTest, PatternsTakeFieldsAndHeadersOfAMegabyte) {
   const std::string long_text(1 << 20, 'a');
   auto router = MakeRouter({MakeRule("a.b", {RouteMatch{.field_path = {"f"}, .field_regex = ".*x.*"},

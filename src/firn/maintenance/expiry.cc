@@ -140,12 +140,12 @@ struct Unreachable {
 class FileSearch {
  public:
   FileSearch(const TableMetadata& metadata, env::ObjectStore& store, ExpiryReport& report)
-      : metadata_(metadata), reader_(store), report_(report) {}
+      : metadata_(metadata), store_(store), reader_(store), report_(report) {}
 
   // Reads the manifests of what has gone; call it while they are still there.
   Result<Unreachable> Find(const std::vector<const Snapshot*>& gone, const std::vector<const Snapshot*>& kept) {
     Unreachable out;
-    FIRN_ASSIGN(const SnapshotFiles before, reader_.FilesOf(gone));
+    FIRN_ASSIGN(const SnapshotFiles before, FilesOfGone(gone));
     FIRN_ASSIGN(const SnapshotFiles after, reader_.FilesOf(kept));
     for (const std::string& list : before.manifest_lists) {
       if (!after.manifest_lists.contains(list)) Add(out.lists, "manifest_list", list, 0);
@@ -165,15 +165,35 @@ class FileSearch {
       }));
     }
     for (const iceberg::ManifestFile* manifest : own) {
-      FIRN_TRY(reader_.ForEachEntry(*manifest, [&](const ReferenceReader::ContentFile& file) {
+      Status read = reader_.ForEachEntry(*manifest, [&](const ReferenceReader::ContentFile& file) {
         if (!seen.Add(file.location)) return;
         Add(out.content, file.content == iceberg::FileContent::kData ? "data" : "deletes", file.location, file.bytes);
-      }));
+      });
+      if (!read.has_value() && !IsMissing(manifest->manifest_path)) return std::unexpected<Error>(read.error());
     }
     return out;
   }
 
  private:
+  // Of snapshots that are gone a list or manifest may be missing: somebody else expired them at the same time, and what
+  // they name was deleted before them.
+  bool IsMissing(const std::string& location) const {
+    const Result<env::ObjectInfo> info = store_.Stat(location);
+    return !info.has_value() && info.error().code() == ErrorCode::kNotFound;
+  }
+
+  Result<SnapshotFiles> FilesOfGone(const std::vector<const Snapshot*>& gone) {
+    SnapshotFiles all;
+    for (const Snapshot* snapshot : gone) {
+      Result<SnapshotFiles> files = reader_.FilesOf({snapshot});
+      if (!files.has_value() && !snapshot->manifest_list.empty() && IsMissing(snapshot->manifest_list)) continue;
+      if (!files.has_value()) return files;
+      all.manifest_lists.merge(files->manifest_lists);
+      all.manifests.merge(files->manifests);
+    }
+    return all;
+  }
+
   void Add(std::vector<DoomedFile>& files, const char* kind, const std::string& location, int64_t bytes) {
     if (!IsOfTable(metadata_, location)) {
       ++report_.files_outside;
@@ -185,6 +205,7 @@ class FileSearch {
   }
 
   const TableMetadata& metadata_;
+  env::ObjectStore& store_;
   ReferenceReader reader_;
   ExpiryReport& report_;
 };

@@ -12,14 +12,14 @@
 
 #include "firn/base/error.h"
 #include "firn/iceberg/catalog/catalog.h"
+#include "firn/ingest/pipeline_options.h"
 #include "firn/maintenance/commit_loop.h"
 #include "firn/maintenance/deletion.h"
 
 namespace firn::maintenance {
 
 inline constexpr int64_t kOrphanAgeMsDefault = 3 * 24 * 3'600'000LL;
-// commit.max_age is at most this part of it: a batch that old is forgotten by its writer.
-inline constexpr int64_t kCommitAgesInOrphanAge = 10;
+using ingest::kCommitAgesInOrphanAge;
 // Locations that a report names; the others are counted.
 inline constexpr size_t kOrphansNamedMax = 1000;
 

@@ -11,13 +11,13 @@
 #include <string>
 
 #include "firn/base/error.h"
+#include "firn/ingest/pipeline_options.h"
 #include "firn/maintenance/commit_loop.h"
 #include "firn/schema/partition.h"
 
 namespace firn::maintenance {
 
-// A shorter age is taken for a slip of the pen.
-inline constexpr int64_t kRetentionAgeMsMin = 3'600'000;
+using ingest::kRetentionAgeMsMin;
 
 struct RetentionOptions {
   std::string field;   // a partition field: year, month, day or hour of a time, or a date or time as it is

@@ -191,7 +191,7 @@ class Append {
     commit_.updates.push_back(SetSnapshotRef{std::string(kMainBranch), std::move(main)});
     if (!request_.set_properties.empty()) commit_.updates.push_back(SetProperties{request_.set_properties});
     if (!request_.expire_on_commit) return;
-    auto expired = PickExpiredSnapshots(base_, request_.table_is_ours, now_ms);
+    auto expired = PickExpiredSnapshots(base_, request_.table_is_ours, now_ms - request_.expiry_grace_ms);
     if (!expired.empty()) commit_.updates.push_back(RemoveSnapshots{std::move(expired)});
   }
 

@@ -50,11 +50,12 @@ struct AppendRequest {
   // May be empty: an empty snapshot. The caller's, as long as the call takes: thousands of files with metrics of each
   // column are too much to be copied.
   std::span<const NewDataFile> files;
-  std::map<std::string, std::string> summary;           // further summary members (pipeline, worker, counts, ...)
-  Properties set_properties;                            // in the same commit
+  std::map<std::string, std::string> summary;               // further summary members (pipeline, worker, counts, ...)
+  Properties set_properties;                                // in the same commit
   std::map<std::string, std::string> manifest_list_header;  // further members of the manifest list's Avro header
-  bool expire_on_commit = true;                         // a few expired snapshots, by the table's own rules
-  bool table_is_ours = false;                           // Firn made it: Firn's retention defaults hold
+  bool expire_on_commit = true;                             // a few expired snapshots, by the table's own rules
+  int64_t expiry_grace_ms = 0;                              // and only so long after they have expired
+  bool table_is_ours = false;                               // Firn made it: Firn's retention defaults hold
   // Called once a call of PrepareAppend, when the new snapshot's identity is known and before anything is written: may
   // set properties and manifest-list members that name the snapshot (Firn's positions). A failure ends the call.
   std::function<Status(SnapshotId snapshot_id, int64_t sequence_number, AppendRequest& request)> on_identity;
