@@ -297,7 +297,12 @@ Status Lane::HandleChunk(const stream::RecordChunk& chunk) {
                               at->epoch_seen, record.offset));
     }
     FIRN_TRY(HandleRecord(record, *at));
-    if (at->waits) continue;
+    if (at->waits) {
+      // Between what was read and this record there is none: main may stand there, and is not to be waited for.
+      at->read.offset = record.offset;
+      at->read.leader_epoch = -1;
+      continue;
+    }
     if (stopped_by_reject_.has_value()) break;  // the position stays at this record
     at->read = stream::Position{record.offset + 1, record.leader_epoch, record.timestamp_ms};
     at->epoch_seen = std::max(at->epoch_seen, record.leader_epoch);

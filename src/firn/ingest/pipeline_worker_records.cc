@@ -103,16 +103,17 @@ void PipelineWorker::HandleRecord(const stream::Record& record, Partition& parti
   }
   const int64_t skip_below = sink->skip_below(record.partition);
   if (record.offset < skip_below) {
-    bool detached = skip_below == INT64_MAX;
-    if (!detached && record.offset < partition.in_doubt_below && !WasJudged(record, partition)) {
+    const bool detached = skip_below == INT64_MAX;
+    // Of a table that was taken in: its lane has looked that far.
+    const bool by_a_lane =
+        record.partition < sink->at.size() && record.offset < sink->at[record.partition].rejected_below;
+    if (!detached && !by_a_lane && record.offset < partition.in_doubt_below && !WasJudged(record, partition)) {
       RejectRecord(record, partition, RulesChangedReject(), sink->state.name(), false);
       return;
     }
     ++counters_.skipped;
     // The table has its row; but the worker that gave it may have died before the rejects of that batch were committed.
-    // Not so a table that was taken in: its lane has looked that far.
-    bool owed = !detached && RejectStillOwed(record, partition) &&
-                (record.partition >= sink->at.size() || record.offset >= sink->at[record.partition].rejected_below);
+    const bool owed = !detached && !by_a_lane && RejectStillOwed(record, partition);
     if (owed && !DecodeRow(record, partition.name, *sink, sink->ScratchRows(), reject)) {
       RejectRecord(record, partition, reject, sink->state.name(), false);
     }
