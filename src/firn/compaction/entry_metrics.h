@@ -40,8 +40,8 @@ class MergedMetrics {
     Bound upper;
   };
 
-  static void Include(const Column& column, const iceberg::DataFile& input, const std::map<int32_t, std::string>& bounds,
-                      int sign, Bound& bound);
+  static void Include(const Column& column, const iceberg::DataFile& input,
+                      const std::map<int32_t, std::string>& bounds, int sign, Bound& bound);
 
   std::vector<Column> columns_;  // with metrics
 };

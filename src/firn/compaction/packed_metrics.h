@@ -12,7 +12,8 @@
 
 namespace firn::compaction {
 
-// Takes counts and bounds out of the file's entry; those of `kept`, by which files are put in order, stay there too. Sizes of columns are dropped: a merged file's are its own.
+// Takes counts and bounds out of the file's entry; those of `kept`, by which files are put in order, stay
+// there too. Sizes of columns are dropped: a merged file's are its own.
 std::string PackMetrics(iceberg::DataFile& file, std::optional<int32_t> kept);
 
 // Puts back what PackMetrics took.

@@ -23,11 +23,9 @@ bool IsOfTheInput(ErrorCode code) {
   return code == ErrorCode::kCorruption || code == ErrorCode::kUnsupported || code == ErrorCode::kInvalidInput;
 }
 
-// Count of rows and metrics of a file, out of its plan's packed form.
 iceberg::DataFile WithMetrics(const LiveFile& file) {
-  iceberg::DataFile unpacked;
-  unpacked.record_count = file.entry.data_file.record_count;
-  UnpackMetrics(file.metrics, unpacked);
+  iceberg::DataFile unpacked = file.entry.data_file;
+  if (!file.metrics.empty()) UnpackMetrics(file.metrics, unpacked);
   return unpacked;
 }
 
@@ -184,8 +182,8 @@ bool TableCompaction::IsWorthIt(const PickedGroup& group, const Inputs& inputs) 
   return false;
 }
 
-// Gives `take` the bytes of one file after the other; those that are missing or cannot be read drop out of `files`. That
-// one cannot be read is its own trouble, that two in a row cannot is the store's.
+// Gives `take` the bytes of one file after the other; those that are missing or cannot be read drop out of `files`.
+// That one cannot be read is its own trouble, that two in a row cannot is the store's.
 Status TableCompaction::ReadInputs(
     const std::vector<size_t>& wanted, std::vector<size_t>& files,
     const std::function<Status(size_t file, std::shared_ptr<const std::string> bytes)>& take) {

@@ -49,8 +49,8 @@ struct TablePlan {
   Picked picked;
 
   const iceberg::DataFile& FileAt(size_t index) const { return files.data[index].entry.data_file; }
-  // Forgets all groups but the first `groups_max`, fewer where they have more files or bytes than that, and all data and
-  // delete files that are in none of those. One group stays in any case.
+  // Forgets all groups but the first `groups_max`, fewer where they have more files or bytes than that, and all data
+  // and delete files that are in none of those. One group stays in any case.
   void KeepFirst(size_t groups_max, size_t files_max, int64_t bytes_max);
 };
 

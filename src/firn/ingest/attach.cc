@@ -177,7 +177,7 @@ Status OfHomeAlone(Status status) {
 Status RequireDoneFor(const Result<MapCommitResult>& result, const std::string& home) {
   if (result.has_value()) {
     Status done = RequireDone(*result, home);
-    // Other rules at work, or a home that was changed: whoever detaches the table next meets it again, and the run ends.
+    // Other rules at work, or a home that was changed: whoever detaches the table meets it again, and the run ends.
     if (!done.has_value() && done.error().code() == ErrorCode::kInvalidInput) {
       return Fail(ErrorCode::kCorruption, done.error().message());
     }

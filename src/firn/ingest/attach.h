@@ -35,8 +35,8 @@ Result<AttachResult> AttachTable(Home& home, MapCommitter& committer, TableState
 // An expired token or a missing permission that the home met says nothing of a table: kUnavailable then, so that it is
 // tried again and the table is not taken for unusable.
 Status OfHomeAlone(Status status);
-// As RequireDone, for an edit of the home on behalf of a table. kCorruption: the home itself is no longer this worker's;
-// nothing is said of the table.
+// As RequireDone, for an edit of the home on behalf of a table. kCorruption: the home itself is no longer this
+// worker's; nothing is said of the table.
 Status RequireDoneFor(const Result<MapCommitResult>& result, const std::string& home);
 
 }  // namespace firn::ingest

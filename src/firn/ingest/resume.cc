@@ -47,8 +47,8 @@ Marks KnownToHome(const PositionsMap& home, const std::string& table) {
   return marks;
 }
 
-// Nothing that is known to have been committed is read again. `newest`: the map of the newest surviving snapshot; `home`:
-// as KnownToHome gives it.
+// Nothing that is known to have been committed is read again. `newest`: the map of the newest surviving snapshot;
+// `home`: as KnownToHome gives it.
 Marks MarksToContinue(const std::optional<PositionsMap>& stands, const std::optional<PositionsMap>& newest,
                       const Marks& home, const std::string& table_uuid, std::string& note) {
   if (stands.has_value() && stands->table_uuid == table_uuid) {
@@ -59,8 +59,8 @@ Marks MarksToContinue(const std::optional<PositionsMap>& stands, const std::opti
     return Further(stands->marks, newest->marks);
   }
   if (!newest.has_value()) {
-    note = "the table has no positions of its own: it goes on from the home's, or from where the home stood when it was "
-           "detached; what came before is not read again";
+    note = "the table has no positions of its own: it goes on from the home's, or from where the home stood when it "
+           "was detached; what came before is not read again";
     return home;
   }
   // The property is lost, the snapshot that wrote it is not: it may have been ahead of the home.

@@ -2,9 +2,9 @@
 //
 // One thread's. Add the inputs in the order that their rows are to have, then Close. What a page says is carried or
 // rewritten column chunk by column chunk (merge_chunk.h); rows are neither dropped nor reordered. Held in memory: the
-// inputs of one row group, whole, with what is known of them (held_bytes), and the made pages of one column chunk. A row
-// group ends before that is more than its limit, so that thousands of files that are little but footers take no more
-// than a few large ones.
+// inputs of one row group, whole, with what is known of them (held_bytes), and the made pages of one column chunk. A
+// row group ends before that is more than its limit, so that thousands of files that are little but footers take no
+// more than a few large ones.
 #pragma once
 
 #include <cstdint>

@@ -3,6 +3,7 @@
 #include <arrow/api.h>
 #include <arrow/compare.h>
 #include <arrow/json/from_string.h>
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 #include <malloc.h>
 #include <parquet/arrow/writer.h>
@@ -126,7 +127,8 @@ void ExpectSameRows(const arrow::Table& expected, const arrow::Table& actual) {
 
 DecodedRows Decode(std::string_view file, size_t row_group, size_t leaf) {
   DecodedRows whole;
-  auto done = DecodeChunk(file, static_cast<int32_t>(row_group), static_cast<int32_t>(leaf), [&](const DecodedRows& rows) {
+  const auto group = static_cast<int32_t>(row_group);
+  auto done = DecodeChunk(file, group, static_cast<int32_t>(leaf), [&](const DecodedRows& rows) {
     whole.repetition.insert(whole.repetition.end(), rows.repetition.begin(), rows.repetition.end());
     whole.definition.insert(whole.definition.end(), rows.definition.begin(), rows.definition.end());
     whole.count += rows.count;
@@ -594,7 +596,7 @@ TEST(FileMerge, ManyTinyInputsKeepTheMemoryLimit) {
   constexpr int kColumns = 20;
   constexpr int kFiles = 3000;
   schema::Schema schema;
-  for (int i = 1; i <= kColumns; ++i) schema.fields.push_back(Make(i, "column " + std::to_string(i), Of(TypeKind::kLong)));
+  for (int i = 1; i <= kColumns; ++i) schema.fields.push_back(Make(i, fmt::format("c{}", i), Of(TypeKind::kLong)));
   const std::string file = FileOf(schema, std::vector<std::string>(kColumns, "[1, 2, 3]"));
   FileLayoutOptions options;
   options.row_group_bytes_max = 2 << 20;

@@ -81,64 +81,66 @@ Result<std::vector<uint32_t>> PlainOffsets(std::string_view body, int64_t count,
   return offsets;
 }
 
-bool UnionDictionary::Equal(uint32_t index, std::string_view value) const {
-  const char* held = body_.view().data() + entries_[index].offset;
-  switch (value_bytes_) {
-    case 4: return std::memcmp(held, value.data(), 4) == 0;
-    case 8: return std::memcmp(held, value.data(), 8) == 0;
-    case 0:
-      if (LengthAt(held - kLengthBytes) != value.size()) return false;
-      break;
-    default: break;
+bool UnionDictionary::Equal(const Slot& slot, std::string_view value) const {
+  if (slot.length != value.size()) return false;
+  const char* held = body_.view().data() + slot.offset;
+  const char* other = value.data();
+  const size_t length = value.size();
+  // Most are short: ends that overlap, rather than a call.
+  if (length > 16) return std::memcmp(held, other, length) == 0;
+  if (length >= 8) {
+    return Load(held, 8) == Load(other, 8) && Load(held + length - 8, 8) == Load(other + length - 8, 8);
   }
-  return value.empty() || std::memcmp(held, value.data(), value.size()) == 0;
+  if (length >= 4) {
+    return Load(held, 4) == Load(other, 4) && Load(held + length - 4, 4) == Load(other + length - 4, 4);
+  }
+  return length == 0 || std::memcmp(held, other, length) == 0;
 }
 
 std::string_view UnionDictionary::Plain(uint32_t index) const {
   const size_t before = value_bytes_ == 0 ? kLengthBytes : 0;
-  const size_t begin = entries_[index].offset - before;
-  const size_t end = index + 1 < entries_.size() ? entries_[index + 1].offset - before : body_.size();
+  const size_t begin = offsets_[index] - before;
+  const size_t end = index + 1 < offsets_.size() ? offsets_[index + 1] - before : body_.size();
   return body_.view().substr(begin, end - begin);
 }
 
-void UnionDictionary::Insert(uint32_t hash, uint32_t index) {
-  const size_t mask = slots_.size() - 1;
-  size_t at = hash & mask;
-  while (slots_[at].index != kEmpty) at = (at + 1) & mask;
-  slots_[at] = {hash, index};
+void UnionDictionary::Insert(const Slot& slot, std::vector<Slot>& slots) {
+  const size_t mask = slots.size() - 1;
+  size_t at = slot.hash & mask;
+  while (slots[at].index != kEmpty) at = (at + 1) & mask;
+  slots[at] = slot;
 }
 
 void UnionDictionary::Grow() {
-  const size_t wanted = std::max(kSlotsMin, slots_.size() * 2);
-  slots_.assign(wanted, Slot{});
-  for (uint32_t i = 0; i < entries_.size(); ++i) Insert(entries_[i].hash, i);
+  std::vector<Slot> grown(std::max(kSlotsMin, slots_.size() * 2));
+  for (const Slot& slot : slots_) {
+    if (slot.index != kEmpty) Insert(slot, grown);
+  }
+  slots_ = std::move(grown);
 }
 
 uint32_t UnionDictionary::Find(std::string_view value, uint32_t hash) {
   const size_t mask = slots_.size() - 1;
-  for (size_t at = hash & mask; slots_[at].index != kEmpty; at = (at + 1) & mask) {
-    if (slots_[at].hash == hash && Equal(slots_[at].index, value)) return slots_[at].index;
+  size_t at = hash & mask;
+  for (; slots_[at].index != kEmpty; at = (at + 1) & mask) {
+    if (slots_[at].hash == hash && Equal(slots_[at], value)) return slots_[at].index;
   }
   const uint32_t index = size();
   if (value_bytes_ == 0) body_.AppendValue(static_cast<uint32_t>(value.size()));
-  entries_.push_back({static_cast<uint32_t>(body_.size()), hash});
+  const auto offset = static_cast<uint32_t>(body_.size());
+  offsets_.push_back(offset);
   body_.Append(value);
-  Insert(hash, index);
+  slots_[at] = {hash, index, offset, static_cast<uint32_t>(value.size())};
   return index;
 }
 
 // The way from a slot to the bytes of its value is a chain of loads far apart: each link is asked for in advance, for
 // the whole batch.
 void UnionDictionary::Prefetch(std::span<const uint32_t> hashes) const {
-  std::array<uint32_t, kBatch> likely;
   const size_t mask = slots_.size() - 1;
-  for (size_t i = 0; i < hashes.size(); ++i) {
-    const Slot& slot = slots_[hashes[i] & mask];
-    likely[i] = slot.hash == hashes[i] ? slot.index : kEmpty;
-    if (likely[i] != kEmpty) __builtin_prefetch(&entries_[likely[i]]);
-  }
-  for (size_t i = 0; i < hashes.size(); ++i) {
-    if (likely[i] != kEmpty) __builtin_prefetch(body_.data() + entries_[likely[i]].offset);
+  for (const uint32_t hash : hashes) {
+    const Slot& slot = slots_[hash & mask];
+    if (slot.index != kEmpty && slot.hash == hash) __builtin_prefetch(body_.data() + slot.offset);
   }
 }
 
@@ -154,7 +156,7 @@ Result<std::vector<uint32_t>> UnionDictionary::Add(std::string_view body, int64_
   for (size_t begin = 0; begin < map.size(); begin += kBatch) {
     const size_t batch = std::min(kBatch, map.size() - begin);
     // Room for the whole batch first: slots must not move between the prefetch and the search.
-    while (slots_.size() < 2 * (entries_.size() + batch)) Grow();
+    while (slots_.size() < 2 * (offsets_.size() + batch)) Grow();
     for (size_t i = 0; i < batch; ++i) {
       const uint32_t offset = offsets[begin + i];
       values[i] = body.substr(offset + before, offsets[begin + i + 1] - offset - before);

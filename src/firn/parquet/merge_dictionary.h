@@ -27,32 +27,31 @@ class UnionDictionary {
   // `count` entries.
   Result<std::vector<uint32_t>> Add(std::string_view body, int64_t count);
 
-  uint32_t size() const { return static_cast<uint32_t>(entries_.size()); }
+  uint32_t size() const { return static_cast<uint32_t>(offsets_.size()); }
   std::string_view body() const { return body_.view(); }
   // An entry in PLAIN form, a byte array with its length before it.
   std::string_view Plain(uint32_t index) const;
 
  private:
-  struct Entry {
-    uint32_t offset;  // of the value itself
-    uint32_t hash;
-  };
+  // What a look-up needs stands in the slot: from there on it is one load far away, that of the value itself.
   struct Slot {
     uint32_t hash = 0;
     uint32_t index = kEmpty;
+    uint32_t offset = 0;  // of the value itself, in the body
+    uint32_t length = 0;
   };
   static constexpr uint32_t kEmpty = UINT32_MAX;
   static constexpr size_t kBatch = 32;
 
   uint32_t Find(std::string_view value, uint32_t hash);
-  bool Equal(uint32_t index, std::string_view value) const;
+  bool Equal(const Slot& slot, std::string_view value) const;
   void Prefetch(std::span<const uint32_t> hashes) const;
-  void Insert(uint32_t hash, uint32_t index);
+  static void Insert(const Slot& slot, std::vector<Slot>& slots);
   void Grow();
 
   const int32_t value_bytes_;
   ByteBuffer body_;
-  std::vector<Entry> entries_;
+  std::vector<uint32_t> offsets_;  // of the entries' values, lengths before them not counted
   std::vector<Slot> slots_;  // a power of two, at most half full
 };
 

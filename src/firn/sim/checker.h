@@ -110,8 +110,8 @@ struct Expectation {
     int64_t to = 0;
   };
   std::vector<InDoubt> in_doubt;
-  // What records say of their table → the tables that rules of different times send them to: a row in one of them; where
-  // the record was in doubt, also in both, or in none if it is a reject.
+  // What records say of their table → the tables that rules of different times send them to: a row in one of them;
+  // where the record was in doubt, also in both, or in none if it is a reject.
   std::map<std::string, std::vector<std::string>> moving;
 };
 

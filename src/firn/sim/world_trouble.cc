@@ -40,7 +40,8 @@ void World::Produce() {
       production.table = table < plan_.fixed_tables ? FixedTable(table) : TemplateTable(kind);
       const bool moves = plan_.reroutes && Below(producer_random_, 3) == 0;
       if (moves) production.table = kMovingTable;
-      if (!moves && Below(producer_random_, 1000) < plan_.broken_per_mille) production.shape = BrokenShape(producer_random_);
+      const bool broken = !moves && Below(producer_random_, 1000) < plan_.broken_per_mille;
+      if (broken) production.shape = BrokenShape(producer_random_);
       if (Below(producer_random_, 4) == 0) production.key = fmt::format("key{}", Below(producer_random_, 5));
       TransactionId& transaction = open[partition];
       if (transaction == kNoTransaction && Below(producer_random_, 1000) < plan_.transactional_per_mille) {
@@ -305,8 +306,8 @@ void World::TroubleByForeignHands(const std::string& table) {
   }
 }
 
-// A new configuration is rolled out, and every worker has to start anew: the same routes, said in other words, and in some
-// worlds one kind of records that goes to another table from now on.
+// A new configuration is rolled out, and every worker has to start anew: the same routes, said in other words, and in
+// some worlds one kind of records that goes to another table from now on.
 void World::ChangeRules() {
   if (Off(FaultKind::kRulesChanged)) return;
   Trace("** rules_changed");

@@ -110,7 +110,9 @@ class Rewrite {
           ++groups_[output->second].live_outputs;
         }
         auto input = group_of_input_.find(path);
-        if (input == group_of_input_.end()) return has_deletes_ ? NoteOther(entry, manifest.partition_spec_id) : Status();
+        if (input == group_of_input_.end()) {
+          return has_deletes_ ? NoteOther(entry, manifest.partition_spec_id) : Status();
+        }
         GroupState& group = groups_[input->second];
         group.manifests.insert(i);
         group.live.emplace(input->first, LiveInput{std::move(entry), manifest.partition_spec_id});
@@ -312,8 +314,8 @@ class Rewrite {
     return input != group_of_input_.end() && groups_[input->second].fate == GroupFate::kReplaced;
   }
 
-  // The manifest with its files that go marked as deleted by this snapshot. It is read again for it, entry by entry: all
-  // that are touched may have the metrics of every file of the table.
+  // The manifest with its files that go marked as deleted by this snapshot. It is read again for it, entry by entry:
+  // all that are touched may have the metrics of every file of the table.
   Result<ManifestFile> Filter(const ManifestFile& manifest) {
     const schema::PartitionSpec* spec = base_.FindSpec(manifest.partition_spec_id);
     if (spec == nullptr) return Fail(ErrorCode::kCorruption, "a manifest of a spec that the table has not");
