@@ -183,8 +183,8 @@ Sink* PipelineWorker::OpenedSink(const std::string& table, const TableRule* rule
 }
 
 // A template's table. On return it is open, detached, or closed with a reason. An error ends the run. What can be
-// mended from outside detaches it, so that its records wait in the log: as rejects they might be rows, too, should this worker
-// end before H has passed them and the next one find the table usable.
+// mended from outside detaches it, so that its records wait in the log: as rejects they might be rows, too, should this
+// worker end before H has passed them and the next one find the table usable.
 Status PipelineWorker::OpenOrClose(Sink& sink) {
   Status opened = OpenWanted(sink);
   if (opened.has_value() || opened.error().code() == ErrorCode::kCancelled) return opened;
