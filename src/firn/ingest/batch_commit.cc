@@ -312,6 +312,7 @@ void BatchCommitter::CommitTable(TableBatch& table, Batch& batch, BatchResult& r
   std::optional<WrittenFiles> written;
   if (table.waiting == nullptr) written.emplace();  // the positions alone
   const int64_t started_ms = committer_.clock().BootMs();
+  std::string lost_to;  // where the table stood when the last attempt was lost
   for (;;) {
     Error failure(ErrorCode::kInternal, "");
     if (!written.has_value()) {
@@ -373,6 +374,11 @@ void BatchCommitter::CommitTable(TableBatch& table, Batch& batch, BatchResult& r
       } else {
         failure = std::move(committed.error());
       }
+    }
+    // A table that others commit to is not broken, however often they win.
+    if (failure.code() == ErrorCode::kConflict &&
+        std::exchange(lost_to, table.table->loaded()->metadata_location) != table.table->loaded()->metadata_location) {
+      patience.Reset();
     }
     if (patience.elapsed_ms() >= options_.detach_after_ms && patience.failures() + 1 >= kDetachTriesMin) {
       // When the home cannot be committed either, it is not this table's fault: both are tried on.

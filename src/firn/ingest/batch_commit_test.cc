@@ -276,6 +276,37 @@ TEST_F(BatchCommitTest, ATableWhoseFilesCannotBeWrittenIsDetached) {
   EXPECT_LE(clock_.BootMs() - began_ms, 140'000);
 }
 
+// Compare-and-swap is lost to other workers for longer than a table that is broken would be tried: it is not.
+TEST_F(BatchCommitTest, ATableThatOthersCommitToIsNotDetachedForIt) {
+  options_.detach_after_ms = 120'000;
+  const int64_t began_ms = clock_.BootMs();
+  int64_t lost = 0;
+  catalog_.SetFaults([&](CatalogCall call, const iceberg::TableIdentifier& table) {
+    if (call != CatalogCall::kCommit || table.name != "events") return CatalogFault::kNone;
+    if (clock_.BootMs() - began_ms > 600'000) return CatalogFault::kNone;
+    ++lost;
+    iceberg::SetProperties theirs{{{"theirs", std::to_string(lost)}}};
+    EXPECT_TRUE(catalog_.CommitAsSomebodyElse(table_.identifier(), {theirs}).has_value());
+    return CatalogFault::kConflict;
+  });
+  BatchResult result = batches_.Commit(MakeBatch(0, 5), {});
+  EXPECT_EQ(result.kind, BatchResult::Kind::kDone) << result.reason;
+  EXPECT_TRUE(result.detached.empty());
+  EXPECT_GT(lost, 3);
+  EXPECT_EQ(Position(), 5);
+}
+
+// A catalog that answers 409 while nobody commits, for ever: that is a broken table.
+TEST_F(BatchCommitTest, ATableThatNobodyCommitsToAndThatRefusesEveryCommitIsDetached) {
+  options_.detach_after_ms = 120'000;
+  catalog_.SetFaults([](CatalogCall call, const iceberg::TableIdentifier& table) {
+    return call == CatalogCall::kCommit && table.name == "events" ? CatalogFault::kConflict : CatalogFault::kNone;
+  });
+  BatchResult result = batches_.Commit(MakeBatch(0, 5), {});
+  EXPECT_EQ(result.kind, BatchResult::Kind::kDone) << result.reason;
+  EXPECT_EQ(result.detached.size(), 1u);
+}
+
 // When the time for the last commit is over, nothing more is uploaded.
 TEST_F(BatchCommitTest, AStopEndsTheUpload) {
   env::FaultyStore counting(store_, clock_);

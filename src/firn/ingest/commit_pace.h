@@ -17,8 +17,10 @@ namespace firn::ingest {
 
 class CommitPace {
  public:
-  // How long a worker counts after the last of its snapshots that was seen.
+  // How long a worker counts after the last of its snapshots that was seen: so long at least, and two of the intervals
+  // that they were last told to keep, since whoever commits every half an hour would be seen by nobody; a day at most.
   static constexpr int64_t kWorkerSeenMs = 10 * 60'000;
+  static constexpr int64_t kWorkerSeenMsMax = 24 * 3'600'000;
   // Commit times that p95 is taken from.
   static constexpr size_t kTimesKept = 100;
   // Of fewer times the median is taken: their p95 would be the longest, and one commit that had to merge a hundred
@@ -37,7 +39,7 @@ class CommitPace {
   int64_t Workers(int64_t now_ms) const;  // at least 1
   int64_t P95Ms() const;                  // 0: no commit yet; the median of few
   // Never shorter than `interval_ms`, and longer at most up to `longest_ms`.
-  int64_t Stretch(int64_t interval_ms, int64_t longest_ms, int64_t now_ms) const;
+  int64_t Stretch(int64_t interval_ms, int64_t longest_ms, int64_t now_ms);
 
   // By how much, this way or that, a worker that has lost a compare-and-swap shifts its next commit: up to a quarter of
   // the interval. Workers that were assigned their partitions together would commit together for ever.
@@ -47,6 +49,7 @@ class CommitPace {
   mutable std::mutex mutex_;
   std::deque<int64_t> times_ms_;
   std::map<std::string, int64_t> seen_ms_;  // by worker
+  int64_t counts_ms_ = kWorkerSeenMs;       // how long a worker counts now
 };
 
 }  // namespace firn::ingest

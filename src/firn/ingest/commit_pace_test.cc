@@ -58,6 +58,22 @@ TEST(CommitPaceTest, ManyWorkersWithSlowCommitsStepBack) {
   EXPECT_EQ(pace.Stretch(5'000, kLongestMs, kNowMs), 12'000);
 }
 
+TEST(CommitPaceTest, WhoCommitsSeldomCountsAsLong) {
+  CommitPace pace;
+  iceberg::TableMetadata metadata;
+  for (int i = 0; i < 1000; ++i) {  // each of them every 50 minutes
+    metadata.snapshots.push_back(MakeSnapshot("p", std::to_string(i), kNowMs - i * 3'000));
+  }
+  pace.CommitTook(1'000);
+  constexpr int64_t kLongest = 72 * 60'000;
+  for (int i = 0; i < 10; ++i) {
+    pace.Look(metadata, "p", kNowMs);
+    pace.Stretch(60'000, kLongest, kNowMs);
+  }
+  EXPECT_EQ(pace.Workers(kNowMs), 1000);
+  EXPECT_EQ(pace.Stretch(60'000, kLongest, kNowMs), 3'000'000) << "1,000 commits of a second, three times over";
+}
+
 TEST(CommitPaceTest, OneSlowCommitOfFewKeepsNobodyAway) {
   CommitPace pace;
   for (int i = 0; i < 30; ++i) pace.SawWorker(std::to_string(i), kNowMs);

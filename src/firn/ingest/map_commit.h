@@ -77,7 +77,7 @@ class MapCommitter {
   env::ObjectStore& store() { return store_; }
   env::Clock& clock() { return clock_; }
   env::Random& random() { return random_; }
-  const CommitPace& pace() const { return pace_; }
+  CommitPace& pace() { return pace_; }
 
  private:
   Result<iceberg::PreparedCommit> Prepare(const iceberg::LoadedTable& base, const MapCommitRequest& request,

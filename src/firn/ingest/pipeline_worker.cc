@@ -605,7 +605,7 @@ Status PipelineWorker::AfterCommit(BatchResult result) {
 
 // The home is one table for all workers, so checkpoints step back as commits do.
 void PipelineWorker::UpdatePace() {
-  const CommitPace& pace = committer_.pace();
+  CommitPace& pace = committer_.pace();
   const int64_t now_ms = deps_.clock.WallMs();
   const int64_t longest_ms = options_.commit_max_age_ms / kIntervalsInMaxAge;
   const int64_t before_ms = commit_interval_ms_;
