@@ -35,7 +35,7 @@ struct TableView {
   std::string name;
   bool is_rejects = false;
   bool checked = true;
-  bool restored = false;                      // its positions are older than the home knows of
+  bool restored = false;                      // its positions are older than the home knows of, or put back by hand
   ingest::Marks marks;                        // T
   std::map<int64_t, int> counts;              // id → how often; of the rejects table: by the record's id
 };
@@ -214,7 +214,10 @@ void Checker::Impl::LoadTable(const std::string& name, const ingest::ListedTable
               fmt::format("listed as {}: {}", listed->table_uuid, loaded->metadata.table_uuid)});
   }
   if (std::optional<ingest::PositionsMap> map = MapIn(*loaded)) {
-    view.restored = listed != nullptr && map->sequence_number < listed->sequence_number;
+    auto by_hand = expectation->restored.find(name);
+    view.restored = (listed != nullptr && map->sequence_number < listed->sequence_number) ||
+                    (by_hand != expectation->restored.end() &&
+                     loaded->metadata.Property(ingest::PositionsProperty(options.pipeline)) == by_hand->second);
     view.marks = std::move(map->marks);
   }
   CompareMarks(name, view.marks);

@@ -402,6 +402,21 @@ TEST_F(CheckerTest, PositionsThatGoBackAreFoundAndRowsBeyondThem) {
   EXPECT_TRUE(Check(expectation).ok());
 }
 
+// Positions that are put back may stand above what a rewind has left: a lie that counts when a worker believes it.
+TEST_F(CheckerTest, PositionsThatSomebodyPutsBackCountOnceSomebodyHasLookedAtThem) {
+  ProduceSome();
+  Run();
+  const std::string property = ingest::PositionsProperty("p");
+  const std::string map = Load("lake.a").metadata.properties.at(property);
+  Expectation expectation;
+  RollBackToStart("lake.a");
+  expectation.restored["lake.a"] = "another text";
+  ExpectCodes(Check(expectation, /*finished=*/false), {ViolationCode::kLostRow});
+  expectation.restored["lake.a"] = map;
+  EXPECT_TRUE(Check(expectation, /*finished=*/false).ok());
+  ExpectCodes(Check(expectation, /*finished=*/true), {ViolationCode::kLostRow});
+}
+
 TEST_F(CheckerTest, PositionsBeyondTheLogAreFound) {
   ProduceSome();
   Run();

@@ -422,6 +422,7 @@ bool ForeignHands::RestorePositions(const std::string& table, const std::string&
   const std::string value = old[static_cast<size_t>(Below(random_, static_cast<int64_t>(old.size())))];
   auto done = server_.CommitTable(live.identifier, {}, {iceberg::SetProperties{{{property, value}}}});
   FIRN_CHECK(done.has_value(), fmt::format("the catalog's truth refused a property: {}", done.error().ToString()));
+  expectation_.restored[table] = value;
   NotePositionsSet(table);
   NoteUndetectable(table);
   return true;
