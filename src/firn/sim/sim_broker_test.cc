@@ -179,6 +179,26 @@ TEST_F(SimBrokerTest, CompactedRecordsLeaveHoles) {
   EXPECT_EQ(history_.record(5).demand(), Demand::kExactlyOnce);
 }
 
+// A position behind a hole is of the epoch that wrote the hole: by that of the last record that is left, a check would
+// take the hole for a truncated part of the log.
+TEST_F(SimBrokerTest, APositionBehindAHoleIsOfTheEpochThatWroteTheHole) {
+  SimLog log;
+  auto append = [&log](int64_t id, std::optional<std::string> key) {
+    LogEntry entry;
+    entry.id = id;
+    entry.key = std::move(key);
+    log.Append(std::move(entry));
+  };
+  for (int i = 0; i < 3; ++i) append(1 + i, "kept" + std::to_string(i));
+  log.ElectLeader();
+  for (int i = 0; i < 3; ++i) append(4 + i, {});
+  log.Compact(6);
+  SimLog::Slice slice = log.Read(0, 10, true);
+  EXPECT_EQ(slice.entries.size(), 3u);
+  EXPECT_EQ(slice.next, 6);
+  EXPECT_GE(log.EndOfEpoch(slice.next_epoch), slice.next);
+}
+
 TEST_F(SimBrokerTest, RetentionPastThePositionIsTrouble) {
   broker_->CreateTopic("events", 1);
   Produce(0, 10);

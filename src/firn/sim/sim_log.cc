@@ -108,9 +108,17 @@ SimLog::Slice SimLog::Read(int64_t from, size_t records_max, bool read_committed
     }
     slice.entries.push_back(&it->second);
   }
-  auto before = entries_.lower_bound(slice.next);
-  if (before != entries_.begin()) slice.next_epoch = std::prev(before)->second.leader_epoch;
+  // As batches tell it, the last of which compaction keeps: not the epoch of the last record that is left.
+  slice.next_epoch = EpochOf(slice.next - 1);
   return slice;
+}
+
+int32_t SimLog::EpochOf(int64_t offset) const {
+  int32_t epoch = -1;
+  for (const Epoch& each : epochs_) {
+    if (each.start <= offset) epoch = each.epoch;
+  }
+  return epoch;
 }
 
 int64_t SimLog::EndOfEpoch(int32_t epoch) const {

@@ -59,6 +59,8 @@ class SimLog {
 
   // OffsetForLeaderEpoch: where the largest epoch not above `epoch` ends; -1: none is known.
   int64_t EndOfEpoch(int32_t epoch) const;
+  // In which epoch it was written, gone or not; -1: before the log began.
+  int32_t EpochOf(int64_t offset) const;
   // The first offset whose record's timestamp is at or after; nullopt: none.
   std::optional<int64_t> OffsetForTimestamp(int64_t timestamp_ms) const;
 
