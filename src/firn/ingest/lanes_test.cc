@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "firn/ingest/lanes.h"
+#include "firn/ingest/positions_admin.h"
 #include "firn/ingest/rules.h"
 #include "firn/ingest/worker_fixture_for_test.h"
 #include "firn/ingest/worker_metrics.h"
@@ -269,6 +270,58 @@ TEST_F(LanesTest, DeathAfterATableWasTakenInAndBeforeItsRejectsLosesNone) {
   ExpectCaughtUp(RunOnce(TwoTables()));
   ExpectBothExact(300);
   EXPECT_EQ(CountRejects(), broken_);
+}
+
+// A person gives up what a detached table has missed and so takes its entry off, after the rejects table has gone on
+// without the table's rejects: who reads from H owes them, also when the table has its rows already.
+TEST_F(LanesTest, WhoIsTakenOffTheListByHandStillOwesItsRejects) {
+  Produce(0, 90);
+  ExpectCaughtUp(RunOnce(TwoTables()));
+  ASSERT_NO_FATAL_FAILURE(DetachEvents(90, 90, TwoTables()));
+  PipelineOptions dies = Impatient(TwoTables());
+  dies.shutdown_deadline_ms = 1;
+  dies.checkpoint_interval_ms = 60'000;
+  // Nothing is committed any more after the next rejects, or instead of them.
+  auto run_and_die = [&](bool events_away, bool after) {
+    std::atomic<bool> dying{false};
+    catalog_.SetFaults([&](CatalogCall call, const TableIdentifier& table) {
+      if (events_away && table.name == "events") return CatalogFault::kUnavailable;
+      if (call != CatalogCall::kCommit) return CatalogFault::kNone;
+      if (dying) return CatalogFault::kUnavailable;
+      dying = table.name == "p__rejects";
+      return dying && !after ? CatalogFault::kUnavailable : CatalogFault::kNone;
+    });
+    stream::MemorySource source(log_);
+    source.GiveAll();
+    Running running(MakeWorker(source, dies));
+    EXPECT_TRUE(WaitFor([&] { return dying.load(); }));
+    std::this_thread::sleep_for(std::chrono::milliseconds(50));
+    (void)running.Stop();
+    catalog_.SetFaults(nullptr);
+  };
+  ProduceBroken();
+  for (int32_t p = 0; p < 4; ++p) log_->Append(p, "{");
+  run_and_die(/*events_away=*/true, /*after=*/true);
+  EXPECT_EQ(CountRejects(), 4) << "none of lake.events";
+  const PipelineOptions options = TwoTables();
+  PositionsAdmin admin(options, catalog_, faulty_, env::SystemClock(), env::SystemRandom());
+  const PositionsMap home = *MapOf(Load("lake.p__home").metadata, "p").value();
+  for (const auto& [key, mark] : home.marks) {
+    SetRequest give_up;
+    give_up.topic = "events";
+    give_up.partition = key.partition;
+    give_up.offset = mark.position.offset;
+    give_up.table = "lake.events";
+    auto set = admin.Set(give_up, false, {});
+    ASSERT_TRUE(set.has_value()) << set.error().ToString();
+  }
+  EXPECT_TRUE(MapOf(Load("lake.p__home").metadata, "p").value()->home->detached.empty());
+  Produce(180, 30);
+  ProduceBroken();
+  run_and_die(/*events_away=*/false, /*after=*/false);
+  ExpectCaughtUp(RunOnce(TwoTables()));
+  EXPECT_EQ(TotalRecords("lake.events"), 40) << "30 before and 10 after what was given up";
+  EXPECT_EQ(CountRejects(), 4 + broken_);
 }
 
 // A worker that dies at its n-th commit, before or after the catalog has carried it out, for every n.

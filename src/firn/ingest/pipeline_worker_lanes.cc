@@ -360,8 +360,9 @@ void PipelineWorker::FreezeRejected(TableBatch& rejects) {
       if (index >= sink->at.size() || table->skip_below(index) == INT64_MAX) continue;
       const Sink::AtPartition& at = sink->at[index];
       const stream::Position& read = partitions_[index].read;
-      if (sink->taken_in(index) && read.offset > at.rejected) claim(*sink, index, read);
-      if (sink->open && !at.detached && at.rejected != kNoMark) claim(*sink, index, {kNoMark, -1, -1});
+      const bool owes = !at.detached && at.rejected != kNoMark && read.offset < at.owed_below;
+      if ((sink->taken_in(index) || owes) && read.offset > at.rejected) claim(*sink, index, read);
+      if (sink->open && !at.detached && !owes && at.rejected != kNoMark) claim(*sink, index, {kNoMark, -1, -1});
       const bool elsewhere = at.detached && !sink->taken_in(index);
       if (!elsewhere && at.rejected == kNoMark) continue;
       auto& marks = elsewhere ? rejects.rejected_elsewhere : rejects.rejected_known;

@@ -105,17 +105,18 @@ void PipelineWorker::HandleRecord(const stream::Record& record, Partition& parti
   if (record.offset < skip_below) {
     const bool detached = skip_below == INT64_MAX;
     // Of a table that was taken in: its lane has looked that far.
-    const bool by_a_lane =
-        record.partition < sink->at.size() && record.offset < sink->at[record.partition].rejected_below;
+    const Sink::AtPartition at = record.partition < sink->at.size() ? sink->at[record.partition] : Sink::AtPartition{};
+    const bool by_a_lane = record.offset < at.rejected_below;
+    const bool catching_up = record.offset < at.owed_below;
     if (!detached && !by_a_lane && record.offset < partition.in_doubt_below && !WasJudged(record, partition)) {
-      RejectRecord(record, partition, RulesChangedReject(), sink->state.name(), false);
+      RejectRecord(record, partition, RulesChangedReject(), sink->state.name(), catching_up);
       return;
     }
     ++counters_.skipped;
     // The table has its row; but the worker that gave it may have died before the rejects of that batch were committed.
-    const bool owed = !detached && !by_a_lane && RejectStillOwed(record, partition);
+    const bool owed = !detached && !by_a_lane && (catching_up || RejectStillOwed(record, partition));
     if (owed && !DecodeRow(record, partition.name, *sink, sink->ScratchRows(), reject)) {
-      RejectRecord(record, partition, reject, sink->state.name(), false);
+      RejectRecord(record, partition, reject, sink->state.name(), catching_up);
     }
     return;
   }

@@ -68,7 +68,7 @@ struct Sink {
     bool detached = false;       // the home lists it so
     bool hold = false;           // and a person has to decide
     int64_t since_ms = 0;        // by which an entry is told from one that was made anew
-    int64_t rejected_below = 0;  // detached: its rejects below are in the rejects table,
+    int64_t rejected_below = 0;  // detached, or not any more: its rejects below are in the rejects table,
     int64_t owed_below = 0;      // and those from there to here are not, wherever that table's own positions stand
     int64_t rejected = kNoMark;  // what the rejects table's map says of its rejects (PositionsMap::rejected)
   };
