@@ -256,7 +256,8 @@ void PipelineWorker::SetSkip(Sink& sink, stream::PartitionIndex index, const Pos
   if (Sink* rejects = sinks_.Find(options_.rejects_table); rejects != nullptr && rejects->open && !sink.is_rejects()) {
     at.rejected = rejects->state.RejectedOf(sink.state.name(), key);
     // Whoever took the entry off, a person or a worker, the rejects table went on without the table's rejects.
-    const int64_t stands = std::max(rejects->state.OffsetAt(key).value_or(0), OffsetOf(home_map.marks, key).value_or(0));
+    const int64_t low_water = OffsetOf(home_map.marks, key).value_or(0);
+    const int64_t stands = std::max(rejects->state.OffsetAt(key).value_or(0), low_water);
     if (!at.detached && at.rejected != kNoMark && at.rejected < stands) {
       at.rejected_below = at.rejected;
       at.owed_below = stands;

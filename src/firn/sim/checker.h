@@ -96,8 +96,8 @@ struct Expectation {
   // Tables (the home too) whose positions may have gone back since the Check before (rewind, restore, positions set):
   // of one Check.
   std::set<std::string> positions_may_go_back;
-  // Tables whose old positions somebody has put back, and their text: as long as it stands there no worker has looked at
-  // it, so what it says counts at the end only.
+  // Tables whose old positions somebody has put back, and their text: as long as it stands there no worker has looked
+  // at it, so what it says counts at the end only.
   std::map<std::string, std::string> restored;
   // Partitions that stand still until somebody decides; overtaken ones (LogHistory) need not be named.
   std::set<ingest::PartitionKey> may_lag;
