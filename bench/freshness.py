@@ -9,6 +9,7 @@ holds up to 0.1 s of the reader's own waiting. At the end every row is counted: 
 
 import argparse
 import collections
+import contextlib
 import json
 import multiprocessing
 import os
@@ -123,33 +124,47 @@ def quantile(ages: collections.Counter, share: float) -> float:
     raise ValueError("no rows")
 
 
-def measure(options, work: pathlib.Path) -> dict:
+@contextlib.contextmanager
+def servers_for(options, work: pathlib.Path):
+    """A broker with the topic, and a lake."""
     from confluent_kafka.admin import AdminClient, NewTopic
     deps = pathlib.Path(os.environ["FIRN_REAL_DEPS"])
-    binary = pathlib.Path(os.environ.get("FIRN_BIN", ROOT / "build/release/bin/firn")).resolve()
     servers = []
     try:
         broker = KafkaBroker(deps, work / "kafka")
         servers.append(broker.start())
         rest = RestFixture(deps, work / "rest", f"file://{work}/warehouse")
         servers.append(rest.start())
-        lake = Lake("rest", "local", rest.uri, rest.warehouse)
         admin = AdminClient({"bootstrap.servers": broker.bootstrap})
         admin.create_topics([NewTopic(TOPIC, options.partitions, 1)])[TOPIC].result()
-        port = free_port()
-        config = {"pipeline": "fresh", "kafka": {"bootstrap.servers": broker.bootstrap}, "source": {"topics": [TOPIC]},
-                  **lake.config(), "commit": {"interval": options.interval}, "decode": {"kafka_column": True},
-                  "http": {"listen": f"127.0.0.1:{port}"}}
-        path = work / "firn.yaml"
-        path.write_text(f"{{{json.dumps(config)[1:-1]}, tables: [{{name: {TABLE}, partition: [day(time)], columns: "
-                        f"[{flow_columns()}]}}]}}\n", encoding="utf-8")
-        firn = Process("firn", [binary, "run", "-c", path, "--json"], work / "firn.log", separate_output=True).start()
-        servers.append(firn)
-        wait_until(lambda: get(f"http://127.0.0.1:{port}/readyz")[0] == 200, 120, f"firn is ready:\n{firn.tail()}")
-        return drive(options, broker.bootstrap, lake, firn)
+        yield broker, Lake("rest", "local", rest.uri, rest.warehouse)
     finally:
         for server in reversed(servers):
             server.stop()
+
+
+def start_firn(options, work: pathlib.Path, broker, lake: Lake, **more) -> tuple[Process, int, pathlib.Path]:
+    """`firn run` that is ready, its port, and its configuration, with `more` of it."""
+    binary = pathlib.Path(os.environ.get("FIRN_BIN", ROOT / "build/release/bin/firn")).resolve()
+    port = free_port()
+    config = {"pipeline": "fresh", "kafka": {"bootstrap.servers": broker.bootstrap}, "source": {"topics": [TOPIC]},
+              **lake.config(), "commit": {"interval": options.interval}, "decode": {"kafka_column": True},
+              "http": {"listen": f"127.0.0.1:{port}"}, **more}
+    path = work / "firn.yaml"
+    path.write_text(f"{{{json.dumps(config)[1:-1]}, tables: [{{name: {TABLE}, partition: [day(time)], columns: "
+                    f"[{flow_columns()}]}}]}}\n", encoding="utf-8")
+    firn = Process("firn", [binary, "run", "-c", path, "--json"], work / "firn.log", separate_output=True).start()
+    wait_until(lambda: get(f"http://127.0.0.1:{port}/readyz")[0] == 200, 120, f"firn is ready:\n{firn.tail()}")
+    return firn, port, path
+
+
+def measure(options, work: pathlib.Path) -> dict:
+    with servers_for(options, work) as (broker, lake):
+        firn, _, _ = start_firn(options, work, broker, lake)
+        try:
+            return drive(options, broker.bootstrap, lake, firn)
+        finally:
+            firn.stop()
 
 
 def drive(options, bootstrap: str, lake: Lake, firn: Process) -> dict:

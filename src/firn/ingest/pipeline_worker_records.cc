@@ -107,7 +107,8 @@ void PipelineWorker::HandleRecord(const stream::Record& record, Partition& parti
     // Of a table that was taken in: its lane has looked that far.
     const Sink::AtPartition at = record.partition < sink->at.size() ? sink->at[record.partition] : Sink::AtPartition{};
     const bool by_a_lane = record.offset < at.rejected_below;
-    const bool catching_up = record.offset < at.owed_below;
+    // Where main was sent back for another table it has looked already.
+    const bool catching_up = record.offset < at.owed_below && record.offset >= partition.home_offset;
     if (!detached && !by_a_lane && record.offset < partition.in_doubt_below && !WasJudged(record, partition)) {
       RejectRecord(record, partition, RulesChangedReject(), sink->state.name(), catching_up);
       return;
