@@ -406,7 +406,8 @@ Status BatchCommitter::Detach(TableBatch& table, Batch& batch, const std::string
     auto rows = table.claims.find(partition);
     entries.push_back(DetachedEntry{name, partition, claim.topic, reason, now_ms, hold,
                                     below == batch.rejected_below.end() ? 0 : below->second, -1,
-                                    rows == table.claims.end() ? -1 : rows->second.from});
+                                    rows == table.claims.end() ? table.table->OffsetAt(partition).value_or(-1)
+                                                               : rows->second.from});
   }
   FIRN_ASSIGN(MapCommitResult edited, home_.Detach(entries, options_.rejects_table, stop));
   if (Status done = RequireDone(edited, home_.name()); !done.has_value()) {

@@ -339,7 +339,7 @@ Status Lane::HandleRecord(const stream::Record& record, At& at) {
     if (router_->by_topic_only()) at.is_routed_here = here;
     if (!here) return {};
   }
-  const bool has_row = record.offset < at.believed;
+  const bool has_row = record.offset < std::max(at.believed, at.has_rows_below);
   const bool has_reject = record.offset < at.rejected_below;
   if (has_row && has_reject) return {};
   if (has_row && record.offset >= at.doubt_from && record.offset < at.doubt_below) {
@@ -381,13 +381,18 @@ Status Lane::DecodeForRejects(const stream::Record& record, At& at) {
     if (!sink->open) return Fail(ErrorCode::kUnavailable, sink->closed_reason);
   }
   blocked_by_.clear();
-  if (DecodeRow(record, at.partition.name, *sink, sink->ScratchRows(), reject)) return {};
-  return RejectRecord(record, at, reject, table);
+  if (!DecodeRow(record, at.partition.name, *sink, sink->ScratchRows(), reject)) {
+    return RejectRecord(record, at, reject, table);
+  }
+  // A record in doubt may be a row of another table, and then main left it to the rejects, which went with the table.
+  const bool in_doubt = record.offset >= at.doubt_from && record.offset < at.doubt_below;
+  return in_doubt ? RejectRecord(record, at, RulesChangedReject(), table) : Status();
 }
 
 // Main has not met the record: what it will find of a table that this lane does not hold open cannot be told before.
 bool Lane::MustWait(const stream::Record& record, const At& at) {
   if (record.offset < at.goal) return false;
+  if (home_map_.home->FindDetached(route_.table, at.partition.key) != nullptr) return false;  // it has its own lane
   const Sink* sink = sinks_.Find(route_.table);
   return sink == nullptr || !sink->open;
 }

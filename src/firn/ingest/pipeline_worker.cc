@@ -416,10 +416,8 @@ Batch PipelineWorker::Freeze(bool checkpoint) {
   for (const auto& [of, below] : std::exchange(rejected_until_, {})) {
     if (!checkpoint) rejected_until_[of] = below;
     if (checkpoint && partitions_[of.second].owned) {
-      const Sink* sink = sinks_.Find(of.first);
-      const int64_t since_ms = sink != nullptr && of.second < sink->at.size() ? sink->at[of.second].since_ms : 0;
       batch.rejected.push_back(
-          {of.first, partitions_[of.second].key, since_ms, below.rejected_below, below.rows_below});
+          {of.first, partitions_[of.second].key, below.since_ms, below.rejected_below, below.rows_below});
     }
   }
 

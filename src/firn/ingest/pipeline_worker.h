@@ -133,6 +133,7 @@ class PipelineWorker : public Worker {
   void RejectRecord(const stream::Record& record, Partition& partition, const decode::Reject& reject,
                     const std::string& intended_table, bool catching_up);
   Sink* OpenedSink(const std::string& table, const TableRule* rule, const Partition& partition, decode::Reject& reject);
+  bool RejectsWait() const;  // the rejects table is detached for a partition of ours
   bool IsDetachedForAllOwned(const PositionsMap& home_map, const std::string& table) const;
   Status OpenOrClose(Sink& sink);
   Status OpenMetTable(Sink& sink, decode::Reject& reject);
@@ -191,6 +192,7 @@ class PipelineWorker : public Worker {
   std::vector<InFlight> rejects_pending_;
   // How far lanes have committed: the next checkpoint says so in the entries.
   struct LaneReached {
+    int64_t since_ms = 0;  // of the entry that the lane worked for
     int64_t rejected_below = 0;
     int64_t rows_below = 0;
   };

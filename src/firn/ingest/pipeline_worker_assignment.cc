@@ -157,10 +157,18 @@ Status PipelineWorker::OpenSinks() {
     const bool is_template = sink->rule != nullptr && sink->rule->is_template();
     // Its lane tries it all the time; thousands of them would keep the partitions waiting.
     if (was_closed && is_template && IsDetachedForAllOwned(home_map, sink->state.name())) continue;
+    // While rejects wait in the log, records that it was refused for are among them: rows as well they must not become.
+    if (was_closed && sink->refused && RejectsWait()) continue;
     FIRN_TRY(is_template ? OpenOrClose(*sink) : OpenWanted(*sink));
     if (was_closed && sink->open) TakePartAgain(*sink);
   }
   return {};
+}
+
+bool PipelineWorker::RejectsWait() const {
+  const Sink* rejects = sinks_.Find(options_.rejects_table);
+  return rejects != nullptr &&
+         std::ranges::any_of(Owned(), [&](stream::PartitionIndex index) { return rejects->detached_for(index); });
 }
 
 bool PipelineWorker::IsDetachedForAllOwned(const PositionsMap& home_map, const std::string& table) const {

@@ -53,6 +53,7 @@ void PipelineWorker::TakeLaneProgress() {
       // An entry that was made anew says less than a lane that began before.
       if (sink == nullptr || done.index >= sink->at.size() || sink->at[done.index].since_ms != done.since_ms) continue;
       LaneReached& until = rejected_until_[{table, done.index}];
+      if (until.since_ms != done.since_ms) until = LaneReached{.since_ms = done.since_ms};
       until.rejected_below = std::max(until.rejected_below, done.rejected_below);
       until.rows_below = std::max(until.rows_below, done.believed);
       // Of a lane that was cancelled, main may have the partition again since, from positions that it has read itself.

@@ -146,7 +146,9 @@ bool PipelineWorker::RejectStillOwed(const stream::Record& record, const Partiti
 Sink* PipelineWorker::SinkFor(const stream::Record& record, Partition& partition, decode::Reject& reject) {
   if (router_->by_topic_only()) {
     if (route_by_partition_.size() <= record.partition) route_by_partition_.resize(record.partition + 1, nullptr);
-    if (Sink* known = route_by_partition_[record.partition]) return known;
+    // One that is closed and no longer detached, since somebody took its entry off, has to be looked at again.
+    Sink* known = route_by_partition_[record.partition];
+    if (known != nullptr && (known->open || known->detached_for(record.partition))) return known;
   }
   if (!RouteToTable(*router_, options_.tables, record, partition.name.topic, route_, reject)) return nullptr;
   const TableRule& rule = options_.tables[route_.rule];
@@ -236,9 +238,11 @@ void PipelineWorker::RejectRecord(const stream::Record& record, Partition& parti
   }
   Sink* sink = sinks_.Find(options_.rejects_table);
   const bool takes_part = sink != nullptr && sink->skip_below(record.partition) != INT64_MAX;
-  // What its lane will find by itself waits for it; but a lane knows nothing of changed rules, nor of other lanes.
-  if (!takes_part && sink != nullptr && sink->detached_for(record.partition) && !catching_up &&
-      reject.code != decode::RejectCode::kRulesChanged) {
+  // What its lane will find by itself waits for it; but a lane knows nothing of changed rules, nor of other lanes, and
+  // may meet a table that could not be used as one that can.
+  const bool found_by_lane = !catching_up && reject.code != decode::RejectCode::kRulesChanged &&
+                             !(reject.code == decode::RejectCode::kNoRoute && !intended_table.empty());
+  if (!takes_part && sink != nullptr && sink->detached_for(record.partition) && found_by_lane) {
     ++counters_.skipped;
     return;
   }

@@ -304,10 +304,16 @@ Result<std::vector<AdminChange>> PositionsAdmin::SetListing(const std::string& n
     }
     for (const auto& [key, mark] : wanted) {
       listed->marks_at_listing[key] = mark;
-      DetachedEntry* entry = map.home->FindDetached(name, key);
-      if (entry == nullptr) continue;
-      MakeAnew(*entry, clock_.WallMs());
-      SetBack(*entry, mark.position.offset);
+      const int64_t offset = mark.position.offset;
+      if (DetachedEntry* entry = map.home->FindDetached(name, key)) {
+        MakeAnew(*entry, clock_.WallMs());
+        SetBack(*entry, offset);
+        entry->hold = false;
+      } else if (offset < OffsetOf(map.marks, key).value_or(0)) {
+        map.home->detached.push_back(DetachedEntry{name, key, mark.topic, "positions set by hand", clock_.WallMs(),
+                                                   false, RejectedBelowOf(map, options_.rejects_table, key), offset,
+                                                   offset});
+      }
     }
     std::erase_if(map.home->detached, [&](const DetachedEntry& entry) {
       auto to = wanted.find(entry.partition);

@@ -261,7 +261,7 @@ void Checker::Impl::CountRows(TableView& view, const FileContents& file) {
 void Checker::Impl::CountRejects(TableView& view, const FileContents& file) {
   for (const RejectRow& row : file.rejects) {
     ++report.rejects;
-    const ProducedRecord* record = history.FindAt(row.partition, row.offset, row.value_hash);
+    const ProducedRecord* record = history.FindAt(row.partition, row.offset, row.value_hash, row.key_hash);
     if (record == nullptr) {
       Complain({ViolationCode::kUnknownRow, view.name, row.partition, row.offset, 0, "no record has these bytes"});
       continue;

@@ -417,6 +417,24 @@ TEST_F(CheckerTest, PositionsThatSomebodyPutsBackCountOnceSomebodyHasLookedAtThe
   ExpectCodes(Check(expectation, /*finished=*/true), {ViolationCode::kLostRow});
 }
 
+// Two lives of a log may have had the same value at an offset.
+TEST_F(CheckerTest, OfTwoTombstonesAtOneOffsetTheOneWithTheKeyIsMeant) {
+  const ingest::PartitionKey at{"cluster", "topic-id", 0};
+  LogHistory history;
+  for (const char* key : {"first", "second"}) {
+    ProducedRecord record;
+    record.partition = at;
+    record.offset = 5;
+    record.value_hash = HashOf(std::nullopt);
+    record.key_hash = HashOf(key);
+    record.delivered = true;
+    history.Produced(std::move(record));
+  }
+  EXPECT_EQ(history.FindAt(at, 5, HashOf(std::nullopt), HashOf("second"))->id, 2);
+  EXPECT_EQ(history.FindAt(at, 5, HashOf(std::nullopt), HashOf("first"))->id, 1);
+  EXPECT_NE(history.FindAt(at, 5, HashOf(std::nullopt), HashOf("neither")), nullptr) << "and then its key is wrong";
+}
+
 TEST_F(CheckerTest, PositionsBeyondTheLogAreFound) {
   ProduceSome();
   Run();

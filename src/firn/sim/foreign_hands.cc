@@ -55,14 +55,16 @@ std::vector<int64_t> ReadIds(env::ObjectStore& store, const std::string& path, c
   auto topics = Column<arrow::BinaryArray>(table, "topic_id");
   auto partitions = Column<arrow::Int32Array>(table, "partition");
   auto offsets = Column<arrow::Int64Array>(table, "offset");
+  auto keys = Column<arrow::BinaryArray>(table, "key");
   auto values = Column<arrow::BinaryArray>(table, "value");
-  if (!clusters || !topics || !partitions || !offsets || !values) return ids;
+  if (!clusters || !topics || !partitions || !offsets || !keys || !values) return ids;
+  auto hash_of = [](const arrow::BinaryArray& column, int64_t i) {
+    return HashOf(column.IsValid(i) ? std::optional(std::string(column.GetView(i))) : std::nullopt);
+  };
   for (int64_t i = 0; i < table.num_rows(); ++i) {
-    std::optional<std::string> value;
-    if (values->IsValid(i)) value = std::string(values->GetView(i));
     const ingest::PartitionKey key{std::string(clusters->GetView(i)), std::string(topics->GetView(i)),
                                    partitions->Value(i)};
-    const ProducedRecord* record = history.FindAt(key, offsets->Value(i), HashOf(value));
+    const ProducedRecord* record = history.FindAt(key, offsets->Value(i), hash_of(*values, i), hash_of(*keys, i));
     if (record != nullptr) ids.push_back(record->id);
   }
   return ids;

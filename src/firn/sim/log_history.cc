@@ -65,7 +65,8 @@ const ProducedRecord* LogHistory::Find(int64_t id) const {
   return keeps_ && id >= 1 && id <= record_count() ? &record(id) : nullptr;
 }
 
-const ProducedRecord* LogHistory::FindAt(const ingest::PartitionKey& key, int64_t offset, uint64_t value_hash) const {
+const ProducedRecord* LogHistory::FindAt(const ingest::PartitionKey& key, int64_t offset, uint64_t value_hash,
+                                         uint64_t key_hash) const {
   auto partition = partitions_.find(key);
   if (partition == partitions_.end()) return nullptr;
   auto lives = partition->second.by_offset.find(offset);
@@ -73,8 +74,12 @@ const ProducedRecord* LogHistory::FindAt(const ingest::PartitionKey& key, int64_
   const ProducedRecord* found = nullptr;
   for (int64_t id : lives->second) {
     const ProducedRecord& candidate = record(id);
-    // Tombstones of two lives look the same: the one that somebody has read is meant.
-    if (candidate.value_hash == value_hash && (found == nullptr || !found->delivered)) found = &candidate;
+    if (candidate.value_hash != value_hash) continue;
+    // Tombstones of two lives have the same value: the one with the key is meant, then the one that somebody has read.
+    const bool better = found == nullptr ? true
+                        : candidate.key_hash != found->key_hash ? candidate.key_hash == key_hash
+                                                                : !found->delivered;
+    if (better) found = &candidate;
   }
   return found;
 }

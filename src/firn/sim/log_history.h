@@ -89,7 +89,8 @@ class LogHistory {
   const ProducedRecord& record(int64_t id) const { return records_[static_cast<size_t>(id - 1)]; }
   const ProducedRecord* Find(int64_t id) const;
   // The record at that offset with these bytes; nullptr: none ever was.
-  const ProducedRecord* FindAt(const ingest::PartitionKey& key, int64_t offset, uint64_t value_hash) const;
+  const ProducedRecord* FindAt(const ingest::PartitionKey& key, int64_t offset, uint64_t value_hash,
+                               uint64_t key_hash) const;
   int64_t record_count() const { return keeps_ ? static_cast<int64_t>(records_.size()) : counted_; }
 
   PartitionHistory& partition(const ingest::PartitionKey& key) { return partitions_[key]; }

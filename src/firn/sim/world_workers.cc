@@ -159,8 +159,19 @@ bool World::GiveUpWhatRetentionTook(ingest::PositionsAdmin& admin, const ingest:
                     entry.partition.partition, set.has_value() ? "done" : set.error().ToString()));
   if (!set.has_value()) return set.error().code() != ErrorCode::kConflict;
   faults_.Note(FaultKind::kPositionsByHand, entry.table);
-  // What its lane still owed the rejects table goes with it.
-  expectation_.given_up.push_back({entry.table, entry.partition, entry.rejected_below, start, true});
+  // What its lane still owed the rejects table goes with it, from where that table says that its rejects end.
+  int64_t marked = 0;
+  if (!plan_.pipeline.rejects_table.empty()) {
+    const auto rejects = iceberg::TableIdentifier::Parse(plan_.pipeline.rejects_table).value();
+    const iceberg::TableMetadata* metadata = catalog_.Find(rejects);
+    std::optional<ingest::PositionsMap> map;
+    if (metadata != nullptr) map = ingest::MapOf(*metadata, plan_.pipeline.pipeline).value_or(std::nullopt);
+    if (map.has_value()) {
+      const int64_t mark = ingest::RejectedMark(map->rejected, entry.table, entry.partition);
+      marked = mark == ingest::kNoMark ? ingest::OffsetOf(map->marks, entry.partition).value_or(0) : mark;
+    }
+  }
+  expectation_.given_up.push_back({entry.table, entry.partition, std::max(entry.rejected_below, marked), start, true});
   return true;
 }
 
