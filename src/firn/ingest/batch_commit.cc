@@ -424,6 +424,10 @@ Status BatchCommitter::Detach(TableBatch& table, Batch& batch, const std::string
     result.reason = reason;
     return {};
   }
+  if (name == options_.rejects_table && batch.rejects_cannot_wait) {
+    result.kind = BatchResult::Kind::kForget;
+    result.reason = "the rejects table is detached, and its lane would not find all of these rejects";
+  }
   // From here on the rejects that this batch has of it are known by their mark.
   auto rejects = std::ranges::find_if(batch.tables, &TableBatch::is_rejects);
   if (rejects != batch.tables.end() && &*rejects != &table && !table.rejected_if_detached.empty()) {
@@ -451,12 +455,15 @@ void BatchCommitter::Checkpoint(const Batch& batch, BatchResult& result, std::st
   }
   Patience patience(committer_.clock(), "checkpoint of the home table", batch.home_patience_ms);
   for (;;) {
+    bool counted = false;  // somebody has moved H just so, an attempt of ours or another worker, and counted with it
     Result<MapCommitResult> edited = home_.Edit(
         [&](PositionsMap& map) -> Result<bool> {
           ClaimVerdict verdict = CompareClaims(map.marks, batch.home_claims);
           if (verdict == ClaimVerdict::kMismatch) {
             return Fail(ErrorCode::kConflict, "somebody else moved the low-water mark of a partition of this worker");
           }
+          counted = verdict == ClaimVerdict::kAlreadyDone && !batch.home_claims.empty() && !summary.empty();
+          if (counted) return false;
           FIRN_TRY(RequireStillDetached(*map.home, batch, result));
           size_t before = map.home->detached.size();
           std::erase_if(map.home->detached, [&](const DetachedEntry& entry) {
@@ -489,6 +496,10 @@ void BatchCommitter::Checkpoint(const Batch& batch, BatchResult& result, std::st
           return moved || changed || cuts > 0;
         },
         summary, stop);
+    if (std::exchange(counted, false) && edited.has_value()) {
+      summary.clear();
+      continue;
+    }
     if (edited.has_value()) {
       result.conflicts += edited->conflicts;
       switch (edited->outcome) {

@@ -63,6 +63,7 @@ struct Batch {
     int64_t rows_below = 0;
   };
   std::vector<Rejected> rejected;        // detached entries whose rejects, and rows, are written up to there
+  bool rejects_cannot_wait = false;      // some of them its own lane would not find: without them nothing moves
   std::string lane_of;                   // a lane's batch: the table that it is for. It detaches nothing
   // Below, the rejects of all tables stand in the rejects table before this batch: what a new entry is told.
   std::map<PartitionKey, int64_t> rejected_below;

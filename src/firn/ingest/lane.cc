@@ -381,12 +381,8 @@ Status Lane::DecodeForRejects(const stream::Record& record, At& at) {
     if (!sink->open) return Fail(ErrorCode::kUnavailable, sink->closed_reason);
   }
   blocked_by_.clear();
-  if (!DecodeRow(record, at.partition.name, *sink, sink->ScratchRows(), reject)) {
-    return RejectRecord(record, at, reject, table);
-  }
-  // A record in doubt may be a row of another table, and then main left it to the rejects, which went with the table.
-  const bool in_doubt = record.offset >= at.doubt_from && record.offset < at.doubt_below;
-  return in_doubt ? RejectRecord(record, at, RulesChangedReject(), table) : Status();
+  if (DecodeRow(record, at.partition.name, *sink, sink->ScratchRows(), reject)) return {};
+  return RejectRecord(record, at, reject, table);
 }
 
 // Main has not met the record: what it will find of a table that this lane does not hold open cannot be told before.

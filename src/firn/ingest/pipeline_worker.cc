@@ -263,7 +263,7 @@ Status PipelineWorker::OnLost(const stream::PartitionsLost& event) {
   }
   lanes_.Cancel(event.partitions);
   poller_.Release(event.partitions);
-  sinks_.DiscardAll();
+  ForgetBuffered();
   dropped_.clear();
   rejects_pending_.clear();
   reset_wanted_ = true;
@@ -422,6 +422,7 @@ Batch PipelineWorker::Freeze(bool checkpoint) {
   }
 
   in_flight_rejected_.clear();
+  batch.rejects_cannot_wait = std::exchange(rejects_cannot_wait_, false);
   FreezeDetached(batch, home_map);
   const Sink* rejects = sinks_.Find(options_.rejects_table);
   for (auto& sink : sinks_.all()) {
@@ -642,7 +643,7 @@ Status PipelineWorker::ReleaseWhenFlushed() {
   lag_.Watch(std::move(watched));
   if (late && !flushed) {
     // Rows of these partitions are in our columns: forget all. A commit under way is judged by its own comparison.
-    sinks_.DiscardAll();
+    ForgetBuffered();
     reset_wanted_ = true;
     reset_reason_ = "the revoked partitions could not be committed in time";
   }

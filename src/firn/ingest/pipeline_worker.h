@@ -188,8 +188,13 @@ class PipelineWorker : public Worker {
   };
   std::vector<InFlight> in_flight_;
   std::vector<std::pair<Sink*, stream::PartitionIndex>> in_flight_rejected_;  // marks in the rejects table that move
+  void ForgetBuffered() {
+    sinks_.DiscardAll();
+    rejects_cannot_wait_ = false;
+  }
   // Tables that were detached while rejects of theirs waited for the next batch: it marks how far they reach.
   std::vector<InFlight> rejects_pending_;
+  bool rejects_cannot_wait_ = false;  // of those that are buffered, as Batch has it
   // How far lanes have committed: the next checkpoint says so in the entries.
   struct LaneReached {
     int64_t since_ms = 0;  // of the entry that the lane worked for

@@ -355,7 +355,7 @@ void PipelineWorker::ResetIfMovedByOthers(const std::vector<stream::PartitionInd
 
 Status PipelineWorker::Reset(const std::string& reason) {
   LogWarning("uncommitted rows are forgotten and read again", {{"reason", reason}, {"rows", sinks_.buffered_rows()}});
-  sinks_.DiscardAll();
+  ForgetBuffered();
   dropped_.clear();
   rejects_pending_.clear();
   in_flight_rejected_.clear();

@@ -174,6 +174,10 @@ void PipelineWorker::LookAtHeld() {
 // The home lists the sink as detached for what we own, and it is closed.
 void PipelineWorker::OnDetached(Sink& sink) {
   const PositionsMap home_map = home_.map();
+  if (sink.is_rejects() && std::exchange(rejects_cannot_wait_, false)) {
+    reset_wanted_ = !stopping_;
+    reset_reason_ = "the rejects table was detached while it had rejects to take that its lane would not find";
+  }
   const Sink* rejects = sinks_.Find(options_.rejects_table);
   const bool rejects_wait = rejects != nullptr && rejects->open && rejects->buffered_rows() > 0 && !sink.is_rejects();
   for (stream::PartitionIndex index : Owned()) {

@@ -241,7 +241,7 @@ void PipelineWorker::RejectRecord(const stream::Record& record, Partition& parti
   // What its lane will find by itself waits for it; but a lane knows nothing of changed rules, nor of other lanes, and
   // may meet a table that could not be used as one that can.
   const bool found_by_lane = !catching_up && reject.code != decode::RejectCode::kRulesChanged &&
-                             !(reject.code == decode::RejectCode::kNoRoute && !intended_table.empty());
+                             (reject.code != decode::RejectCode::kNoRoute || intended_table.empty());
   if (!takes_part && sink != nullptr && sink->detached_for(record.partition) && found_by_lane) {
     ++counters_.skipped;
     return;
@@ -268,6 +268,7 @@ void PipelineWorker::RejectRecord(const stream::Record& record, Partition& parti
     return;
   }
   AppendReject(*sink, record, partition.name, reject, intended_table, deps_.clock.WallMs());
+  rejects_cannot_wait_ |= !found_by_lane;
   metrics_.CountReject(reject.code, false);
 }
 

@@ -347,7 +347,8 @@ bool Checker::Impl::IsGivenUp(const std::string& table, const ProducedRecord& re
 
 bool Checker::Impl::IsInDoubt(const ProducedRecord& record) const {
   return std::ranges::any_of(expectation->in_doubt, [&](const Expectation::InDoubt& one) {
-    return one.partition == record.partition && record.offset >= one.from && record.offset < one.to;
+    return (one.table.empty() || MayBeIn(record, one.table)) && one.partition == record.partition &&
+           record.offset >= one.from && record.offset < one.to;
   });
 }
 

@@ -111,6 +111,7 @@ struct Expectation {
     ingest::PartitionKey partition;
     int64_t from = 0;
     int64_t to = 0;
+    std::string table;  // the records of this one; "": of any
   };
   std::vector<InDoubt> in_doubt;
   // What records say of their table → the tables that rules of different times send them to: a row in one of them;

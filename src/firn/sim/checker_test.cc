@@ -366,7 +366,7 @@ TEST_F(CheckerTest, ARecordThatNewRulesMovedIsInOneOfItsTables) {
   Measure(0, log_->WatermarksOf(0).end);
   Run();
   ExpectCodes(Check(expectation), {ViolationCode::kDoubledRow});
-  expectation.in_doubt.push_back({Key(0), offset, offset + 1});
+  expectation.in_doubt.push_back({Key(0), offset, offset + 1, ""});
   EXPECT_TRUE(Check(expectation).ok()) << Check(expectation).ToString();
 }
 

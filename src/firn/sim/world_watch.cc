@@ -106,7 +106,12 @@ void World::SeeHome(const ingest::PositionsMap& before, const ingest::PositionsM
     if (!map.has_value()) continue;
     for (const auto& [key, mark] : map->marks) {
       const int64_t from = ingest::OffsetOf(after.marks, key).value_or(0);
-      if (mark.position.offset > from) expectation_.in_doubt.push_back({key, from, mark.position.offset});
+      if (mark.position.offset > from) expectation_.in_doubt.push_back({key, from, mark.position.offset, ""});
+      // Nobody has judged a detached table's records since H passed them.
+      const ingest::DetachedEntry* entry = after.home->FindDetached(listed.table, key);
+      const int64_t passed = entry == nullptr || entry->home_offset < 0 ? from : entry->home_offset;
+      const int64_t to = std::min(from, mark.position.offset);
+      if (passed < to) expectation_.in_doubt.push_back({key, passed, to, listed.table});
     }
   }
 }
