@@ -60,8 +60,9 @@ class RejectsLaneTest : public WorkerTest {
     ASSERT_TRUE(attached.has_value()) << attached.error().ToString();
     ASSERT_TRUE(attached->attached) << attached->hold_reason;
   }
-  // Every record below is committed; what comes last is the lane's alone.
+  // Every record below is committed. Time passes, so that there are commits.
   int64_t Reached(stream::PartitionIndex index) {
+    clock_.Advance(options_.commit_interval_ms);
     for (const LaneEnd::Partition& done : lane_->TakeProgress().committed) reached_[done.index] = done.read.offset;
     return reached_[index];
   }
@@ -74,7 +75,8 @@ class RejectsLaneTest : public WorkerTest {
 
   PipelineOptions options_ = ByKind();
   stream::MemorySource source_{log_};
-  WorkerDependencies dependencies_{catalog_, store_, source_, env::SystemClock(), env::SystemRandom(), registry_};
+  env::ManualClock clock_{env::SystemClock().WallMs()};  // the lane's
+  WorkerDependencies dependencies_{catalog_, store_, source_, clock_, env::SystemRandom(), registry_};
   MapCommitter committer_{catalog_, store_, env::SystemClock(), env::SystemRandom(), {"p", "w", "g"}};
   Home home_{committer_, TableIdentifier::Parse("lake.p__home").value(), RulesHash(options_.tables)};
   WorkerMetrics metrics_{registry_, "p"};
@@ -132,6 +134,24 @@ TEST_F(RejectsLaneTest, AsksAgainForATableOnceMainHasReadOn) {
   ASSERT_TRUE(end.has_value());
   EXPECT_EQ(end->kind, LaneEnd::Kind::kForgotten);
   EXPECT_EQ(CountRejects(), 1);
+}
+
+// Likewise where the lane never had to wait: it comes to where main stood at first, and main is further by then.
+TEST_F(RejectsLaneTest, AsksAgainForATableWithEachGoal) {
+  OfNewTable(0);
+  const int64_t goal = End(1) + 1;
+  Start({End(0), goal});
+  ASSERT_TRUE(WaitFor([&] { return Reached(0) == End(0); }));
+  MakeNewTable();
+  clock_.Advance(10'000);  // a long stretch is followed by another one
+  lane_->SetGoals({End(0) + 1, goal});
+  Reject(1);
+  ASSERT_TRUE(WaitFor([&] { return Reached(1) == goal; }));
+  OfNewTable(0);
+  std::optional<LaneEnd> end = AwaitEnd();
+  ASSERT_TRUE(end.has_value());
+  EXPECT_EQ(end->kind, LaneEnd::Kind::kForgotten);
+  EXPECT_EQ(CountRejects(), 2);
 }
 
 // Main stands behind a transaction marker, in front of the record.
