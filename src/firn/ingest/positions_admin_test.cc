@@ -4,6 +4,7 @@
 #include <functional>
 #include <memory>
 
+#include "firn/ingest/attach.h"
 #include "firn/ingest/home.h"
 #include "firn/ingest/rules.h"
 #include "firn/ingest/worker_fixture_for_test.h"
@@ -351,6 +352,22 @@ TEST_F(NeverMadeTableTest, BeginsWhereItIsSetTo) {
   EXPECT_TRUE(run->status.detached.empty());
   ExpectFrom(from);
   EXPECT_TRUE(CountValues(options_.rejects_table, "offset").empty());
+}
+
+// A worker that has run all the while knows the home as it was before.
+TEST_F(NeverMadeTableTest, BeginsWhereItIsSetToInARunningWorkerToo) {
+  MapCommitter committer(catalog_, store_, env::SystemClock(), env::SystemRandom(), CommitterIdentity{"p", "w", "g"});
+  Home home(committer, TableIdentifier::Parse(options_.home_table).value(), RulesHash(options_.tables));
+  ASSERT_TRUE(home.Open({}).has_value());
+  ASSERT_TRUE(admin_->Set(MakeSet(0, began_[0] - 20, kTable), false, {}).has_value());
+  TableState table(TableIdentifier::Parse(kTable).value());
+  AttachRequest request;
+  request.may_create = true;
+  request.create.schema = options_.tables[0].schema;
+  auto attached = AttachTable(home, committer, table, request, {});
+  ASSERT_TRUE(attached.has_value()) << attached.error().ToString();
+  EXPECT_EQ(OffsetIn(kTable, 0), began_[0] - 20);
+  EXPECT_EQ(OffsetIn(kTable, 1), began_[1]);
 }
 
 TEST_F(NeverMadeTableTest, IsNotSetOnceItIsThere) {
