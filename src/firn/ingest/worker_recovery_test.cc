@@ -188,6 +188,28 @@ TEST_F(RecoveryTest, TablesOfATemplateThatAnOutageKeepsFromBeingMadeWaitAndCatch
   EXPECT_EQ(CountRejects(), 0);
 }
 
+// What is wrong with the home says nothing of a table that happens to be opened then.
+TEST_F(RecoveryTest, HomeThatIsLostWhileATableIsOpenedEndsTheRunAndRejectsNothing) {
+  PipelineOptions options = ImpatientOptions();
+  options.tables[0].name = "lake.{topic}_{field:kind}";
+  Produce(0, 60);
+  bool lost = false;
+  catalog_.SetFaults([&](CatalogCall call, const TableIdentifier& table) {
+    if (call != CatalogCall::kLoad || table.name != "events_k1") return CatalogFault::kNone;
+    if (!std::exchange(lost, true)) {
+      iceberg::RemoveProperties removed;
+      removed.keys = {PositionsProperty("p")};
+      EXPECT_TRUE(
+          catalog_.CommitAsSomebodyElse(TableIdentifier::Parse("lake.p__home").value(), {removed}).has_value());
+    }
+    return CatalogFault::kUnauthorized;
+  });
+  auto run = RunOnce(options);
+  ASSERT_FALSE(run.has_value());
+  EXPECT_NE(run.error().message().find("firn positions rebuild"), std::string::npos) << run.error().ToString();
+  EXPECT_EQ(CountRejects(), 0);
+}
+
 TEST_F(RecoveryTest, WorkersThatMayNotMakeATableGoOnAndItCatchesUpOnce) {
   PipelineOptions options = ImpatientOptions();
   options.tables[0].name = "lake.{topic}_{field:kind}";
