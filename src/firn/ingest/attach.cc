@@ -226,7 +226,10 @@ Result<AttachResult> AttachTable(Home& home, MapCommitter& committer, TableState
     return Fail(ErrorCode::kNotFound, fmt::format("{}: it does not exist; {}", context, request.remedy_when_missing));
   }
 
-  FIRN_TRY(WithContext(RequireDoneFor(ListInHome(home, table.name(), stop), home.name()), context));
+  const Result<MapCommitResult> listing = ListInHome(home, table.name(), stop);
+  FIRN_TRY(WithContext(RequireDoneFor(listing, home.name()), context));
+  // Listed before, by a home that was read a while ago: where the table begins may have been set by hand since.
+  if (listing->outcome == CommitOutcome::kAlreadyDone) FIRN_TRY(WithContext(OfHomeAlone(home.Reload()), context));
   const PositionsMap fresh_home = home.map();
   listed = fresh_home.home->Find(table.name());
   if (listed == nullptr) return Fail(ErrorCode::kConflict, fmt::format("{}: the home's list lost it again", context));

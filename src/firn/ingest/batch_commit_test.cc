@@ -236,6 +236,40 @@ TEST_F(BatchCommitTest, AStoreWithAnotherTimeIsRefused) {
   EXPECT_EQ(batches_.Commit(MakeBatch(0, 5), {}).kind, BatchResult::Kind::kDone);
 }
 
+// What lies below it is in doubt for the lanes of tables that were detached there, wherever H is by now. An entry that
+// was made at the cut or above, or of another partition, has no such records.
+TEST_F(BatchCommitTest, TheCutStaysWhileAnEntryThatWasMadeBelowItStands) {
+  constexpr int64_t kCut = 8;
+  constexpr int64_t kSinceMs = 7;
+  const PartitionKey others{"cluster", "topic-id", 1};
+  auto entry = [](const char* table, const PartitionKey& key, int64_t home_offset) {
+    return DetachedEntry{table, key, "events", "a test", kSinceMs, false, 0, home_offset};
+  };
+  auto prepared = home_.Edit(
+      [&](PositionsMap& map) -> Result<bool> {
+        for (const PartitionKey& key : {kPartition, others}) {
+          map.marks[key] = map.home->cut[key] = Mark{"events", stream::Position{kCut, -1, -1}};
+        }
+        map.home->detached = {entry("lake.below", kPartition, kCut - 1), entry("lake.at", others, kCut)};
+        return true;
+      },
+      {}, {});
+  ASSERT_TRUE(prepared.has_value()) << prepared.error().ToString();
+  auto checkpoint = [&](int64_t from, std::vector<Batch::CaughtUp> caught_up) {
+    Batch batch;
+    batch.checkpoint = true;
+    batch.home_claims[kPartition] = Claim{from, stream::Position{from + 1, -1, -1}, "events"};
+    batch.caught_up = std::move(caught_up);
+    EXPECT_EQ(batches_.Commit(std::move(batch), {}).kind, BatchResult::Kind::kDone);
+    return home_.map().home->cut;
+  };
+  const Marks both_stand = checkpoint(kCut, {});
+  EXPECT_EQ(OffsetOf(both_stand, kPartition), kCut);
+  EXPECT_FALSE(both_stand.contains(others));
+  EXPECT_TRUE(checkpoint(kCut + 1, {{"lake.below", kPartition, kSinceMs}}).empty());
+  EXPECT_NE(home_.map().home->FindDetached("lake.at", others), nullptr);
+}
+
 // An upload takes what it takes: time runs from the first failure on, and one alone detaches nothing.
 TEST_F(BatchCommitTest, ASlowUploadThatFailsIsTriedAgain) {
   constexpr int64_t kMinuteMs = 60'000;

@@ -27,36 +27,8 @@ PipelineOptions Impatient(PipelineOptions options) {
   return options;
 }
 
-// A worker in a thread of its own.
-class Running {
- public:
-  Running(std::unique_ptr<Worker> worker) : worker_(std::move(worker)) {
-    run_ = std::async(std::launch::async, [this] { return worker_->Run(stop_.get_token(), false); });
-  }
-  ~Running() { (void)Stop(); }
-  Worker& worker() { return *worker_; }
-  WorkerStatus status() const { return worker_->status(); }
-  Result<RunResult> Stop() {
-    stop_.request_stop();
-    return run_.valid() ? run_.get() : Result<RunResult>(RunResult{});
-  }
-
- private:
-  std::unique_ptr<Worker> worker_;
-  std::stop_source stop_;
-  std::future<Result<RunResult>> run_;
-};
-
 class LanesTest : public WorkerTest {
  protected:
-  template <typename Condition>
-  static bool WaitFor(Condition condition) {
-    for (int i = 0; i < 4000; ++i) {
-      if (condition()) return true;
-      std::this_thread::sleep_for(std::chrono::milliseconds(5));
-    }
-    return false;
-  }
   void Refuse(const std::string& table) {
     catalog_.SetFaults([table](CatalogCall call, const TableIdentifier& of) {
       return call == CatalogCall::kCommit && of.name == table ? CatalogFault::kUnavailable : CatalogFault::kNone;
@@ -89,11 +61,6 @@ class LanesTest : public WorkerTest {
     const iceberg::Snapshot* snapshot = loaded->metadata.CurrentSnapshot();
     auto total = snapshot->summary.find("total-records");
     return total == snapshot->summary.end() ? 0 : std::stoll(total->second);
-  }
-  int64_t CountRejects() {
-    int64_t rejects = 0;
-    for (const auto& [offset, times] : CountValues("lake.p__rejects", "offset")) rejects += times;
-    return rejects;
   }
   void ExpectBothExact(int64_t produced) {
     ExpectExactly((produced + 2) / 3, "lake.events");

@@ -193,6 +193,14 @@ Status PipelineWorker::OpenOrClose(Sink& sink) {
   Status opened = OpenWanted(sink);
   if (opened.has_value() || opened.error().code() == ErrorCode::kCancelled) return opened;
   const bool for_good = IsForGood(opened.error().code());
+  // A home that is lost, or under other rules, gives such errors, too. It says nothing of the table, and ends the run.
+  if (for_good && !sink.refused) {
+    FIRN_TRY(RetryTransient("reading the home table", [&]() -> Status {
+      FIRN_TRY(OfHomeAlone(home_.Reload()));
+      Result<MapCommitResult> same = home_.Edit([](PositionsMap&) -> Result<bool> { return false; }, {}, stop_);
+      return same.has_value() ? RequireDone(*same, home_.name()) : OfHomeAlone(std::unexpected(same.error()));
+    }));
+  }
   // Once its records are rejects, they stay rejects until it is open: a lane would give them rows as well.
   if (!for_good && !sink.refused) return DetachSink(sink, opened.error().ToString(), false);
   sink.refused = true;

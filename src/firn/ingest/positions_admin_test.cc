@@ -4,6 +4,7 @@
 #include <functional>
 #include <memory>
 
+#include "firn/ingest/attach.h"
 #include "firn/ingest/home.h"
 #include "firn/ingest/rules.h"
 #include "firn/ingest/worker_fixture_for_test.h"
@@ -260,6 +261,123 @@ TEST_F(PositionsAdminTest, SettingOneTableRefusesWhatItCannotKnow) {
   main.value.snapshot_id = *table.metadata.CurrentSnapshot()->parent_snapshot_id;
   ASSERT_TRUE(catalog_.CommitAsSomebodyElse(table.identifier, {main}).has_value());
   EXPECT_EQ(admin_->Set(MakeSet(1, 3, "lake.all"), false, {}).error().code(), ErrorCode::kConflict);
+}
+
+// A table of a template that nobody may make yet, of a pipeline that began at the log's end.
+class NeverMadeTableTest : public PositionsAdminTest {
+ protected:
+  static constexpr const char* kTable = "lake.events_k1";
+
+  void SetUp() override {
+    options_.tables.resize(1);
+    options_.tables[0].name = "lake.{topic}_{field:kind}";
+    options_.tables[0].match.clear();
+    options_.start.kind = StartPolicy::Kind::kLatest;
+    options_.detach_after_ms = 50;
+    admin_ = MakeAdmin();
+    Produce(0, 120);
+    ExpectCaughtUp(RunOnce(options_));
+    for (int32_t p = 0; p < 4; ++p) began_.push_back(End(p));
+    Produce(120, 120);
+    catalog_.SetFaults([](CatalogCall call, const TableIdentifier& table) {
+      const bool hit = call == CatalogCall::kLoad && table.ToString() == kTable;
+      return hit ? CatalogFault::kUnauthorized : CatalogFault::kNone;
+    });
+    auto run = RunOnce(options_);
+    ASSERT_TRUE(run.has_value()) << run.error().ToString();
+    ASSERT_EQ(Detached().size(), 4u);
+    catalog_.SetFaults(nullptr);
+  }
+
+  int64_t End(int32_t partition) { return log_->WatermarksOf(partition).end; }
+  ListedTable Listed() { return *MapOf(Load("lake.p__home").metadata, "p").value()->home->Find(kTable); }
+  std::optional<DetachedEntry> Entry(int32_t partition) {
+    for (const DetachedEntry& entry : Detached()) {
+      if (entry.partition == Key(partition)) return entry;
+    }
+    return std::nullopt;
+  }
+  // The table has each of its records from there on once, by partition, and nothing else.
+  void ExpectFrom(const std::vector<int64_t>& from) {
+    std::map<int64_t, int> expected;
+    for (int32_t p = 0; p < 4; ++p) {
+      int64_t next = 0;
+      for (const stream::LoggedRecord& record : log_->Read(p, from[static_cast<size_t>(p)], SIZE_MAX, next)) {
+        if (record.value->find("\"k1\"") != std::string::npos) expected[std::stoll(record.value->substr(6))] = 1;
+      }
+    }
+    EXPECT_EQ(CountValues(kTable, "id"), expected);
+  }
+
+  std::vector<int64_t> began_;
+};
+
+TEST_F(NeverMadeTableTest, BeginsWhereItIsSetTo) {
+  const int64_t before = began_[0] - 20;
+  const int64_t within = began_[1] + 10;
+  const int64_t all = End(2);
+  auto plan = admin_->Set(MakeSet(0, before, kTable), true, {});
+  ASSERT_TRUE(plan.has_value()) << plan.error().ToString();
+  ASSERT_EQ(plan->size(), 1u);
+  EXPECT_EQ(plan->at(0).table, kTable);
+  EXPECT_EQ(plan->at(0).from, began_[0]);
+  EXPECT_EQ(plan->at(0).to, before);
+  EXPECT_NE(plan->at(0).note.find(fmt::format("catches up to {}", End(0))), std::string::npos) << plan->at(0).note;
+  EXPECT_EQ(OffsetOf(Listed().marks_at_listing, Key(0)), began_[0]) << "that was the plan alone";
+
+  std::vector<int64_t> since_ms;
+  for (int32_t p = 0; p < 4; ++p) since_ms.push_back(Entry(p)->since_ms);
+  ASSERT_TRUE(admin_->Set(MakeSet(0, before, kTable), false, {}).has_value());
+  ASSERT_TRUE(admin_->Set(MakeSet(1, within, kTable), false, {}).has_value());
+  auto given_up = admin_->Set(MakeSet(2, all, kTable), false, {});
+  ASSERT_TRUE(given_up.has_value()) << given_up.error().ToString();
+  EXPECT_NE(given_up->at(0).note.find("no longer detached"), std::string::npos) << given_up->at(0).note;
+
+  EXPECT_EQ(Listed().state, ListedState::kAttaching);
+  const std::vector<int64_t> from = {before, within, all, began_[3]};
+  for (int32_t p = 0; p < 4; ++p) {
+    EXPECT_EQ(OffsetOf(Listed().marks_at_listing, Key(p)), from[static_cast<size_t>(p)]) << p;
+    EXPECT_EQ(OffsetIn("lake.p__home", p), End(p)) << p;
+  }
+  EXPECT_FALSE(Entry(2).has_value());
+  // Made anew: a lane that began before says nothing of it.
+  ASSERT_TRUE(Entry(0).has_value() && Entry(1).has_value() && Entry(3).has_value());
+  EXPECT_GT(Entry(0)->since_ms, since_ms[0]);
+  EXPECT_GT(Entry(1)->since_ms, since_ms[1]);
+  EXPECT_EQ(Entry(3)->since_ms, since_ms[3]);
+
+  Produce(240, 60);
+  auto run = RunOnce(options_);
+  ExpectCaughtUp(run);
+  EXPECT_TRUE(run->status.detached.empty());
+  ExpectFrom(from);
+  EXPECT_TRUE(CountValues(options_.rejects_table, "offset").empty());
+}
+
+// A worker that has run all the while knows the home as it was before.
+TEST_F(NeverMadeTableTest, BeginsWhereItIsSetToInARunningWorkerToo) {
+  MapCommitter committer(catalog_, store_, env::SystemClock(), env::SystemRandom(), CommitterIdentity{"p", "w", "g"});
+  Home home(committer, TableIdentifier::Parse(options_.home_table).value(), RulesHash(options_.tables));
+  ASSERT_TRUE(home.Open({}).has_value());
+  ASSERT_TRUE(admin_->Set(MakeSet(0, began_[0] - 20, kTable), false, {}).has_value());
+  TableState table(TableIdentifier::Parse(kTable).value());
+  AttachRequest request;
+  request.may_create = true;
+  request.create.schema = options_.tables[0].schema;
+  auto attached = AttachTable(home, committer, table, request, {});
+  ASSERT_TRUE(attached.has_value()) << attached.error().ToString();
+  EXPECT_EQ(OffsetIn(kTable, 0), began_[0] - 20);
+  EXPECT_EQ(OffsetIn(kTable, 1), began_[1]);
+}
+
+TEST_F(NeverMadeTableTest, IsNotSetOnceItIsThere) {
+  BeforeCommitTo("lake.p__home", [&] { ExpectCaughtUp(RunOnce(options_)); });
+  auto set = admin_->Set(MakeSet(0, 0, kTable), false, {});
+  ASSERT_FALSE(set.has_value());
+  EXPECT_EQ(set.error().code(), ErrorCode::kConflict);
+  EXPECT_NE(set.error().message().find("attached meanwhile"), std::string::npos) << set.error().message();
+  EXPECT_EQ(Listed().state, ListedState::kAttached);
+  ExpectFrom(began_);
 }
 
 }  // namespace

@@ -55,6 +55,26 @@ inline PipelineOptions MakeOptions() {
   return options;
 }
 
+// A worker in a thread of its own.
+class Running {
+ public:
+  Running(std::unique_ptr<Worker> worker) : worker_(std::move(worker)) {
+    run_ = std::async(std::launch::async, [this] { return worker_->Run(stop_.get_token(), false); });
+  }
+  ~Running() { (void)Stop(); }
+  Worker& worker() { return *worker_; }
+  WorkerStatus status() const { return worker_->status(); }
+  Result<RunResult> Stop() {
+    stop_.request_stop();
+    return run_.valid() ? run_.get() : Result<RunResult>(RunResult{});
+  }
+
+ private:
+  std::unique_ptr<Worker> worker_;
+  std::stop_source stop_;
+  std::future<Result<RunResult>> run_;
+};
+
 // One lake and one log; workers come and go.
 class WorkerTest : public testing::Test {
  protected:
@@ -122,6 +142,21 @@ class WorkerTest : public testing::Test {
     std::map<int64_t, int> counts = CountValues(table, "id");
     EXPECT_EQ(counts.size(), static_cast<size_t>(count));
     for (const auto& [id, times] : counts) ASSERT_EQ(times, 1) << "id " << id;
+  }
+
+  int64_t CountRejects() {
+    int64_t rejects = 0;
+    for (const auto& [offset, times] : CountValues("lake.p__rejects", "offset")) rejects += times;
+    return rejects;
+  }
+
+  template <typename Condition>
+  static bool WaitFor(Condition condition) {
+    for (int i = 0; i < 4000; ++i) {
+      if (condition()) return true;
+      std::this_thread::sleep_for(std::chrono::milliseconds(5));
+    }
+    return false;
   }
 
   env::MemoryStore store_;

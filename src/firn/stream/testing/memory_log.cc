@@ -175,7 +175,7 @@ Result<SourceEvent> MemorySource::Poll(int64_t timeout_ms, bool want_records) {
       events_.pop_front();
       return event;
     }
-    if (want_records) {
+    if (want_records && !records_held_) {
       SourceEvent event = reader_.Next();
       if (!std::holds_alternative<NothingYet>(event)) return event;
     }

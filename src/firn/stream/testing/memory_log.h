@@ -97,6 +97,7 @@ class MemorySource final : public RecordSource {
   bool Holds(PartitionIndex partition) const;
   std::map<PartitionIndex, int64_t> group_offsets() const;
   MemoryLanes& lanes() { return *lanes_; }
+  void HoldRecords(bool held) { records_held_ = held; }  // of the consumer itself, not of its lanes
 
   Result<SourceEvent> Poll(int64_t timeout_ms, bool want_records) override;
   Status Assign(std::span<const PartitionPosition> start) override;
@@ -122,6 +123,7 @@ class MemorySource final : public RecordSource {
   std::deque<SourceEvent> events_;
   MemoryReader reader_;
   std::map<PartitionIndex, int64_t> group_offsets_;
+  std::atomic<bool> records_held_{false};
   const std::shared_ptr<MemoryLanes> lanes_ = std::make_shared<MemoryLanes>();
 };
 
