@@ -174,7 +174,10 @@ Status Lane::Open(std::stop_token stop) {
   if (!target_->is_rejects() && options_.reject_policy == RejectPolicy::kTable) {
     FIRN_ASSIGN(rejects_, sinks_.Rejects());
     FIRN_TRY(sinks_.Open(*rejects_, stop));
-    if (!rejects_->open) return Fail(ErrorCode::kUnavailable, rejects_->closed_reason);
+    if (!rejects_->open) {
+      blocked_by_ = options_.rejects_table;
+      return Fail(ErrorCode::kUnavailable, rejects_->closed_reason);
+    }
   }
   // After the tables: what the home says of their rejects is then no older than what they say themselves.
   FIRN_TRY(home_.Reload());
@@ -277,8 +280,16 @@ Status Lane::OnTrouble(const stream::PartitionTrouble& trouble, std::stop_token 
   if (at == nullptr) return {};
   FIRN_TRY(Commit(stop));
   FIRN_TRY(HoldWhatRetentionOvertook(stop));
-  if (Find(trouble.partition) == nullptr) return {};
-  return std::unexpected<Error>(trouble.error);
+  at = Find(trouble.partition);
+  if (at == nullptr) return {};
+  if (at_.size() == 1) return std::unexpected<Error>(trouble.error);
+  // The others need not wait for a partition that may never be read again.
+  LogWarning("lane: a partition cannot be read; the table's others go on", {{"table", request_.table},
+                                                                            {"topic", at->partition.name.topic},
+                                                                            {"partition", at->partition.name.partition},
+                                                                            {"reason", trouble.error.ToString()}});
+  std::erase_if(at_, [&](const At& each) { return each.partition.index == trouble.partition; });
+  return {};
 }
 
 Status Lane::HandleChunk(const stream::RecordChunk& chunk) {

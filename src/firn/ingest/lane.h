@@ -61,7 +61,7 @@ struct LaneEnd {
   };
   std::vector<Partition> partitions;
   bool held = false;       // some partitions are on hold in the home now
-  std::string blocked_by;  // the rejects table's lane: another table, which it needs, cannot be opened
+  std::string blocked_by;  // another table, which the lane needs, cannot be opened
 };
 
 // Since it was last asked.
