@@ -108,8 +108,10 @@ SimLog::Slice SimLog::Read(int64_t from, size_t records_max, bool read_committed
     }
     slice.entries.push_back(&it->second);
   }
-  auto before = entries_.lower_bound(slice.next);
-  if (before != entries_.begin()) slice.next_epoch = std::prev(before)->second.leader_epoch;
+  // Of the last offset before it, whether compaction has left the record there or not.
+  for (const Epoch& each : epochs_) {
+    if (each.start < slice.next) slice.next_epoch = each.epoch;
+  }
   return slice;
 }
 
