@@ -174,7 +174,10 @@ Status Lane::Open(std::stop_token stop) {
   if (!target_->is_rejects() && options_.reject_policy == RejectPolicy::kTable) {
     FIRN_ASSIGN(rejects_, sinks_.Rejects());
     FIRN_TRY(sinks_.Open(*rejects_, stop));
-    if (!rejects_->open) return Fail(ErrorCode::kUnavailable, rejects_->closed_reason);
+    if (!rejects_->open) {
+      blocked_by_ = options_.rejects_table;
+      return Fail(ErrorCode::kUnavailable, rejects_->closed_reason);
+    }
   }
   // After the tables: what the home says of their rejects is then no older than what they say themselves.
   FIRN_TRY(home_.Reload());
@@ -260,7 +263,7 @@ Lane::At* Lane::Find(stream::PartitionIndex index) {
 }
 
 Status Lane::HandleEvent(stream::SourceEvent event, std::stop_token stop) {
-  if (auto* chunk = std::get_if<std::unique_ptr<stream::RecordChunk>>(&event)) return HandleChunk(**chunk);
+  if (auto* chunk = std::get_if<std::unique_ptr<stream::RecordChunk>>(&event)) return HandleChunk(**chunk, stop);
   if (auto* trouble = std::get_if<stream::PartitionTrouble>(&event)) return OnTrouble(*trouble, stop);
   if (auto* trouble = std::get_if<stream::SourceTrouble>(&event)) {
     const ErrorCode code = trouble->error.code();
@@ -277,24 +280,36 @@ Status Lane::OnTrouble(const stream::PartitionTrouble& trouble, std::stop_token 
   if (at == nullptr) return {};
   FIRN_TRY(Commit(stop));
   FIRN_TRY(HoldWhatRetentionOvertook(stop));
-  if (Find(trouble.partition) == nullptr) return {};
-  return std::unexpected<Error>(trouble.error);
+  at = Find(trouble.partition);
+  if (at == nullptr) return {};
+  if (at_.size() == 1) return std::unexpected<Error>(trouble.error);
+  // The others need not wait for a partition that may never be read again.
+  LogWarning("lane: a partition cannot be read; the table's others go on", {{"table", request_.table},
+                                                                            {"topic", at->partition.name.topic},
+                                                                            {"partition", at->partition.name.partition},
+                                                                            {"reason", trouble.error.ToString()}});
+  std::erase_if(at_, [&](const At& each) { return each.partition.index == trouble.partition; });
+  return {};
 }
 
-Status Lane::HandleChunk(const stream::RecordChunk& chunk) {
+Status Lane::HandleChunk(const stream::RecordChunk& chunk, std::stop_token stop) {
   moved_ms_ = deps_.clock.BootMs();
   uint64_t records = 0;
   uint64_t bytes_since_look = 0;
+  std::vector<stream::PartitionTrouble> troubles;
   At* at = nullptr;
   for (const stream::Record& record : chunk.records()) {
     if (at == nullptr || at->partition.index != record.partition) at = Find(record.partition);
-    if (at == nullptr || at->waits || record.offset < at->read.offset) continue;
+    if (at == nullptr || !at->reads || at->waits || record.offset < at->read.offset) continue;
     if (record.leader_epoch >= 0 && record.leader_epoch < at->epoch_seen) {
-      return Fail(ErrorCode::kConflict,
-                  fmt::format("the log of {}/{} was truncated below the table's position and has grown again: leader "
-                              "epoch {} follows {} at offset {}",
-                              at->partition.name.topic, at->partition.name.partition, record.leader_epoch,
-                              at->epoch_seen, record.offset));
+      at->reads = false;
+      troubles.push_back({at->partition.index,
+                          Error(ErrorCode::kConflict,
+                                fmt::format("the log of {}/{} was truncated below the table's position and has grown "
+                                            "again: leader epoch {} follows {} at offset {}",
+                                            at->partition.name.topic, at->partition.name.partition,
+                                            record.leader_epoch, at->epoch_seen, record.offset))});
+      continue;
     }
     FIRN_TRY(HandleRecord(record, *at));
     if (at->waits) {
@@ -315,7 +330,7 @@ Status Lane::HandleChunk(const stream::RecordChunk& chunk) {
   sinks_.PackFullSlabs();
   for (const stream::PartitionPosition& moved : chunk.positions()) {
     At* of = Find(moved.partition);
-    if (stopped_by_reject_.has_value() || of == nullptr || of->waits) continue;
+    if (stopped_by_reject_.has_value() || of == nullptr || !of->reads || of->waits) continue;
     if (moved.position.offset <= of->read.offset) continue;
     of->read.offset = moved.position.offset;
     of->read.leader_epoch = moved.position.leader_epoch;
@@ -324,8 +339,11 @@ Status Lane::HandleChunk(const stream::RecordChunk& chunk) {
   if (target_->decoder != nullptr) {
     metrics_.CountUnknownFields(request_.table, target_->decoder->TakeUnknownFieldCounts());
   }
-  std::lock_guard lock(*monitor_);
-  progress_.records += records;
+  {
+    std::lock_guard lock(*monitor_);
+    progress_.records += records;
+  }
+  for (const stream::PartitionTrouble& trouble : troubles) FIRN_TRY(OnTrouble(trouble, stop));
   return {};
 }
 

@@ -61,7 +61,7 @@ struct LaneEnd {
   };
   std::vector<Partition> partitions;
   bool held = false;       // some partitions are on hold in the home now
-  std::string blocked_by;  // the rejects table's lane: another table, which it needs, cannot be opened
+  std::string blocked_by;  // another table, which the lane needs, cannot be opened
 };
 
 // Since it was last asked.
@@ -118,7 +118,7 @@ class Lane {
   bool Reached() const;
   Status HandleEvent(stream::SourceEvent event, std::stop_token stop);
   Status OnTrouble(const stream::PartitionTrouble& trouble, std::stop_token stop);
-  Status HandleChunk(const stream::RecordChunk& chunk);
+  Status HandleChunk(const stream::RecordChunk& chunk, std::stop_token stop);
   Status HandleRecord(const stream::Record& record, At& at);
   Status HandleForRejects(const stream::Record& record, At& at);
   Status DecodeForRejects(const stream::Record& record, At& at);

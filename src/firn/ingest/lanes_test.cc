@@ -383,6 +383,25 @@ TEST_F(LanesTest, RetentionThatOvertakesALaneHoldsThatPartitionAlone) {
   for (int64_t id = 0; id < 180; id += 3) EXPECT_EQ(rows[id], id % 4 == 1 && id >= 90 ? 0 : 1) << id;
 }
 
+TEST_F(LanesTest, PartitionThatCannotBeReadHoldsUpNoOther) {
+  Produce(0, 90);
+  ExpectCaughtUp(RunOnce(TwoTables()));
+  DetachEvents(90, 90, TwoTables());
+  stream::MemorySource source(log_);
+  source.lanes().unreadable = 1;
+  source.GiveAll();
+  Running running(MakeWorker(source, TwoTables()));
+  EXPECT_TRUE(WaitFor([&] { return running.status().detached.size() == 1; }));
+  ASSERT_FALSE(running.status().detached.empty());
+  EXPECT_EQ(running.status().detached[0].partition, "events/1");
+  EXPECT_FALSE(running.status().detached[0].hold);
+  EXPECT_TRUE(running.Stop().has_value());
+  std::map<int64_t, int> rows = CountValues("lake.events", "id");
+  for (int64_t id = 0; id < 180; id += 3) EXPECT_EQ(rows[id], id % 4 == 1 && id >= 90 ? 0 : 1) << id;
+  ExpectCaughtUp(RunOnce(TwoTables()));
+  ExpectBothExact(180);
+}
+
 TEST_F(LanesTest, RevokeInMidLaneLeavesTheRestToTheNextOwner) {
   Produce(0, 90);
   ExpectCaughtUp(RunOnce(TwoTables()));
@@ -639,6 +658,31 @@ TEST_F(LanesTest, RejectsTableCatchesUpLikeAnyOther) {
   EXPECT_TRUE(caught_up->status.detached.empty());
   ExpectBothExact(120);
   EXPECT_EQ(CountRejects(), broken_);
+}
+
+// Main has no reject to commit, so only the lane of another table meets it.
+TEST_F(LanesTest, AQuietRejectsTableThatWasChangedIsHeldWhenALaneMeetsIt) {
+  Produce(0, 30);
+  ProduceBroken();
+  ExpectCaughtUp(RunOnce(TwoTables()));
+  stream::MemorySource source(log_);
+  source.GiveAll();
+  Running running(MakeWorker(source, Impatient(TwoTables())));
+  Produce(30, 30);
+  ASSERT_TRUE(WaitFor([&] { return TotalRecords("lake.events") == 20; }));
+  iceberg::RemoveProperties removed;
+  removed.keys = {PositionsProperty("p")};
+  const TableIdentifier rejects = TableIdentifier::Parse("lake.p__rejects").value();
+  ASSERT_TRUE(catalog_.CommitAsSomebodyElse(rejects, {removed}).has_value());
+  Refuse("events");
+  Produce(60, 30);
+  EXPECT_TRUE(WaitFor([&] {
+    return std::ranges::any_of(running.status().detached, [](const DetachedTable& each) {
+      return each.table == "lake.p__rejects" && each.hold;
+    });
+  }));
+  EXPECT_TRUE(running.Stop().has_value());
+  catalog_.SetFaults(nullptr);
 }
 
 TEST_F(LanesTest, RejectThatStopsThePipelineStopsItInALaneToo) {

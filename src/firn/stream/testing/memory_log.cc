@@ -57,6 +57,12 @@ class MemoryLaneSource final : public LaneSource {
   ~MemoryLaneSource() override { --lanes_->open; }
 
   Result<SourceEvent> Poll(int64_t timeout_ms) override {
+    const int unreadable = lanes_->unreadable;
+    if (unreadable >= 0 && reader_.Reads(static_cast<PartitionIndex>(unreadable))) {
+      reader_.Stop(static_cast<PartitionIndex>(unreadable));
+      return SourceEvent(PartitionTrouble{static_cast<PartitionIndex>(unreadable),
+                                          Error(ErrorCode::kConflict, "the log was truncated below the position")});
+    }
     SourceEvent event = lanes_->held ? SourceEvent(NothingYet{}) : reader_.Next();
     if (std::holds_alternative<NothingYet>(event)) SleepIdle(timeout_ms);
     return event;

@@ -79,6 +79,7 @@ class MemoryReader {
 // What a test decides about the lanes of a source.
 struct MemoryLanes {
   std::atomic<bool> held{false};  // no lane gets records
+  std::atomic<int> unreadable{-1};  // the partition that lanes meet trouble with, whatever the log has
   std::atomic<int> opened{0};
   std::atomic<int> open{0};
   std::atomic<int> open_max{0};
