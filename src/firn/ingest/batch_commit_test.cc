@@ -9,6 +9,8 @@
 #include "firn/env/testing/memory_store.h"
 #include "firn/iceberg/catalog/testing/memory_catalog.h"
 #include "firn/ingest/attach.h"
+#include "firn/ingest/topic_start.h"
+#include "firn/stream/testing/memory_log.h"
 
 namespace firn::ingest {
 namespace {
@@ -365,6 +367,19 @@ TEST_F(BatchCommitTest, ATableThatIsSetBackIsNotCommittedTo) {
   BatchResult result = batches_.Commit(std::move(batch), {});
   EXPECT_EQ(result.kind, BatchResult::Kind::kForget) << result.reason;
   EXPECT_EQ(Load().current_snapshot_id, before.current_snapshot_id);
+}
+
+// A topic that was made anew between its assignment and its start will never be listed under the id that was assigned.
+TEST_F(BatchCommitTest, ATopicThatHasLostItsNameIsNotWaitedFor) {
+  stream::MemorySource source(std::make_shared<stream::MemoryLog>("cluster", "events", "newer-id", 1));
+  const stream::SourcePartition gone{"cluster", "older-id", "events", 0};
+  Status started = EnsureTopicsStarted(home_, source, {}, {gone}, {});
+  EXPECT_TRUE(started.has_value()) << started.error().ToString();
+  EXPECT_FALSE(OffsetOf(home_.map().marks, KeyOf(gone)).has_value());
+  const stream::SourcePartition unlisted{"cluster", "any-id", "not there yet", 0};
+  started = EnsureTopicsStarted(home_, source, {}, {unlisted}, {});
+  ASSERT_FALSE(started.has_value());
+  EXPECT_EQ(started.error().code(), ErrorCode::kUnavailable);
 }
 
 }  // namespace

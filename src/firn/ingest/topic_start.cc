@@ -35,13 +35,21 @@ Result<int64_t> ResolveOffset(stream::RecordSource& source, const StartPolicy& p
   return policy.kind == StartPolicy::Kind::kLatest ? watermarks.end : watermarks.start;
 }
 
-// Every partition of the topic, not only the ones assigned to us: the policy is resolved once a topic.
+// Every partition of the topic, not only the ones assigned to us: the policy is resolved once a topic. Empty: it is gone,
+// another one has its name.
 Result<std::vector<stream::SourcePartition>> PartitionsOfTopic(stream::RecordSource& source,
                                                                const stream::SourcePartition& one) {
   FIRN_ASSIGN(std::vector<stream::TopicDescription> topics, source.DescribeTopics(kQueryTimeoutMs));
   int32_t count = 0;
+  bool is_replaced = false;
   for (const stream::TopicDescription& topic : topics) {
     if (topic.topic_id == one.topic_id) count = std::max(one.partition + 1, topic.partition_count);
+    is_replaced |= topic.topic == one.topic && topic.topic_id != one.topic_id;
+  }
+  if (count == 0 && is_replaced) {
+    LogWarning("topic was made anew once more, what was assigned of it is gone",
+               {{"topic", one.topic}, {"topic_id", one.topic_id}});
+    return std::vector<stream::SourcePartition>();
   }
   // With a part of the partitions only, the rest would later count as new ones and begin at 0, whatever the policy.
   if (count == 0) {
