@@ -35,8 +35,8 @@ Result<int64_t> ResolveOffset(stream::RecordSource& source, const StartPolicy& p
   return policy.kind == StartPolicy::Kind::kLatest ? watermarks.end : watermarks.start;
 }
 
-// Every partition of the topic, not only the ones assigned to us: the policy is resolved once a topic. Empty: it is gone,
-// another one has its name.
+// Every partition of the topic, not only the ones assigned to us: the policy is resolved once a topic. Empty: it is
+// gone, another one has its name.
 Result<std::vector<stream::SourcePartition>> PartitionsOfTopic(stream::RecordSource& source,
                                                                const stream::SourcePartition& one) {
   FIRN_ASSIGN(std::vector<stream::TopicDescription> topics, source.DescribeTopics(kQueryTimeoutMs));
