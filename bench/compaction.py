@@ -1,6 +1,6 @@
 """Compaction, measured: `firn compact --table` beside pyarrow and DuckDB, which decode and encode every row.
 
-Called by ./firn-dev bench compaction. Tables of network flows with 30 leaf columns, in a SQLite catalog and local files:
+Called by ./firn-dev bench compaction. Tables of network flows with 30 leaf columns, a SQLite catalog, local files:
   arrow  1,000 files of 7,500 rows written by pyarrow (zstd 3, a dictionary on every column), no partitions
   firn   the same rows as Firn writes them from Kafka: a commit and a file a minute, day partitions, default settings
   tiny   20,000 files of 500 rows written by pyarrow, 200 hour partitions
@@ -227,7 +227,8 @@ class Case:
         result |= {"input": self.kind, "engine": engine, "files": len(files), "bytes": size_of(files),
                    "load": max(before, os.getloadavg()[0])}
         say(f"{self.kind}, {engine}: {result['cpu_s']:.2f} CPU s, {result['wall_s']:.1f} s, "
-            f"{result['peak_mib']:.0f} MiB, {result['files']} files, {result['bytes'] / 1e6:.1f} MB, load {result['load']:.1f}")
+            f"{result['peak_mib']:.0f} MiB, {result['files']} files, {result['bytes'] / 1e6:.1f} MB, "
+            f"load {result['load']:.1f}")
         return result
 
     def check(self):
@@ -261,8 +262,9 @@ def median(runs: list, engine: str, what: str) -> float:
 def show(result: dict):
     runs, size = result["runs"], result["bytes"] / 1e6
     engines = list(dict.fromkeys(run["engine"] for run in runs))
-    print(f"\n{result['input']}: {result['files']:,} files, {result['rows']:,} rows, {result['partitions']} partitions, "
-          f"{size:,.1f} MB; pyarrow {result['versions']['pyarrow']}, DuckDB {result['versions']['duckdb']}")
+    print(f"\n{result['input']}: {result['files']:,} files, {result['rows']:,} rows, "
+          f"{result['partitions']} partitions, {size:,.1f} MB; "
+          + ", ".join(f"{name} {version}" for name, version in result["versions"].items()))
     print(f"{'engine':<9}{'CPU s':>8}  {'of the runs':<26}{'MB/CPU s':>9}{'wall s':>8}{'peak MiB':>10}{'MB':>9}"
           f"{'load':>6}")
     for engine in engines:

@@ -27,7 +27,7 @@ MIDNIGHT = datetime.datetime(2025, 10, 9, tzinfo=datetime.timezone.utc)
 FILE_SPAN_US = 15_000_000  # the time that a file's rows lie in
 LATE_MS = 4_000  # rows come in the order of their times but for so much
 HOUR_US = 3_600_000_000
-FILES_A_COMMIT = 20
+FILES_A_COMMIT = 50
 
 ADDRESSES, HOSTS, USERS = 50_000, 50_000, 8_000
 PORTS = {443: 0.41, 53: 0.16, 80: 0.12, 445: 0.06, 22: 0.05, 8080: 0.04, 123: 0.04, 3389: 0.03, 5432: 0.01}
@@ -122,8 +122,9 @@ CREATE MACRO identifier(i, salt) AS md5(concat(i, salt))::UUID::VARCHAR;
 
 ROWS = f"""
 WITH numbers AS (
-  SELECT range AS i, floor(chance(i, 12) * {FILE_SPAN_US // 1000})::BIGINT AS arrival,
-    skewed(i, 1, {ADDRESSES}) AS source, skewed(i, 2, {ADDRESSES}) AS target FROM range(?, ?)
+  SELECT file * 1_000_000 + row AS i, file, begin_us, floor(chance(i, 12) * {FILE_SPAN_US // 1000})::BIGINT AS arrival,
+    skewed(i, 1, {ADDRESSES}) AS source, skewed(i, 2, {ADDRESSES}) AS target
+  FROM (SELECT unnest($files) AS file, unnest($begins) AS begin_us), (SELECT unnest(range($rows)) AS row)
 ), parts AS (
   SELECT *, {chosen(PORTS | {0: 0}, 5, str)} AS known_port, address('10', source) AS source_ip,
     address(1 + hash(target, 6) % 223, target) AS target_ip,
@@ -135,7 +136,7 @@ WITH numbers AS (
     CASE WHEN known_port = 53 THEN 'udp' WHEN chance(i, 11) < 0.01 THEN 'icmp' ELSE 'tcp' END AS protocol
   FROM parts
 )
-SELECT make_timestamptz(? + (arrival + (hash(i, 25) % {LATE_MS})::BIGINT) * 1000) AS time,
+SELECT make_timestamptz(begin_us + (arrival + (hash(i, 25) % {LATE_MS})::BIGINT) * 1000) AS time,
   4001 AS class_uid, {chosen(ACTIVITIES, 13, numbered(ACTIVITIES))} AS activity_id,
   {chosen(ACTIVITIES, 13)} AS activity_name, {chosen(SEVERITIES, 14, numbered(SEVERITIES))} AS severity_id,
   {chosen(SEVERITIES, 14)} AS severity, {chosen(STATUSES, 15)} AS status,
@@ -162,24 +163,26 @@ FROM flows
 
 
 class Flows:
-    """Makes the rows of one file after the other."""
+    """Makes the rows of files, of several at once because a query has its price."""
 
-    def __init__(self):
+    def __init__(self, shape: Shape):
+        self.shape = shape
         self.connection = duckdb.connect(config={"threads": 1})
         self.connection.execute(MACROS.format(words=WORDS, word_count=len(WORDS)))
 
-    def _query(self, query: str, number: int, rows: int, begin_us: int):
-        first = number * 1_000_000  # rows of a file
-        return self.connection.execute(query, [first, first + rows, begin_us])
+    def _query(self, query: str, files: range):
+        return self.connection.execute(query, {"files": list(files), "rows": self.shape.rows,
+                                               "begins": [self.shape.begin_us(number) for number in files]})
 
-    def arrow(self, schema: pyarrow.Schema, *which) -> pyarrow.Table:
-        return self._query(f"{ROWS} ORDER BY arrival", *which).to_arrow_table().cast(schema)
+    def arrow(self, schema: pyarrow.Schema, files: range) -> list:
+        rows = self._query(f"{ROWS} ORDER BY file, arrival", files).to_arrow_table().cast(schema)
+        return [rows.slice(part * self.shape.rows, self.shape.rows) for part in range(len(files))]
 
-    def events(self, *which) -> list:
+    def events(self, number: int) -> list:
         """A JSON object a row, times as milliseconds."""
         rows = f"SELECT * REPLACE (epoch_ms(time) AS time) FROM ({ROWS} ORDER BY arrival)"
-        query = f"SELECT to_json(f)::VARCHAR FROM ({rows}) f"
-        return [text.encode() for text, in self._query(query, *which).fetchall()]
+        found = self._query(f"SELECT to_json(f)::VARCHAR FROM ({rows}) f", range(number, number + 1))
+        return [text.encode() for text, in found.fetchall()]
 
 
 # ---- files of pyarrow
@@ -196,24 +199,21 @@ def make_by_arrow(lake: firn.Lake, folder: pathlib.Path, shape: Shape):
     properties = {"format-version": "2", "write.parquet.compression-codec": "zstd",
                   "write.parquet.compression-level": "3"}
     table = catalog.create_table(TABLE, iceberg_schema(), properties=properties, **place)
-    flows, schema = Flows(), schema_to_pyarrow(table.schema())
+    flows, schema = Flows(shape), schema_to_pyarrow(table.schema())
     entry = EntryMaker(table)
-    waiting = []
-    a_commit = FILES_A_COMMIT if not shape.hours else 10 * shape.hours
-    for number in range(shape.files):
-        begin_us = shape.begin_us(number)
-        hour = begin_us // HOUR_US if shape.hours else None
-        path = folder / "data" / (f"time_hour={hour}" if hour else "") / f"{number:05d}.parquet"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        written = []
-        pyarrow.parquet.write_table(flows.arrow(schema, number, shape.rows, begin_us), path, compression="zstd",
-                                    compression_level=3, store_schema=False, metadata_collector=written)
-        waiting.append(entry.of(path, hour, written[0]))
-        if len(waiting) == a_commit or number + 1 == shape.files:
-            with table.transaction() as change, change.update_snapshot().fast_append() as update:
-                for one in waiting:
-                    update.append_data_file(one)
-            waiting = []
+    for begin in range(0, shape.files, FILES_A_COMMIT):
+        numbers, made = range(begin, min(begin + FILES_A_COMMIT, shape.files)), []
+        for number, rows in zip(numbers, flows.arrow(schema, numbers)):
+            hour = shape.begin_us(number) // HOUR_US if shape.hours else None
+            path = folder / "data" / (f"time_hour={hour}" if shape.hours else "") / f"{number:05d}.parquet"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            written = []
+            pyarrow.parquet.write_table(rows, path, compression="zstd", compression_level=3, store_schema=False,
+                                        metadata_collector=written)
+            made.append(entry.of(path, hour, written[0]))
+        with table.transaction() as change, change.update_snapshot().fast_append() as update:
+            for one in made:
+                update.append_data_file(one)
 
 
 class EntryMaker:
@@ -261,9 +261,9 @@ def make_by_firn(lake: firn.Lake, folder: pathlib.Path, shape: Shape):
         admin.create_topics([NewTopic("flows", 1, 1, config={"retention.ms": "-1"})])["flows"].result()
         producer = Producer(connection | {"linger.ms": 5, "compression.type": "lz4",
                              "queue.buffering.max.messages": 2 * shape.rows})
-        flows, run = Flows(), pipeline.start()
+        flows, run = Flows(shape), pipeline.start()
         for number in range(shape.files):
-            for event in flows.events(number, shape.rows, shape.begin_us(number)):
+            for event in flows.events(number):
                 producer.produce("flows", event)
             if producer.flush(60):
                 raise SystemExit("the topic could not be filled")
