@@ -297,7 +297,7 @@ bool ChunkMerger::IsFull(const PageFacts& facts, const PageView& page) const {
   return facts.rows >= rows_min || static_cast<int64_t>(page.body.size()) >= kCarriedPageBytesMin;
 }
 
-// zstd's frames are read one after the other, so that values which are compressed in parts need not be compressed again.
+// zstd's frames are read one after the other: values that are compressed in parts need not be compressed again.
 bool ChunkMerger::IsFrame(const PageView& page) const {
   const int64_t bytes_min = std::min(kCarriedFrameBytesMin, options_.page_rows_max);  // small pages: small frames
   return codec_ == CodecId::kZstd && static_cast<int64_t>(page.body.size()) >= bytes_min;

@@ -27,8 +27,8 @@ inline constexpr uint32_t kUnionDictionaryEntriesMax = 1 << 18;
 // A page of so many rows, or so many compressed bytes, is carried rather than put together with others.
 inline constexpr int64_t kCarriedPageRowsMin = 4096;
 inline constexpr int64_t kCarriedPageBytesMin = 64 << 10;
-// Compressed values of so many bytes are put together as they are where the codec's frames may follow one another; fewer
-// would cost more space than they save time.
+// Compressed values of so many bytes are put together as they are where the codec's frames may follow one another;
+// fewer would cost more space than they save time.
 inline constexpr int64_t kCarriedFrameBytesMin = 4 << 10;
 
 // What became of the inputs' pages and column chunks.

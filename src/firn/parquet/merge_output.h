@@ -40,8 +40,8 @@ class ChunkOutput {
   void CopyPage(const PageView& page, const PageFacts& facts);
   // A v1 page. `values` are encoded and not compressed.
   Status AppendPage(const Levels& levels, int32_t encoding, std::string_view values, const PageFacts& facts);
-  // A v2 page around values that are compressed already by the chunk's codec (or not at all); `parts` follow one another
-  // and are kept as views.
+  // A v2 page around values that are compressed already by the chunk's codec (or not at all); `parts` follow one
+  // another and are kept as views.
   Status AppendAround(const Levels& levels, int32_t encoding, std::span<const std::string_view> parts,
                       int64_t uncompressed_bytes, bool is_compressed, const PageFacts& facts);
 
