@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# usage: tools/bench.sh ingest|freshness|keepup|month [OPTIONS]   (--help lists them)
+# usage: tools/bench.sh compaction|freshness|ingest|keepup|month [OPTIONS]   (--help lists them)
 # Installs what the real tests install (a broker, a catalog, an S3 server, Python packages), and with --peer connect the
 # Kafka Connect Iceberg sink; then measures build/release/bin/firn by bench/NAME.py and prints.
 set -euo pipefail

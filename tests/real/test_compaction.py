@@ -479,3 +479,21 @@ def test_spark(spark_lakes, spark, proxies, pipelines, topics, readers, name):
     assert [file.sort_order_id for file in live_files(loaded)] == [loaded.sort_order().order_id]
     assert_unchanged(before, table, fields)
     assert compact(pipeline, table, "--strategy", "sort")["groups"]["planned"] == 0
+
+
+@pytest.mark.spark
+@pytest.mark.slow
+def test_spark_reads_values_compressed_in_parts(spark_lakes, spark, pipelines, readers, name):
+    """Dictionaries of unique values, of several files in one page, each compressed by itself."""
+    lake = spark_lakes["rest-local"]
+    catalog = catalog_of(lake)
+    catalog.create_namespace_if_not_exists(name)
+    table = catalog.create_table(f"{name}.unique", Schema(t.NestedField(1, "uid", t.StringType())))
+    chance = seeded(name, 1)
+    for _ in range(SEVERAL):
+        append(table, [{"uid": f"{chance.getrandbits(128):032x}" if i % 9 else None} for i in range(900)])
+    every, fields = [*readers(lake), spark.of(lake)], table.schema().fields
+    before = sums_of(every, f"{name}.unique", fields)
+    report = compact(pipelines(lake, [events_table(name)]), f"{name}.unique")
+    assert report["pages"]["dictionaries_as_values"] == SEVERAL
+    assert_unchanged(before, f"{name}.unique", fields)

@@ -347,12 +347,17 @@ void ExpectRows(const schema::Schema& schema, const Merged& merged, const std::v
   ExpectTrueMetadata(schema, merged.file);
 }
 
-// `rows` texts, the value of row i being base + i % distinct.
+// Texts that hardly compress, each of its number alone.
+std::string TextOf(int64_t number) {
+  return "value " + std::to_string(number * 2'654'435'761 % 10'000'000'019);
+}
+
+// `rows` texts, that of row i being TextOf(base + i % distinct).
 std::string WriteTexts(int64_t rows, int64_t distinct, int64_t base, bool dictionary,
                        pq::ParquetDataPageVersion version = pq::ParquetDataPageVersion::V1) {
   arrow::StringBuilder builder;
   for (int64_t i = 0; i < rows; ++i) {
-    EXPECT_TRUE(builder.Append("value " + std::to_string(base + i % distinct)).ok());
+    EXPECT_TRUE(builder.Append(TextOf(base + i % distinct)).ok());
   }
   const schema::Schema schema = OneColumn(Of(TypeKind::kString));
   auto array = builder.Finish().ValueOrDie();
@@ -398,6 +403,30 @@ TEST(FileMerge, OtherDictionariesAreUnited) {
 TEST(FileMerge, DictionariesOfUniqueValuesBecomePages) {
   const Merged merged = MergeTexts({WriteTexts(5000, 5000, 0, true), WriteTexts(6000, 6000, 9000, true)});
   EXPECT_EQ(merged.counts.dictionaries_as_values, 2);
+  EXPECT_EQ(merged.counts.pages_encoded, 0);
+}
+
+// Frames of zstd that follow one another: nothing is compressed again, and the page is as full as any.
+TEST(FileMerge, SmallDictionariesOfUniqueValuesBecomeOnePage) {
+  std::vector<std::string> inputs;
+  for (int64_t i = 0; i < 8; ++i) inputs.push_back(WriteTexts(2500, 2500, i * 2500, true));
+  const Merged merged = MergeTexts(inputs);
+  EXPECT_EQ(merged.counts.dictionaries_as_values, 8);
+  EXPECT_EQ(merged.counts.pages_encoded, 0);
+  auto footer = ReadFooter(merged.file.bytes).value();
+  EXPECT_EQ(ReadPages(merged.file.bytes, footer.row_groups[0].chunks[0])->data.size(), 1U);
+  // Beside values that are not compressed so they are opened.
+  inputs[3] = WriteTexts(100, 100, 7500, false);
+  EXPECT_EQ(MergeTexts(inputs).counts.pages_encoded, 1);
+}
+
+// The decision costs no second look at what it was made on: sampled dictionaries have their places already.
+TEST(FileMerge, DictionariesThatASampleUnitesKeepTheirOrder) {
+  std::vector<std::string> inputs;
+  for (int64_t i = 0; i < 40; ++i) inputs.push_back(WriteTexts(600, 400, i % 4 * 350, true));
+  const Merged merged = MergeTexts(inputs);
+  auto footer = ReadFooter(merged.file.bytes).value();
+  EXPECT_EQ(ReadPages(merged.file.bytes, footer.row_groups[0].chunks[0])->dictionary->num_values, 3 * 350 + 400);
   EXPECT_EQ(merged.counts.pages_encoded, 0);
 }
 
@@ -679,7 +708,7 @@ TEST(FileMerge, BloomFiltersAreMadeAnew) {
   ASSERT_NE(filter, nullptr);
   int64_t false_positives = 0;
   for (int64_t i = 0; i < 8000; ++i) {
-    const std::string text = "value " + std::to_string(i);
+    const std::string text = TextOf(i);
     const bool found = filter->FindHash(filter->Hash(std::string_view(text)));
     if (i < 1000 || i >= 5000) {
       EXPECT_TRUE(found) << i;

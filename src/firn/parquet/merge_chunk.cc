@@ -18,6 +18,9 @@ constexpr double kSurelyUniteBelow = 0.5;
 // Else a sample of so many values is united; when more than so much of it is different, the column is one of values.
 constexpr int64_t kSampleValues = 120'000;
 constexpr double kDistinctMax = 0.7;
+// So many of which hardly any is there twice are enough to see that.
+constexpr int64_t kUniqueSampleValues = 16'000;
+constexpr double kUniqueMin = 0.98;
 // The decision holds for later row groups until entries per value have moved by so much.
 constexpr double kDecisionHoldsWithin = 0.2;
 
@@ -42,6 +45,10 @@ bool HasOnlyDictionaryPages(const SourceChunk& source) {
 // Are values of it pages here, and not taken apart by Arrow's reader?
 bool IsCarried(const SourceChunk& source) {
   return !source.plan->is_missing && source.plan->conversion == Conversion::kNone && HasReadablePages(source);
+}
+
+bool WithinLimits(int64_t entries, size_t bytes) {
+  return entries <= kUnionDictionaryEntriesMax && bytes <= static_cast<size_t>(kUnionDictionaryBytesMax);
 }
 
 void AppendRange(const Levels& from, size_t begin, size_t end, Levels& to) {
@@ -132,16 +139,24 @@ Status ChunkMerger::DecideDictionary(std::vector<SourceChunk>& sources) {
   return {};
 }
 
+// What it unites is the beginning of the united dictionary, if there is to be one.
 Result<bool> ChunkMerger::SampleSaysUnite(const std::vector<SourceChunk*>& sources) {
-  UnionDictionary trial(output_type().physical_type == ::parquet::Type::BYTE_ARRAY ? 0 : leaf_.value_bytes);
-  int64_t values = 0;
+  double values = 0;
   for (const SourceChunk* source : sources) {
     FIRN_TRY(LoadDictionary(*source));
-    FIRN_TRY(trial.Add(dictionary_.plain.view(), source->pages.dictionary->num_values));
-    values += CountDictionaryValues(*source);
+    FIRN_ASSIGN(sampled_[source], union_.Add(dictionary_.plain.view(), source->pages.dictionary->num_values));
+    values += static_cast<double>(CountDictionaryValues(*source));
     if (values >= kSampleValues) break;
+    if (values >= kUniqueSampleValues && union_.size() >= kUniqueMin * values) break;
   }
-  return static_cast<double>(trial.size()) <= kDistinctMax * static_cast<double>(values);
+  const bool unite = union_.size() <= kDistinctMax * values;
+  if (!unite || !WithinLimits(union_.size(), union_.body().size())) ForgetSample();
+  return unite;
+}
+
+void ChunkMerger::ForgetSample() {
+  union_ = UnionDictionary(output_type().physical_type == ::parquet::Type::BYTE_ARRAY ? 0 : leaf_.value_bytes);
+  sampled_.clear();
 }
 
 Status ChunkMerger::LoadDictionary(const SourceChunk& source) {
@@ -169,14 +184,22 @@ Result<bool> ChunkMerger::TakeIntoUnion(const SourceChunk& source) {
     dictionary_.source = &source;
     return true;
   }
-  FIRN_TRY(LoadDictionary(source));
-  const bool too_many = union_.size() + static_cast<uint32_t>(page.num_values) > kUnionDictionaryEntriesMax;
-  const size_t bytes = union_.body().size() + dictionary_.plain.size();
-  if (union_.size() > 0 && (too_many || bytes > static_cast<size_t>(kUnionDictionaryBytesMax))) {
-    unite_ = false;
-    return false;
+  if (const auto sampled = sampled_.find(&source); sampled != sampled_.end()) {
+    // Its values are not needed: what is united has indices.
+    dictionary_.source = &source;
+    dictionary_.compressed = page.body;
+    dictionary_.offsets.clear();
+    dictionary_.map = std::move(sampled->second);
+    sampled_.erase(sampled);
+  } else {
+    FIRN_TRY(LoadDictionary(source));
+    const int64_t entries = int64_t{union_.size()} + page.num_values;
+    if (union_.size() > 0 && !WithinLimits(entries, union_.body().size() + dictionary_.plain.size())) {
+      unite_ = false;
+      return false;
+    }
+    FIRN_ASSIGN(dictionary_.map, union_.Add(dictionary_.plain.view(), page.num_values));
   }
-  FIRN_ASSIGN(dictionary_.map, union_.Add(dictionary_.plain.view(), page.num_values));
   dictionary_.is_identity = true;
   for (uint32_t i = 0; i < dictionary_.map.size() && dictionary_.is_identity; ++i) {
     dictionary_.is_identity = dictionary_.map[i] == i;
@@ -187,8 +210,9 @@ Result<bool> ChunkMerger::TakeIntoUnion(const SourceChunk& source) {
 // A dictionary whose indices are 0, 1, 2, ... is the page of its values.
 Result<bool> ChunkMerger::DictionaryAsValues(const SourceChunk& source) {
   const PageView& page = *source.pages.dictionary;
+  const bool full = IsFull({.rows = source.rows}, page);
   const bool fits = source.chunk->codec == static_cast<int32_t>(codec_) && HasOnlyDictionaryPages(source) &&
-                    ValueEncoding() == kEncodingPlain && IsFull({.rows = source.rows}, page) &&
+                    ValueEncoding() == kEncodingPlain && (full || IsFrame(page)) &&
                     page.uncompressed_bytes <= 2 * options_.page_bytes_max;
   if (!fits || CountDictionaryValues(source) != page.num_values) return false;
   Levels levels;
@@ -206,11 +230,22 @@ Result<bool> ChunkMerger::DictionaryAsValues(const SourceChunk& source) {
     if (indices[i] != i) return false;
   }
   // As any page that is carried, it is not opened: what its checksum does not tell, its readers will.
-  FIRN_TRY(Flush());
   const PageFacts facts{source.rows, levels.count, levels.count - page.num_values, source.bounds};
-  FIRN_TRY(output_->AppendAround(levels, kEncodingPlain, page.body, page.uncompressed_bytes, codec_ != CodecId::kNone,
-                                 facts));
-  ++counts_.dictionaries_as_values;
+  if (full) {
+    FIRN_TRY(Flush());
+    FIRN_TRY(output_->AppendAround(levels, kEncodingPlain, {&page.body, 1}, page.uncompressed_bytes,
+                                   codec_ != CodecId::kNone, facts));
+    ++counts_.dictionaries_as_values;
+    return true;
+  }
+  Piece piece{.facts = facts, .target = Target::kValues, .encoding = kEncodingPlain, .source = &source};
+  piece.frame = page.body;
+  piece.frame_bytes = page.uncompressed_bytes;
+  FIRN_TRY(MakeRoom(piece, piece.frame_bytes, false));
+  piece.entries.begin = static_cast<size_t>(gathered_.levels.count);
+  AppendRange(levels, 0, static_cast<size_t>(levels.count), gathered_.levels);
+  piece.entries.end = static_cast<size_t>(gathered_.levels.count);
+  FIRN_TRY(Push(std::move(piece), page.uncompressed_bytes, false));
   return true;
 }
 
@@ -260,6 +295,12 @@ Status ChunkMerger::AddPages(SourceChunk& source) {
 bool ChunkMerger::IsFull(const PageFacts& facts, const PageView& page) const {
   const int64_t rows_min = std::min(kCarriedPageRowsMin, std::max<int64_t>(1, options_.page_rows_max / 4));
   return facts.rows >= rows_min || static_cast<int64_t>(page.body.size()) >= kCarriedPageBytesMin;
+}
+
+// zstd's frames are read one after the other: values that are compressed in parts need not be compressed again.
+bool ChunkMerger::IsFrame(const PageView& page) const {
+  const int64_t bytes_min = std::min(kCarriedFrameBytesMin, options_.page_rows_max);  // small pages: small frames
+  return codec_ == CodecId::kZstd && static_cast<int64_t>(page.body.size()) >= bytes_min;
 }
 
 // DuckDB (1.5.5) reads texts of a DELTA_LENGTH_BYTE_ARRAY page wrongly, now and then, where pages with a dictionary
@@ -367,7 +408,7 @@ Status ChunkMerger::CarryAround(const SourceChunk& source, const PageView& page,
   FIRN_TRY(opener_.AppendLevels(source, page, opened, leaf_, levels));
   PageFacts own = facts;
   own.nulls = CountNulls(levels, {0, static_cast<size_t>(levels.count)});
-  FIRN_TRY(output_->AppendAround(levels, encoding, values, uncompressed, is_compressed, own));
+  FIRN_TRY(output_->AppendAround(levels, encoding, {&values, 1}, uncompressed, is_compressed, own));
   ++counts_.pages_with_new_levels;
   return {};
 }
@@ -533,7 +574,9 @@ Status ChunkMerger::Flush() {
     FIRN_TRY(output_->AppendPage(gathered_.levels, kEncodingRleDictionary, values.view(), facts));
     ++counts_.pages_renumbered;
   } else {
-    FIRN_TRY(FlushValues(facts));
+    const bool frames =
+        std::all_of(pending_.begin(), pending_.end(), [](const Piece& piece) { return !piece.frame.empty(); });
+    FIRN_TRY(frames ? FlushFrames(facts) : FlushValues(facts));
   }
   pending_.clear();
   pending_rows_ = pending_bytes_ = 0;
@@ -541,6 +584,17 @@ Status ChunkMerger::Flush() {
   gathered_.indices.clear();
   gathered_.plain.Clear();
   return {};
+}
+
+Status ChunkMerger::FlushFrames(const PageFacts& facts) {
+  std::vector<std::string_view> frames;
+  int64_t bytes = 0;
+  for (const Piece& piece : pending_) {
+    frames.push_back(piece.frame);
+    bytes += piece.frame_bytes;
+  }
+  counts_.dictionaries_as_values += static_cast<int64_t>(frames.size());
+  return output_->AppendAround(gathered_.levels, kEncodingPlain, frames, bytes, true, facts);
 }
 
 Status ChunkMerger::FlushValues(const PageFacts& facts) {
@@ -580,6 +634,15 @@ Status ChunkMerger::FlushValues(const PageFacts& facts) {
 Status ChunkMerger::GatherPiece(const Piece& piece, Levels& levels, ByteBuffer& plain) {
   if (piece.page == nullptr) {
     AppendRange(gathered_.levels, piece.entries.begin, piece.entries.end, levels);
+    if (!piece.frame.empty()) {
+      const SourceChunk* const before = std::exchange(at_hand_, piece.source);
+      FIRN_ASSIGN(PageCodec* const codec, opener_.Codec(piece.source->chunk->codec));
+      ByteBuffer values;
+      FIRN_TRY(codec->Decompress(piece.frame, static_cast<size_t>(piece.frame_bytes), values));
+      plain.Append(values.view());
+      at_hand_ = before;
+      return {};
+    }
     plain.Append(gathered_.plain.view().substr(piece.plain.begin, piece.plain.size()));
     for (size_t i = piece.indices.begin; i < piece.indices.end; ++i) plain.Append(union_.Plain(gathered_.indices[i]));
     return {};

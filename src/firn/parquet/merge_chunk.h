@@ -27,6 +27,9 @@ inline constexpr uint32_t kUnionDictionaryEntriesMax = 1 << 18;
 // A page of so many rows, or so many compressed bytes, is carried rather than put together with others.
 inline constexpr int64_t kCarriedPageRowsMin = 4096;
 inline constexpr int64_t kCarriedPageBytesMin = 64 << 10;
+// Compressed values of so many bytes are put together as they are where the codec's frames may follow one another;
+// fewer would cost more space than they save time.
+inline constexpr int64_t kCarriedFrameBytesMin = 4 << 10;
 
 // What became of the inputs' pages and column chunks.
 struct MergeCounts {
@@ -75,6 +78,8 @@ class ChunkMerger {
     const PageView* carried = nullptr;    // the page itself, if that may stand for the piece
     const SourceChunk* source = nullptr;  // of a page that has not been opened:
     const PageView* page = nullptr;
+    std::string_view frame;  // or compressed PLAIN values of `source`, levels in gathered_
+    int64_t frame_bytes = 0;
     Range entries;
     Range indices;
     Range plain;
@@ -96,6 +101,7 @@ class ChunkMerger {
 
   Status DecideDictionary(std::vector<SourceChunk>& sources);
   Result<bool> SampleSaysUnite(const std::vector<SourceChunk*>& sources);
+  void ForgetSample();
   Status Add(SourceChunk& source);
   Status AddMissing(const SourceChunk& source);
   Result<Levels> ParentLevels(const SourceChunk& source);
@@ -113,11 +119,13 @@ class ChunkMerger {
   Status Push(Piece piece, int64_t bytes, bool glued_to_next);
   Status Flush();
   Status FlushValues(const PageFacts& facts);
+  Status FlushFrames(const PageFacts& facts);
   Status GatherPiece(const Piece& piece, Levels& levels, ByteBuffer& plain);
   Status ReadIndices(std::string_view values, int64_t count, std::vector<uint32_t>& out) const;
   int64_t CountNulls(const Levels& levels, Range entries) const;
   bool MixesDeltaTexts(const std::vector<SourceChunk>& sources) const;
   bool IsFull(const PageFacts& facts, const PageView& page) const;
+  bool IsFrame(const PageView& page) const;
   int32_t ValueEncoding() const;
   ValueType output_type() const { return {leaf_.physical_type, leaf_.value_bytes}; }
   void AddSizes(const SourceChunk& source);
@@ -132,6 +140,7 @@ class ChunkMerger {
   const SourceChunk* at_hand_ = nullptr;
   CodecId codec_ = CodecId::kZstd;
   UnionDictionary union_;
+  std::map<const SourceChunk*, std::vector<uint32_t>> sampled_;  // united already, when that was decided: their maps
   bool unite_ = true;
   bool mixes_ = false;  // see MixesDeltaTexts
   CurrentDictionary dictionary_;

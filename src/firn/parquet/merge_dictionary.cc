@@ -8,6 +8,8 @@ namespace {
 
 constexpr size_t kLengthBytes = 4;
 constexpr size_t kSlotsMin = 4096;
+// Until then the table grows by four at a time: most that come so far go on, and each step places all slots anew.
+constexpr size_t kSlotsOfLargeSteps = 1 << 16;
 constexpr uint64_t kMixA = 0x9E3779B97F4A7C15ULL;
 constexpr uint64_t kMixB = 0xD6E8FEB86659FD93ULL;
 
@@ -112,7 +114,8 @@ void UnionDictionary::Insert(const Slot& slot, std::vector<Slot>& slots) {
 }
 
 void UnionDictionary::Grow() {
-  std::vector<Slot> grown(std::max(kSlotsMin, slots_.size() * 2));
+  const size_t step = slots_.size() < kSlotsOfLargeSteps ? 4 : 2;
+  std::vector<Slot> grown(std::max(kSlotsMin, slots_.size() * step));
   for (const Slot& slot : slots_) {
     if (slot.index != kEmpty) Insert(slot, grown);
   }

@@ -49,7 +49,7 @@ class UnionDictionary {
   static void Insert(const Slot& slot, std::vector<Slot>& slots);
   void Grow();
 
-  const int32_t value_bytes_;
+  int32_t value_bytes_;
   ByteBuffer body_;
   std::vector<uint32_t> offsets_;  // of the entries' values, lengths before them not counted
   std::vector<Slot> slots_;  // a power of two, at most half full

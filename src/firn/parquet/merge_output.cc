@@ -66,11 +66,13 @@ void ChunkOutput::AddMade(size_t begin) {
   segments_.push_back({{}, begin, made_.size() - begin});
 }
 
-uint32_t ChunkOutput::Checksum(std::string_view first, std::string_view second) const {
+uint32_t ChunkOutput::Checksum(std::string_view first, std::span<const std::string_view> others) const {
   uLong sum = crc32(0, nullptr, 0);
-  for (std::string_view part : {first, second}) {
+  auto add = [&](std::string_view part) {
     if (!part.empty()) sum = crc32(sum, reinterpret_cast<const Bytef*>(part.data()), static_cast<uInt>(part.size()));
-  }
+  };
+  add(first);
+  for (std::string_view part : others) add(part);
   return static_cast<uint32_t>(sum);
 }
 
@@ -108,18 +110,20 @@ Status ChunkOutput::AppendPage(const Levels& levels, int32_t encoding, std::stri
   return {};
 }
 
-Status ChunkOutput::AppendAround(const Levels& levels, int32_t encoding, std::string_view values,
+Status ChunkOutput::AppendAround(const Levels& levels, int32_t encoding, std::span<const std::string_view> parts,
                                  int64_t uncompressed_bytes, bool is_compressed, const PageFacts& facts) {
+  size_t bytes = 0;
+  for (std::string_view part : parts) bytes += part.size();
   body_.Clear();
   if (leaf_.repetition_level > 0) AppendLevelRuns(levels.repetition, leaf_.repetition_level, body_);
   const size_t repetition_bytes = body_.size();
   if (leaf_.definition_level > 0) AppendLevelRuns(levels.definition, leaf_.definition_level, body_);
-  FIRN_TRY(CheckPageBytes(body_.size() + std::max(values.size(), static_cast<size_t>(uncompressed_bytes))));
+  FIRN_TRY(CheckPageBytes(body_.size() + std::max(bytes, static_cast<size_t>(uncompressed_bytes))));
   format::PageHeader header;
   header.type = format::PageType::kDataV2;
   header.uncompressed_bytes = static_cast<int32_t>(static_cast<int64_t>(body_.size()) + uncompressed_bytes);
-  header.compressed_bytes = static_cast<int32_t>(body_.size() + values.size());
-  if (settings_.checksums) header.crc = Checksum(body_.view(), values);
+  header.compressed_bytes = static_cast<int32_t>(body_.size() + bytes);
+  if (settings_.checksums) header.crc = Checksum(body_.view(), parts);
   header.num_values = static_cast<int32_t>(levels.count);
   header.num_nulls = static_cast<int32_t>(facts.nulls);
   header.num_rows = static_cast<int32_t>(facts.rows);
@@ -133,8 +137,8 @@ Status ChunkOutput::AppendAround(const Levels& levels, int32_t encoding, std::st
   made_.Append(body_.view());
   AddMade(begin);
   const auto made = static_cast<int64_t>(made_.size() - begin);
-  segments_.push_back({values, 0, 0});
-  Note(kDataPageV2, encoding, made + static_cast<int64_t>(values.size()), header_bytes + header.uncompressed_bytes,
+  for (std::string_view part : parts) segments_.push_back({part, 0, 0});
+  Note(kDataPageV2, encoding, made + static_cast<int64_t>(bytes), header_bytes + header.uncompressed_bytes,
        facts);
   return {};
 }

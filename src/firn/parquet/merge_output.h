@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <functional>
 #include <map>
+#include <span>
 #include <string_view>
 #include <utility>
 #include <vector>
@@ -39,10 +40,10 @@ class ChunkOutput {
   void CopyPage(const PageView& page, const PageFacts& facts);
   // A v1 page. `values` are encoded and not compressed.
   Status AppendPage(const Levels& levels, int32_t encoding, std::string_view values, const PageFacts& facts);
-  // A v2 page around values that are compressed already by the chunk's codec (or not at all); `values` are kept as
-  // view.
-  Status AppendAround(const Levels& levels, int32_t encoding, std::string_view values, int64_t uncompressed_bytes,
-                      bool is_compressed, const PageFacts& facts);
+  // A v2 page around values that are compressed already by the chunk's codec (or not at all); `parts` follow one
+  // another and are kept as views.
+  Status AppendAround(const Levels& levels, int32_t encoding, std::span<const std::string_view> parts,
+                      int64_t uncompressed_bytes, bool is_compressed, const PageFacts& facts);
 
   int64_t pages() const { return static_cast<int64_t>(facts_.size()); }
   // Bytes of pages that lie in memory here.
@@ -62,7 +63,7 @@ class ChunkOutput {
 
   void Note(int32_t page_type, int32_t encoding, int64_t bytes, int64_t uncompressed, const PageFacts& facts);
   void AddMade(size_t begin);
-  uint32_t Checksum(std::string_view first, std::string_view second) const;
+  uint32_t Checksum(std::string_view first, std::span<const std::string_view> others) const;
   Status AppendDictionary(std::string_view dictionary, int32_t entries, ByteBuffer& out);
   void Index(int64_t first_offset, FinishedChunk& finished) const;
 
