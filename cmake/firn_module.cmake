@@ -1,10 +1,10 @@
 # firn_module(NAME SOURCES a.cc HEADERS a.h DEPENDS firn::x PRIVATE_DEPENDS lib TESTS a_test.cc TEST_DEPENDS lib
-#             BENCHMARKS a_benchmark.cc FUZZERS a_fuzz.cc)
+#             TEST_SHARDS 2 BENCHMARKS a_benchmark.cc FUZZERS a_fuzz.cc)
 #
-# Declares the library firn_NAME (alias firn::NAME; '/' in NAME becomes '_'), one test program of all its tests, one
-# program a benchmark, one a fuzzer. Paths are relative to the folder of the call. Include root: src/.
+# Declares the library firn_NAME (alias firn::NAME; '/' in NAME becomes '_'), one test program of all its tests (that
+# runs in so many parts at the same time), one program a benchmark, one a fuzzer. Paths are relative to the folder of the call. Include root: src/.
 function(firn_module name)
-  cmake_parse_arguments(ARG "" "" "SOURCES;HEADERS;DEPENDS;PRIVATE_DEPENDS;TESTS;TEST_DEPENDS;BENCHMARKS;FUZZERS" ${ARGN})
+  cmake_parse_arguments(ARG "" "TEST_SHARDS" "SOURCES;HEADERS;DEPENDS;PRIVATE_DEPENDS;TESTS;TEST_DEPENDS;BENCHMARKS;FUZZERS" ${ARGN})
   string(REPLACE "/" "_" flat ${name})
   set(target firn_${flat})
   if(ARG_SOURCES)
@@ -25,8 +25,18 @@ function(firn_module name)
   if(FIRN_BUILD_TESTS AND ARG_TESTS)
     add_executable(${target}_test ${ARG_TESTS})
     target_link_libraries(${target}_test PRIVATE ${target} ${ARG_PRIVATE_DEPENDS} ${ARG_TEST_DEPENDS} GTest::gmock GTest::gtest_main)
-    add_test(NAME ${flat} COMMAND ${target}_test)
-    set_tests_properties(${flat} PROPERTIES ENVIRONMENT "FIRN_SOURCE_DIR=${CMAKE_SOURCE_DIR}" TIMEOUT 600)
+    set(environment "FIRN_SOURCE_DIR=${CMAKE_SOURCE_DIR}")
+    if(ARG_TEST_SHARDS)
+      math(EXPR last "${ARG_TEST_SHARDS} - 1")
+      foreach(shard RANGE ${last})
+        add_test(NAME ${flat}_${shard} COMMAND ${target}_test)
+        set_tests_properties(${flat}_${shard} PROPERTIES TIMEOUT 600
+          ENVIRONMENT "${environment};GTEST_TOTAL_SHARDS=${ARG_TEST_SHARDS};GTEST_SHARD_INDEX=${shard}")
+      endforeach()
+    else()
+      add_test(NAME ${flat} COMMAND ${target}_test)
+      set_tests_properties(${flat} PROPERTIES ENVIRONMENT "${environment}" TIMEOUT 600)
+    endif()
   endif()
   if(FIRN_BUILD_BENCHMARKS)
     foreach(source ${ARG_BENCHMARKS})
