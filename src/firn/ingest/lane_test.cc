@@ -166,6 +166,8 @@ TEST_F(RejectsLaneTest, WaitsAtARecordOfATableThatMainHasNotMet) {
   ASSERT_TRUE(end.has_value());
   EXPECT_EQ(end->kind, LaneEnd::Kind::kCaughtUp) << end->reason;
   EXPECT_EQ(CountRejects(), 6);
+  // One of its own would make main forget its first rejects.
+  EXPECT_TRUE(MapOf(Load(options_.rejects_table).metadata, "p").value()->rejected.empty());
 }
 
 TEST_F(RejectsLaneTest, BeginsAgainWhenMainHasMadeTheTable) {
