@@ -74,6 +74,25 @@ class BatchCommitTest : public testing::Test {
     });
   }
 
+  // H is to move, over records of which three were dropped.
+  static Batch MakeCheckpoint(int64_t from, int64_t to) {
+    Batch batch;
+    batch.checkpoint = true;
+    batch.home_claims[kPartition] = Claim{from, stream::Position{to, -1, -1}, "events"};
+    batch.dropped["decode"] = 3;
+    return batch;
+  }
+  // As the home's history counts them.
+  int64_t Dropped() {
+    int64_t dropped = 0;
+    const iceberg::TableMetadata home = catalog_.LoadTable({{"lake"}, "p__home"}).value().metadata;
+    for (const iceberg::Snapshot& snapshot : home.snapshots) {
+      auto found = snapshot.summary.find("firn.dropped-records");
+      if (found != snapshot.summary.end()) dropped += std::stoll(found->second);
+    }
+    return dropped;
+  }
+  int64_t LowWater() { return OffsetOf(home_.map().marks, kPartition).value_or(0); }
   int64_t Position() { return OffsetOf(MapOf(Load(), "p").value()->marks, kPartition).value_or(0); }
   iceberg::TableMetadata Load() { return catalog_.LoadTable(table_.identifier()).value().metadata; }
 
@@ -270,6 +289,79 @@ TEST_F(BatchCommitTest, TheCutStaysWhileAnEntryThatWasMadeBelowItStands) {
   EXPECT_FALSE(both_stand.contains(others));
   EXPECT_TRUE(checkpoint(kCut + 1, {{"lake.below", kPartition, kSinceMs}}).empty());
   EXPECT_NE(home_.map().home->FindDetached("lake.at", others), nullptr);
+}
+
+// A worker whose session was lost, and the one that has its partitions now.
+TEST_F(BatchCommitTest, WhoFindsHMovedJustSoByAnotherCountsNoDrops) {
+  MapCommitter their_committer(catalog_, store_, clock_, random_, {"p", "w2", ""});
+  Home theirs(their_committer, iceberg::TableIdentifier{{"lake"}, "p__home"}, "rules");
+  ASSERT_TRUE(theirs.Open({}).has_value());
+  BatchCommitter others(options_, theirs, their_committer, env::SystemThreads());
+  ASSERT_EQ(others.Commit(MakeCheckpoint(0, 5), {}).kind, BatchResult::Kind::kDone);
+  ASSERT_EQ(Dropped(), 3);
+  const int64_t sequence_number = 41;  // of a commit that the other one knows nothing of
+  batches_.NoteCommitted({{table_.name(), sequence_number}});
+  BatchResult result = batches_.Commit(MakeCheckpoint(0, 5), {});
+  EXPECT_EQ(result.kind, BatchResult::Kind::kDone) << result.reason;
+  EXPECT_TRUE(result.home_moved);
+  EXPECT_EQ(LowWater(), 5);
+  EXPECT_EQ(Dropped(), 3);
+  EXPECT_EQ(home_.map().home->Find(table_.name())->sequence_number, sequence_number);
+  ASSERT_EQ(batches_.Commit(MakeCheckpoint(5, 9), {}).kind, BatchResult::Kind::kDone);
+  EXPECT_EQ(Dropped(), 6);
+}
+
+// By the next attempt there is something else to change in the home: a cut that nobody needs any more.
+TEST_F(BatchCommitTest, AnAttemptWhoseAnswerWasLostHasCountedItsDrops) {
+  auto prepared = home_.Edit(
+      [&](PositionsMap& map) -> Result<bool> {
+        map.home->cut[kPartition] = Mark{"events", stream::Position{3, -1, -1}};
+        map.home->detached = {DetachedEntry{"lake.below", kPartition, "events", "a test", 7, false, 0, 2}};
+        return true;
+      },
+      {}, {});
+  ASSERT_TRUE(prepared.has_value()) << prepared.error().ToString();
+  MapCommitter their_committer(catalog_, store_, clock_, random_, {"p", "w2", ""});
+  Home theirs(their_committer, iceberg::TableIdentifier{{"lake"}, "p__home"}, "rules");
+  ASSERT_TRUE(theirs.Open({}).has_value());
+  bool lost = false;
+  bool caught_up = false;
+  catalog_.SetFaults([&](CatalogCall call, const iceberg::TableIdentifier& table) {
+    if (table.name != "p__home" || caught_up) return CatalogFault::kNone;
+    if (call == CatalogCall::kCommit && !std::exchange(lost, true)) return CatalogFault::kLostAnswer;
+    if (!lost) return CatalogFault::kNone;
+    caught_up = true;
+    auto taken_off = [](PositionsMap& map) -> Result<bool> {
+      map.home->detached.clear();
+      return true;
+    };
+    EXPECT_TRUE(theirs.Edit(taken_off, {}, {}).has_value());
+    return CatalogFault::kNone;
+  });
+  BatchResult result = batches_.Commit(MakeCheckpoint(0, 5), {});
+  EXPECT_EQ(result.kind, BatchResult::Kind::kDone) << result.reason;
+  EXPECT_TRUE(caught_up);
+  EXPECT_TRUE(home_.map().home->cut.empty());
+  EXPECT_EQ(LowWater(), 5);
+  EXPECT_EQ(Dropped(), 3);
+}
+
+TEST_F(BatchCommitTest, HStaysBelowRejectsThatTheLaneOfTheirTableWouldNotFind) {
+  options_.rejects_table = table_.name();
+  options_.detach_after_ms = 120'000;
+  catalog_.SetFaults([](CatalogCall call, const iceberg::TableIdentifier& table) {
+    return call == CatalogCall::kCommit && table.name == "events" ? CatalogFault::kUnavailable : CatalogFault::kNone;
+  });
+  for (bool cannot_wait : {true, false}) {
+    Batch batch = MakeBatch(0, 5);
+    batch.tables[0].is_rejects = true;
+    batch.checkpoint = true;
+    batch.rejects_cannot_wait = cannot_wait;
+    BatchResult result = batches_.Commit(std::move(batch), {});
+    EXPECT_EQ(result.kind, cannot_wait ? BatchResult::Kind::kForget : BatchResult::Kind::kDone) << result.reason;
+    EXPECT_EQ(result.detached.size(), 1u);
+    EXPECT_EQ(LowWater(), cannot_wait ? 0 : 5);
+  }
 }
 
 // An upload takes what it takes: time runs from the first failure on, and one alone detaches nothing.

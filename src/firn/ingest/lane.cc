@@ -475,6 +475,7 @@ Batch Lane::Freeze(bool& claims_rows, bool& claims_rejects) {
     batch.tables.back().history_policy = HistoryPolicyOf(options_, target_->rule);
     if (target_->is_rejects()) {
       for (const DetachedEntry& entry : home_map_.home->detached) {
+        if (entry.table == request_.table) continue;  // it has no rejects of its own
         batch.tables.back().rejected_elsewhere[entry.table][entry.partition] = entry.rejected_below;
       }
     }

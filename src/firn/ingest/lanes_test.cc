@@ -4,6 +4,7 @@
 
 #include "firn/ingest/lanes.h"
 #include "firn/ingest/positions_admin.h"
+#include "firn/ingest/resume.h"
 #include "firn/ingest/rules.h"
 #include "firn/ingest/worker_fixture_for_test.h"
 #include "firn/ingest/worker_metrics.h"
@@ -85,6 +86,56 @@ TEST_F(LanesTest, TheHomeNotesWhatALaneHasCommitted) {
   EXPECT_TRUE(home.home->detached.empty());
   EXPECT_EQ(home.home->Find("lake.events")->sequence_number,
             MapOf(Load("lake.events").metadata, "p").value()->sequence_number);
+}
+
+// An entry that was made anew before the next checkpoint says less, as after a rewind of the rejects table.
+TEST_F(LanesTest, TheHomeNotesItForTheEntryThatTheLaneWorkedFor) {
+  Produce(0, 90);
+  ExpectCaughtUp(RunOnce(TwoTables()));
+  ASSERT_NO_FATAL_FAILURE(DetachEvents(90, 90, TwoTables()));
+  PipelineOptions options = TwoTables();
+  options.commit_rows_max = 5;
+  options.checkpoint_interval_ms = 60'000;
+  auto told = [&](int32_t partition) {
+    const PositionsMap home = MapOf(Load("lake.p__home").metadata, "p").value().value();
+    const DetachedEntry* entry = home.home->FindDetached("lake.events", {"cluster", "topic-id", partition});
+    return entry == nullptr ? DetachedEntry{} : *entry;
+  };
+  const int64_t had = told(0).rows_below;
+  ASSERT_GT(told(1).rejected_below, 0);
+  stream::MemorySource source(log_);
+  catalog_.SetFaults([&](CatalogCall call, const TableIdentifier& table) {
+    if (call == CatalogCall::kCommit && table.name == "events") source.lanes().held = true;  // after its first commit
+    return CatalogFault::kNone;
+  });
+  source.GiveAll();
+  Running running(MakeWorker(source, options));
+  ASSERT_TRUE(WaitFor([&] {
+    const std::vector<DetachedTable> detached = running.status().detached;
+    return detached.size() == 4 && detached[0].position > had;
+  }));
+  MapCommitter by_hand(catalog_, store_, env::SystemClock(), env::SystemRandom(), {"p", "w2", "g"});
+  Home home(by_hand, TableIdentifier{{"lake"}, "p__home"}, RulesHash(options.tables));
+  ASSERT_TRUE(home.Open({}).has_value());
+  auto anew = [](PositionsMap& map) -> Result<bool> {
+    for (DetachedEntry& entry : map.home->detached) {
+      if (entry.partition.partition == 0) continue;
+      MakeAnew(entry, env::SystemClock().WallMs());
+      entry.rejected_below = 0;
+    }
+    return true;
+  };
+  ASSERT_TRUE(home.Edit(anew, {}, {}).has_value());
+  source.Lose({0, 1, 2, 3});
+  ASSERT_TRUE(WaitFor([&] { return !source.Holds(0) && source.lanes().open == 0; }));
+  source.GiveAll();
+  ASSERT_TRUE(WaitFor([&] { return source.lanes().open == 1; }));
+  EXPECT_TRUE(running.Stop().has_value());
+  EXPECT_EQ(told(0).rows_below, OffsetOf(MapOf(Load("lake.events").metadata, "p").value()->marks, told(0).partition));
+  EXPECT_GT(told(0).rows_below, had);
+  for (int32_t p = 1; p < 4; ++p) EXPECT_EQ(told(p).rejected_below, 0) << p;
+  ExpectCaughtUp(RunOnce(TwoTables()));
+  ExpectBothExact(180);
 }
 
 TEST_F(LanesTest, TableCatchesUpWhileMainGoesOn) {

@@ -354,6 +354,27 @@ TEST_F(NeverMadeTableTest, BeginsWhereItIsSetTo) {
   EXPECT_TRUE(CountValues(options_.rejects_table, "offset").empty());
 }
 
+// Somebody has given up what it misses, and wants it back; and a set takes a hold off.
+TEST_F(NeverMadeTableTest, CatchesUpFromWhereItIsSetToThoughNobodyHadDetachedIt) {
+  ASSERT_NO_FATAL_FAILURE(Hold(kTable));
+  std::vector<int64_t> from;
+  for (int32_t p = 0; p < 4; ++p) {
+    ASSERT_TRUE(Entry(p)->hold) << p;
+    from.push_back(began_[static_cast<size_t>(p)] + 10 * p - 15);
+  }
+  ASSERT_TRUE(admin_->Set(MakeSet(2, End(2), kTable), false, {}).has_value());
+  ASSERT_FALSE(Entry(2).has_value());
+  for (int32_t p = 0; p < 4; ++p) {
+    ASSERT_TRUE(admin_->Set(MakeSet(p, from[static_cast<size_t>(p)], kTable), false, {}).has_value());
+    ASSERT_TRUE(Entry(p).has_value()) << p;
+    EXPECT_FALSE(Entry(p)->hold) << p;
+  }
+  auto run = RunOnce(options_);
+  ExpectCaughtUp(run);
+  EXPECT_TRUE(run->status.detached.empty());
+  ExpectFrom(from);
+}
+
 // A worker that has run all the while knows the home as it was before.
 TEST_F(NeverMadeTableTest, BeginsWhereItIsSetToInARunningWorkerToo) {
   MapCommitter committer(catalog_, store_, env::SystemClock(), env::SystemRandom(), CommitterIdentity{"p", "w", "g"});

@@ -330,6 +330,67 @@ TEST_F(InDoubtTest, IsLeftAloneByMainWhereTheLaneHasJudgedIt) {
   EXPECT_EQ(CountRejects(), kInDoubt);
 }
 
+// The rejects table is detached while it has them to take: its lane would take them for rows of lake.events.
+TEST_F(InDoubtTest, IsReadAgainWhereTheRejectsTableWasDetachedInstead) {
+  stream::MemorySource source(log_);
+  source.HoldRecords(true);
+  source.GiveAll();
+  Running running(MakeWorker(source, ImpatientOptions()));
+  ASSERT_TRUE(WaitFor([&] { return running.status().assigned_partitions == 4 && running.status().ready; }));
+  catalog_.SetFaults([](CatalogCall call, const TableIdentifier& table) {
+    const bool hit = call == CatalogCall::kCommit && table.name == "p__rejects";
+    return hit ? CatalogFault::kUnavailable : CatalogFault::kNone;
+  });
+  source.HoldRecords(false);
+  EXPECT_TRUE(WaitFor([&] { return running.status().detached.size() == 4; }));
+  catalog_.SetFaults(nullptr);
+  EXPECT_TRUE(running.Stop().has_value());
+  auto mended = RunOnce();
+  ExpectCaughtUp(mended);
+  EXPECT_TRUE(mended->status.detached.empty());
+  EXPECT_EQ(CountRejects(), kInDoubt);
+}
+
+// A record of a table that cannot be used is read while the rejects table, which is about to be detached, has others to
+// take. Its lane may meet the table as one that can be used.
+TEST_F(RecoveryTest, PartitionWaitsForTheRejectsTableAtARejectThatItsLaneMayNotFind) {
+  PipelineOptions options = ImpatientOptions();
+  options.tables[0].name = "lake.{topic}_{field:kind}";
+  iceberg::CreateTableRequest request;
+  request.schema = std::exchange(options.tables[0].schema, {});  // so no other can be made
+  options.tables[0].partition.clear();
+  ASSERT_TRUE(catalog_.EnsureNamespace({"lake"}).has_value());
+  ASSERT_TRUE(catalog_.CreateTable(TableIdentifier::Parse("lake.events_k0").value(), request).has_value());
+  log_->Append(0, R"({"id":1,"kind":"k0"})");
+  ExpectCaughtUp(RunOnce(options));
+  std::atomic<int64_t> unusable{-1};
+  catalog_.SetFaults([&](CatalogCall call, const TableIdentifier& table) {
+    if (call != CatalogCall::kCommit || table.name != "p__rejects") return CatalogFault::kNone;
+    if (unusable < 0) unusable = log_->Append(0, R"({"id":2,"kind":"k1"})");
+    return CatalogFault::kUnavailable;
+  });
+  log_->Append(0, R"({"id":"none","kind":"k0"})");
+  auto low_water = [&](int32_t partition) {
+    const PositionsMap home =
+        *MapOf(catalog_.LoadTable(TableIdentifier::Parse("lake.p__home").value()).value().metadata, "p").value();
+    return OffsetOf(home.marks, PartitionKey{"cluster", "topic-id", partition}).value_or(0);
+  };
+  {
+    stream::MemorySource source(log_);
+    source.Give({0, 1});
+    Running running(MakeWorker(source, options));
+    EXPECT_TRUE(WaitFor([&] { return running.status().detached.size() == 2; }));
+    log_->Append(1, R"({"id":3,"kind":"k0"})");
+    EXPECT_TRUE(WaitFor([&] { return low_water(1) == 1; }));
+    EXPECT_LE(low_water(0), unusable);
+    EXPECT_TRUE(running.Stop().has_value());
+  }
+  catalog_.SetFaults(nullptr);
+  ExpectCaughtUp(RunOnce(options));
+  EXPECT_EQ(low_water(0), unusable + 1);
+  EXPECT_EQ(CountRejects(), 2);
+}
+
 TEST_F(RecoveryTest, WorkersThatMeetATableAtTheSameTimeBothFeedIt) {
   PipelineOptions options = MakeOptions();
   options.tables[0].name = "lake.{topic}_{field:kind}";

@@ -1,5 +1,5 @@
-// The lane of the rejects table at tables of a template that main has not met: what becomes of them is main's to find
-// out, and no record of theirs may be a reject in the lane and a row in main.
+// One lane by itself, where the test is main: a table's, and that of the rejects table at tables of a template that main
+// has not met. What becomes of those is main's to find out: none of their records may be a reject and a row.
 #include "firn/ingest/lane.h"
 #include "firn/ingest/rules.h"
 #include "firn/ingest/worker_fixture_for_test.h"
@@ -18,31 +18,38 @@ PipelineOptions ByKind() {
   return options;
 }
 
-// lake.events_k0 is there; the rejects table is detached for two partitions from the log's end on. The test is main.
-class RejectsLaneTest : public WorkerTest {
+// lake.events_k0 is there. The test is main.
+class LaneTest : public WorkerTest {
  protected:
+  static constexpr const char* kTable = "lake.events_k0";
+
   void SetUp() override {
     Produce(0, 40);
     ExpectCaughtUp(RunOnce(options_));
     ASSERT_TRUE(home_.Open({}).has_value());
+  }
+  // For two partitions, from H on.
+  void Detach(const std::string& table) {
     std::vector<DetachedEntry> entries;
     for (stream::PartitionIndex index = 0; index < 2; ++index) {
-      const PartitionKey key = KeyOf(source_.partition(index));
-      entries.push_back(DetachedEntry{options_.rejects_table, key, "events", "a test", kSinceMs});
+      entries.push_back(DetachedEntry{table, Key(index), "events", "a test", kSinceMs});
     }
     auto detached = home_.Detach(entries, options_.rejects_table, {});
     ASSERT_TRUE(detached.has_value()) << detached.error().ToString();
   }
 
+  PartitionKey Key(stream::PartitionIndex index) { return KeyOf(source_.partition(index)); }
   int64_t End(int32_t partition) { return log_->WatermarksOf(partition).end; }
   int64_t Reject(int32_t partition) { return log_->Append(partition, R"({"id":"none","kind":"k0"})"); }
+  int64_t OfTable(int32_t partition, int64_t id) {
+    return log_->Append(partition, fmt::format(R"({{"id":{},"kind":"k0"}})", id));
+  }
   int64_t OfNewTable(int32_t partition) { return log_->Append(partition, R"({"id":7,"kind":"new"})"); }
 
-  void Start(const std::vector<int64_t>& goals) {
-    LaneRequest request{options_.rejects_table, nullptr, {}};
+  void StartFor(const std::string& table, const std::vector<int64_t>& goals) {
+    LaneRequest request{table, table == options_.rejects_table ? nullptr : &options_.tables[0], {}};
     for (stream::PartitionIndex index = 0; index < 2; ++index) {
-      const stream::SourcePartition name = source_.partition(index);
-      request.partitions.push_back({index, name, KeyOf(name), kSinceMs, 0, goals[index]});
+      request.partitions.push_back({index, source_.partition(index), Key(index), kSinceMs, 0, goals[index]});
     }
     reached_.clear();
     lane_ = std::make_unique<Lane>(options_, dependencies_, home_, committer_, metrics_, std::move(request), [] {});
@@ -84,6 +91,62 @@ class RejectsLaneTest : public WorkerTest {
   std::unique_ptr<Lane> lane_;
 };
 
+TEST_F(LaneTest, LogThatWasCutAndHasGrownAgainEndsItForThatPartitionAlone) {
+  ASSERT_NO_FATAL_FAILURE(Detach(kTable));
+  log_->SetLeaderEpoch(1, 5);
+  const int64_t good = OfTable(1, 1001);
+  log_->SetLeaderEpoch(1, 3);
+  OfTable(1, 1002);
+  for (int64_t id = 1003; id < 1020; ++id) OfTable(0, id);
+  StartFor(kTable, {End(0), End(1)});
+  std::optional<LaneEnd> end = AwaitEnd();
+  ASSERT_TRUE(end.has_value());
+  ASSERT_EQ(end->kind, LaneEnd::Kind::kCaughtUp) << end->reason;
+  ASSERT_EQ(end->partitions.size(), 1u);
+  EXPECT_EQ(end->partitions[0].index, 0u);
+  const Marks marks = MapOf(Load(kTable).metadata, "p").value()->marks;
+  EXPECT_EQ(OffsetOf(marks, Key(0)), End(0));
+  EXPECT_EQ(OffsetOf(marks, Key(1)), good + 1);
+  std::map<int64_t, int> rows = CountValues(kTable, "id");
+  for (int64_t id = 1001; id < 1020; ++id) EXPECT_EQ(rows[id], id == 1002 ? 0 : 1) << id;
+}
+
+// By the rules of before, what came since its last row was another table's, whatever the rules of now say of it. Only
+// its rejects are looked for from further below.
+TEST_F(LaneTest, AQuietTableGetsNoRowsFromBelowWhereItWasDetached) {
+  OfTable(0, 1001);
+  Reject(0);
+  const int64_t low_water = End(0);
+  auto passed = home_.Edit(
+      [&](PositionsMap& map) -> Result<bool> {
+        map.marks[Key(0)].position.offset = low_water;
+        return true;
+      },
+      {}, {});
+  ASSERT_TRUE(passed.has_value()) << passed.error().ToString();
+  ASSERT_NO_FATAL_FAILURE(Detach(kTable));
+  OfTable(0, 1002);
+  Reject(0);
+  StartFor(kTable, {End(0), End(1)});
+  std::optional<LaneEnd> end = AwaitEnd();
+  ASSERT_TRUE(end.has_value());
+  ASSERT_EQ(end->kind, LaneEnd::Kind::kCaughtUp) << end->reason;
+  std::map<int64_t, int> rows = CountValues(kTable, "id");
+  EXPECT_EQ(rows[1001], 0);
+  EXPECT_EQ(rows[1002], 1);
+  EXPECT_EQ(CountRejects(), 2);
+}
+
+// The rejects table is detached.
+class RejectsLaneTest : public LaneTest {
+ protected:
+  void SetUp() override {
+    LaneTest::SetUp();
+    Detach(options_.rejects_table);
+  }
+  void Start(const std::vector<int64_t>& goals) { StartFor(options_.rejects_table, goals); }
+};
+
 TEST_F(RejectsLaneTest, WaitsAtARecordOfATableThatMainHasNotMet) {
   Reject(0);
   const int64_t main_reads = End(0);
@@ -103,6 +166,8 @@ TEST_F(RejectsLaneTest, WaitsAtARecordOfATableThatMainHasNotMet) {
   ASSERT_TRUE(end.has_value());
   EXPECT_EQ(end->kind, LaneEnd::Kind::kCaughtUp) << end->reason;
   EXPECT_EQ(CountRejects(), 6);
+  // One of its own would make main forget its first rejects.
+  EXPECT_TRUE(MapOf(Load(options_.rejects_table).metadata, "p").value()->rejected.empty());
 }
 
 TEST_F(RejectsLaneTest, BeginsAgainWhenMainHasMadeTheTable) {
@@ -151,6 +216,21 @@ TEST_F(RejectsLaneTest, AsksAgainForATableWithEachGoal) {
   std::optional<LaneEnd> end = AwaitEnd();
   ASSERT_TRUE(end.has_value());
   EXPECT_EQ(end->kind, LaneEnd::Kind::kForgotten);
+  EXPECT_EQ(CountRejects(), 2);
+}
+
+// A table that main could not make, and has listed: its records wait for a lane of its own.
+TEST_F(RejectsLaneTest, DoesNotWaitAtARecordOfATableThatIsDetached) {
+  ASSERT_NO_FATAL_FAILURE(Detach("lake.events_new"));
+  Reject(0);
+  const int64_t main_reads = End(0);
+  OfNewTable(0);
+  Reject(0);
+  Start({main_reads, kNever});
+  EXPECT_TRUE(WaitFor([&] { return Reached(0) == End(0); })) << Reached(0) << " of " << End(0);
+  EXPECT_EQ(source_.lanes().opened, 1);
+  lane_->Stop();
+  lane_->Join();
   EXPECT_EQ(CountRejects(), 2);
 }
 
