@@ -53,7 +53,8 @@ class Ranges {
   std::optional<Range> Of(size_t file) const {
     const iceberg::DataFile& data = table_.data[file].entry.data_file;
     const int64_t nulls = CountOf(data.null_value_counts).value_or(0);
-    const int64_t nans = CountOf(data.nan_value_counts).value_or(0);
+    // A foreign manifest may count them in any column; compared they are only with numbers of their type.
+    const int64_t nans = IsFloat() ? CountOf(data.nan_value_counts).value_or(0) : 0;
     std::optional<Value> lower = BoundOf(data.lower_bounds);
     std::optional<Value> upper = BoundOf(data.upper_bounds);
     const std::optional<int64_t> values = CountOf(data.value_counts);
@@ -108,6 +109,11 @@ class Ranges {
     if (auto* narrow = std::get_if<float>(&*value); narrow != nullptr && *narrow == 0) *narrow = 0;
     if (auto* wide = std::get_if<double>(&*value); wide != nullptr && *wide == 0) *wide = 0;
     return sort_.first.transform.Apply(type, *value);
+  }
+
+  bool IsFloat() const {
+    const TypeKind kind = sort_.source_type->kind();
+    return kind == TypeKind::kFloat || kind == TypeKind::kDouble;
   }
 
   Value NaN() const {

@@ -156,6 +156,13 @@ TEST(SortPicker, NaNComesAfterAllNumbers) {
   EXPECT_EQ(Picks("a 100 1 2 nan\nb 100 5 9\nc 100 - - only-nan", {.type = TypeKind::kDouble}), "a+b");
 }
 
+// Whatever a manifest of somebody else says.
+TEST(SortPicker, CountsOfNaNDoNotMatterWhereThereIsNone) {
+  EXPECT_EQ(Picks("a 100 1 2 nan\nb 100 5 9"), "");
+  EXPECT_EQ(Picks("a 100 1 6 nan\nb 100 5 9"), "a+b");
+  EXPECT_EQ(Picks("a 100 a b only-nan\nb 100 c d", {.type = TypeKind::kString}), "");
+}
+
 TEST(SortPicker, BoundsOfZeroAreBothZeros) {
   EXPECT_EQ(Picks("a 100 -1 0.0\nb 100 -0.0 9", {.type = TypeKind::kDouble}), "");
 }
