@@ -38,15 +38,19 @@ bool IsOfTheGroup(ErrorCode code) {
 
 TableCompaction::TableCompaction(const CompactionParts& parts, TablePlan plan, Limits limits, StepFn step)
     : parts_(parts),
-      plan_(std::move(plan)),
       limits_(limits),
       step_(std::move(step)),
-      table_(plan_.loaded.identifier.ToString()),
+      table_(plan.loaded.identifier.ToString()),
       stem_(fmt::format("firn-compacted-{}", FormatUuid(MakeUuidV4(parts.random.Next64(), parts.random.Next64())))) {
-  request_.starting_sequence_number = plan_.loaded.metadata.last_sequence_number;
   request_.summary["firn.operation"] = "compaction";
-  report_.files_seen = plan_.picked.files_seen;
-  report_.groups_planned = static_cast<int64_t>(plan_.picked.groups.size());
+  report_.files_seen = plan.picked.files_seen;
+  Replan(std::move(plan));
+}
+
+void TableCompaction::Replan(TablePlan plan) {
+  plan_ = std::move(plan);
+  request_.starting_sequence_number = plan_.loaded.metadata.last_sequence_number;
+  report_.groups_planned += static_cast<int64_t>(plan_.picked.groups.size());
   report_.left_alone = plan_.picked.left_alone;
 }
 
@@ -112,6 +116,7 @@ Status TableCompaction::Merge(const PickedGroup& group) {
     const bool damaged = done.error().code() != ErrorCode::kUnsupported;
     LeaveAlone(*bad, damaged ? "damaged" : "unsupported", done.error().message());
     std::erase(files, *bad);
+    if (plan_.sort.has_value()) return RefusedInput();
   }
   TooFewFiles();
   return {};
@@ -384,6 +389,40 @@ void LogCommitted(const iceberg::TableIdentifier& table, const CompactionReport&
                                                               {"cpu_s", fmt::format("{:.2f}", report.cpu_s)}});
 }
 
+// All groups of the plan. False: the next ones would meet the same error, or a stop is requested. `first`: the first
+// group's error.
+Result<bool> DoPlanned(TableCompaction& compaction, const std::function<void(const CompactionReport&)>& progress,
+                       const std::stop_token& stop, std::set<std::string>& failed, Status& first) {
+  const TablePlan& plan = compaction.plan();
+  bool go_on = true;
+  for (const PickedGroup& group : plan.picked.groups) {
+    // What failed for an earlier plan would fail again.
+    if (std::ranges::any_of(group.files, [&](size_t file) { return failed.contains(plan.FileAt(file).file_path); })) {
+      continue;
+    }
+    Status merged = compaction.Merge(group);
+    if (!merged.has_value() && merged.error().code() == ErrorCode::kCancelled && stop.stop_requested()) {
+      go_on = false;
+      break;
+    }
+    go_on = merged.has_value() || IsOfTheGroup(merged.error().code());
+    if (!merged.has_value()) {
+      LogWarning("a group of files was not merged",
+                 {{"table", plan.loaded.identifier.ToString()}, {"error", merged.error()}});
+      for (const size_t file : group.files) failed.insert(plan.FileAt(file).file_path);
+      if (first.has_value()) first = std::move(merged);
+    }
+    if (!go_on) break;
+    if (progress) progress(compaction.report());
+    if (!compaction.is_full()) continue;
+    FIRN_TRY(compaction.Commit(stop));
+    LogCommitted(plan.loaded.identifier, compaction.report());
+  }
+  // One group's failure does not cost those that are merged.
+  FIRN_TRY(compaction.Commit(stop));
+  return go_on && !stop.stop_requested();
+}
+
 Result<CompactionReport> CompactOnce(const CompactionParts& parts, const iceberg::TableIdentifier& table,
                                      const CompactionOptions& options,
                                      const std::function<void(const CompactionReport&)>& progress,
@@ -399,23 +438,18 @@ Result<CompactionReport> CompactOnce(const CompactionParts& parts, const iceberg
     compaction.CountPlanned();
     return compaction.report();
   }
+  plan_options.refused = &compaction.refused();
+  std::set<std::string> failed;
   Status first;
-  for (const PickedGroup& group : compaction.plan().picked.groups) {
-    Status merged = compaction.Merge(group);
-    if (!merged.has_value() && merged.error().code() == ErrorCode::kCancelled && stop.stop_requested()) break;
-    const bool go_on = merged.has_value() || IsOfTheGroup(merged.error().code());
-    if (!merged.has_value()) {
-      LogWarning("a group of files was not merged", {{"table", table.ToString()}, {"error", merged.error()}});
-      if (first.has_value()) first = std::move(merged);
-    }
-    if (!go_on) break;
-    if (progress) progress(compaction.report());
-    if (!compaction.is_full()) continue;
-    FIRN_TRY(compaction.Commit(stop));
-    LogCommitted(table, compaction.report());
+  for (;;) {
+    const size_t refused = compaction.refused().size();
+    FIRN_ASSIGN(const bool go_on, DoPlanned(compaction, progress, stop, failed, first));
+    // What is left of groups with refused files is picked without those.
+    if (!go_on || !options.sort.has_value() || compaction.refused().size() == refused) break;
+    FIRN_ASSIGN(loaded, parts.catalog.LoadTable(table));
+    FIRN_ASSIGN(plan, PlanTable(std::move(loaded), parts.store, plan_options));
+    compaction.Replan(std::move(plan));
   }
-  // One group's failure does not cost those that are merged.
-  FIRN_TRY(compaction.Commit(stop));
   FIRN_TRY(first);
   if (progress) progress(compaction.report());
   return compaction.report();

@@ -63,7 +63,7 @@ struct CompactionReport {
   int64_t files_seen = 0;
   int64_t groups_planned = 0;
   int64_t groups_done = 0;
-  std::map<std::string, int64_t> groups_dropped;  // by reason: "input_gone", "deletes_changed", "too_few_files", ...
+  std::map<std::string, int64_t> groups_dropped;  // by reason: "input_gone", "input_refused", "too_few_files", ...
   std::map<std::string, int64_t> left_alone;      // files, by reason
   int64_t files_before = 0;                       // of the groups that were done; of a dry run: that were planned
   int64_t files_after = 0;
@@ -107,8 +107,11 @@ class TableCompaction {
   TableCompaction(const CompactionParts& parts, TablePlan plan, Limits limits, StepFn step);
 
   const TablePlan& plan() const { return plan_; }
+  // Another plan for the same table, when nothing waits for a commit: the report goes on.
+  void Replan(TablePlan plan);
   // One output file out of the group's files, or several sorted ones, to be committed. A group that comes to nothing is
-  // success, and counted. kCancelled: `step` said so.
+  // success, and counted; so is one to be sorted of which a file is refused, since the others may have been due for that
+  // file alone. kCancelled: `step` said so.
   Status Merge(const PickedGroup& group);
   // Enough is merged for a commit.
   bool is_full() const {
@@ -142,6 +145,10 @@ class TableCompaction {
   void Count(const Merged& merged);
   void LeaveAlone(size_t file, std::string_view reason, const std::string& detail);
   void TooFewFiles() { ++report_.groups_dropped["too_few_files"]; }
+  Status RefusedInput() {
+    ++report_.groups_dropped["input_refused"];
+    return {};
+  }
   std::vector<size_t> DeletesOf(const PickedGroup& group, size_t file) const;
   bool IsEnough(const PickedGroup& group, const std::vector<size_t>& files) const;
   bool IsSorted(size_t file) const;
@@ -169,7 +176,7 @@ class TableCompaction {
   Result<std::vector<iceberg::DataFile>> WriteSorted(const PickedGroup& group, columnar::ExternalSort& sort);
 
   const CompactionParts& parts_;
-  const TablePlan plan_;
+  TablePlan plan_;
   const Limits limits_;
   const StepFn step_;
   const std::string table_;
