@@ -259,6 +259,7 @@ Status CompactionLoop::CommitPatiently(TableCompaction& compaction, const std::s
   for (int tries = 1;; ++tries) {
     Status committed = compaction.Commit(stop);
     if (committed.has_value() || !MayPass(committed.error().code()) || tries >= kCommitTriesMax) return committed;
+    if (compaction.is_too_old()) return committed;
     LogInfo("merged files wait for their commit",
             {{"table", compaction.plan().loaded.identifier.ToString()}, {"error", committed.error()}});
     const int64_t wait_ms = std::min(kCommitWaitMsMax, int64_t{1000} << tries);
@@ -268,7 +269,7 @@ Status CompactionLoop::CommitPatiently(TableCompaction& compaction, const std::s
 
 void CompactionLoop::Remember(Table& table, const TableCompaction& compaction) {
   for (const auto& [path, reason] : compaction.refused()) {
-    if (table.refused.size() >= kRefusedFilesMax) table.refused.erase(table.refused.begin());
+    if (table.refused.size() >= options_.refused_files_max) table.refused.erase(table.refused.begin());
     table.refused[path] = reason;
   }
 }

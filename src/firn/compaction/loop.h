@@ -46,6 +46,7 @@ struct LoopOptions {
   CpuShareLimits cpu_share;
   int64_t memory_bytes = 64 << 20;  // PlanOptions::memory_bytes
   int64_t output_age_ms_max = 6 * 3'600'000;
+  size_t refused_files_max = kRefusedFilesMax;  // of each table
 };
 
 // What the loop is to look after; asked anew at each look. Shares are parts of the work: each partition of each table

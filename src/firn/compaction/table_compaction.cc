@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 #include <memory>
 #include <set>
 
@@ -101,7 +102,11 @@ bool TableCompaction::IsEnough(const PickedGroup& group, const std::vector<size_
 // Files that cannot be merged drop out, and it is begun again without them where their bytes were found damaged only on
 // the way.
 Status TableCompaction::Merge(const PickedGroup& group) {
-  if (request_.groups.empty()) request_.latest_boot_ms = parts_.clock.BootMs() + limits_.output_age_ms_max;
+  if (request_.groups.empty()) {
+    request_.latest_boot_ms = std::numeric_limits<int64_t>::max();
+    // Sorting may take hours before there is an output: its own writer says when that is.
+    if (!plan_.sort.has_value()) NoteOutput();
+  }
   DeleteReader deletes(plan_, parts_.store);
   std::vector<size_t> files = group.files;
   while (IsEnough(group, files)) {
@@ -120,6 +125,12 @@ Status TableCompaction::Merge(const PickedGroup& group) {
   }
   TooFewFiles();
   return {};
+}
+
+// The age of what is committed together is that of its first output.
+void TableCompaction::NoteOutput() {
+  request_.latest_boot_ms =
+      std::min(request_.latest_boot_ms, parts_.clock.BootMs() + limits_.output_age_ms_max);
 }
 
 std::string TableCompaction::NewLocation(const PickedGroup& group) {
@@ -353,6 +364,12 @@ Status TableCompaction::Commit(std::stop_token stop) {
   auto outcome = iceberg::CommitRewrite(parts_.catalog, plan_.loaded.identifier, request_, parts_.store, parts_.clock,
                                         parts_.random, stop);
   report_.cpu_s += parts_.cpu_seconds() - cpu_before;
+  if (!outcome.has_value() && is_too_old()) {
+    return std::unexpected<Error>(std::move(outcome.error())
+                                      .WithContext(fmt::format("{} s after the first new file was begun is later than "
+                                                               "its maximum age allows (commit.max_age)",
+                                                               limits_.output_age_ms_max / 1000)));
+  }
   if (!outcome.has_value()) return std::unexpected<Error>(std::move(outcome.error()));
   report_.conflicts += outcome->conflicts;
   report_.delete_files_removed += outcome->delete_files_removed;
@@ -400,12 +417,16 @@ Result<bool> DoPlanned(TableCompaction& compaction, const std::function<void(con
     if (std::ranges::any_of(group.files, [&](size_t file) { return failed.contains(plan.FileAt(file).file_path); })) {
       continue;
     }
+    // What is sorted does not grow old while a large group is.
+    if (plan.sort.has_value() && group.bytes >= kBytesPerCommitMax) FIRN_TRY(compaction.Commit(stop));
     Status merged = compaction.Merge(group);
     if (!merged.has_value() && merged.error().code() == ErrorCode::kCancelled && stop.stop_requested()) {
       go_on = false;
       break;
     }
-    go_on = merged.has_value() || IsOfTheGroup(merged.error().code());
+    // Rows of another group may find room.
+    const bool no_room = !merged.has_value() && merged.error().code() == ErrorCode::kResourceExhausted;
+    go_on = merged.has_value() || IsOfTheGroup(merged.error().code()) || (no_room && plan.sort.has_value());
     if (!merged.has_value()) {
       LogWarning("a group of files was not merged",
                  {{"table", plan.loaded.identifier.ToString()}, {"error", merged.error()}});

@@ -119,6 +119,8 @@ class TableCompaction {
            merged_bytes_ >= kBytesPerCommitMax;
   }
   bool has_merged() const { return !request_.groups.empty(); }
+  // What is merged will not be committed any more.
+  bool is_too_old() const { return parts_.clock.BootMs() > request_.latest_boot_ms; }
   // What is merged becomes one snapshot. After an error it is still to be committed, and Commit may be called again.
   Status Commit(std::stop_token stop);
 
@@ -173,6 +175,7 @@ class TableCompaction {
                  std::vector<size_t>& files, Inputs& inputs);
   Status AddRowsOf(const FileDeletes& deletes, std::shared_ptr<const std::string> bytes, columnar::ExternalSort& sort,
                    Inputs& inputs, MergeInput& input);
+  void NoteOutput();
   Result<std::vector<iceberg::DataFile>> WriteSorted(const PickedGroup& group, columnar::ExternalSort& sort);
 
   const CompactionParts& parts_;

@@ -127,6 +127,7 @@ Result<std::vector<iceberg::DataFile>> TableCompaction::WriteSorted(const Picked
   std::unique_ptr<env::ObjectWriter> object;
   auto sink = [&](std::string_view bytes) -> Status {
     if (object == nullptr) {
+      NoteOutput();
       location = NewLocation(group);
       FIRN_ASSIGN(object, parts_.store.OpenWrite(location));
     }

@@ -76,6 +76,11 @@ class TableSortTest : public CompactionFixture {
     return rows;
   }
 
+  void SetSize(const std::string& path, int64_t bytes) {
+    RewriteEntry(path, [&](iceberg::DataFile& file) { file.file_size_in_bytes = bytes; });
+  }
+
+  static constexpr int64_t kLong = 7 * 3'600'000;  // longer than merged files may wait
   int64_t memory_bytes_ = 256 << 20;
   env::MemorySpill spill_;
 };
@@ -268,6 +273,47 @@ TEST_F(TableSortTest, RowsThatFindNoRoomLeaveTheTableAsItIs) {
   std::vector<int64_t> expected = UpTo(9000);
   std::ranges::reverse(expected);
   EXPECT_EQ(Ids(), expected);
+}
+
+TEST_F(TableSortTest, AGroupThatFindsNoRoomDoesNotHoldUpOthers) {
+  memory_bytes_ = 64 << 10;
+  spill_.set_bytes_max(1000);
+  for (int64_t i = 0; i < 3; ++i) Append("eu", i * 3000, 3000);
+  SetSize(Append("us", 0, 10), int64_t{1} << 30);  // so that its turn comes later
+  auto report = Sort();
+  ASSERT_FALSE(report.has_value());
+  EXPECT_EQ(report.error().code(), ErrorCode::kResourceExhausted);
+  EXPECT_EQ(LiveFiles(), 4u);
+  for (const iceberg::DataFile& file : Files()) {
+    EXPECT_EQ(file.sort_order_id.has_value(), file.partition == schema::PartitionTuple{schema::Value("us")});
+  }
+}
+
+TEST_F(TableSortTest, FilesAreAsOldAsTheirFirstOutput) {
+  const std::string first = Append("eu", 0, 10);
+  Append("eu", 10, 10);
+  store_.Inject({.call = env::StoreCall::kRead, .location_contains = first, .delay_ms = kLong, .fails = false});
+  auto report = Sort();
+  ASSERT_TRUE(report.has_value()) << report.error().ToString();
+  EXPECT_EQ(LiveFiles(), 1u);
+  Append("eu", 5, 10);
+  store_.Inject({.call = env::StoreCall::kClose, .location_contains = "compacted", .delay_ms = kLong, .fails = false});
+  report = Sort();
+  ASSERT_FALSE(report.has_value());
+  EXPECT_EQ(report.error().code(), ErrorCode::kTimeout);
+  EXPECT_NE(report.error().message().find("commit.max_age"), std::string::npos) << report.error().message();
+  EXPECT_EQ(LiveFiles(), 2u);
+}
+
+TEST_F(TableSortTest, WhatIsSortedDoesNotGrowOldBesideALargeGroup) {
+  Append("us", 0, 10);
+  const std::string large = Append("eu", 0, 10);
+  SetSize(large, int64_t{3} << 30);
+  store_.Inject({.call = env::StoreCall::kRead, .location_contains = large, .delay_ms = kLong, .fails = false});
+  auto report = Sort();
+  ASSERT_TRUE(report.has_value()) << report.error().ToString();
+  EXPECT_EQ(report->groups_done, 2);
+  EXPECT_EQ(report->commits, 2);
 }
 
 TEST_F(CompactionFixture, ATableWithoutAnOrderHasToBeToldOne) {
