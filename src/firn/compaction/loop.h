@@ -26,8 +26,9 @@
 
 namespace firn::compaction {
 
-// Refused files that are remembered for each table, so that they are not read again at every look.
-inline constexpr size_t kRefusedFilesMax = 10'000;
+// Refused files that are remembered for each table, so that they are not read again at every look: a table with more of
+// them is left alone.
+inline constexpr size_t kRefusedFilesMax = 200'000;
 // Files that plans hold at the same time: the look at further tables waits; and of one plan, but for its first group.
 inline constexpr size_t kPlannedFilesMax = 20'000;
 inline constexpr size_t kPlanFilesMax = 5'000;
@@ -128,7 +129,7 @@ class CompactionLoop {
     int64_t groups = 0;
     int64_t files = 0;
     int64_t bytes = 0;
-    std::map<std::string, std::string> refused;
+    RefusedFiles refused;
   };
 
   void LookAtScope();

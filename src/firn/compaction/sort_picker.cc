@@ -190,7 +190,7 @@ class SortPacker {
     if (!IsSorted(file)) return true;
     if (deletes_.RowsDeleted(file) <= 0) return false;
     return options_.refused == nullptr ||
-           !options_.refused->contains(NothingDeletedKey(table_, file, deletes_.Of(file)));
+           !options_.refused->contains(RefusedKey(NothingDeletedKey(table_, file, deletes_.Of(file))));
   }
 
   Item ItemOf(std::vector<size_t> files, bool is_due) const {

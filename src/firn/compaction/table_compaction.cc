@@ -73,7 +73,7 @@ void TableCompaction::CountPlanned() {
 
 void TableCompaction::LeaveAlone(size_t file, std::string_view reason, const std::string& detail) {
   ++report_.left_alone[std::string(reason)];
-  refused_[plan_.FileAt(file).file_path] = reason;
+  refused_[RefusedKey(plan_.FileAt(file).file_path)] = reason;
   LogInfo("a file is left as it is",
           {{"table", table_}, {"file", plan_.FileAt(file).file_path}, {"reason", reason}, {"detail", detail}});
 }
@@ -129,8 +129,7 @@ Status TableCompaction::Merge(const PickedGroup& group) {
 
 // The age of what is committed together is that of its first output.
 void TableCompaction::NoteOutput() {
-  request_.latest_boot_ms =
-      std::min(request_.latest_boot_ms, parts_.clock.BootMs() + limits_.output_age_ms_max);
+  request_.latest_boot_ms = std::min(request_.latest_boot_ms, parts_.clock.BootMs() + limits_.output_age_ms_max);
 }
 
 std::string TableCompaction::NewLocation(const PickedGroup& group) {
@@ -193,7 +192,7 @@ bool TableCompaction::IsWorthIt(const PickedGroup& group, const Inputs& inputs) 
     TooFewFiles();
     return false;
   }
-  refused_[NothingDeletedKey(plan_.files, input.file, touching)] = "nothing_deleted";
+  refused_[RefusedKey(NothingDeletedKey(plan_.files, input.file, touching))] = "nothing_deleted";
   ++report_.groups_dropped["nothing_deleted"];
   return false;
 }
@@ -338,7 +337,7 @@ Status TableCompaction::Finish(const PickedGroup& group, const DeleteReader& del
   }
   if (done.group.rows != rows_of_files) {
     ++report_.groups_dropped["row_count_differs"];
-    for (const std::string& path : rewrite.inputs) refused_[path] = "row_count_differs";
+    for (const std::string& path : rewrite.inputs) refused_[RefusedKey(path)] = "row_count_differs";
     LogWarning("manifest entries and files disagree on the number of rows, the files stay as they are",
                {{"table", table_}, {"entries", done.group.rows}, {"files", rows_of_files}});
     return {};

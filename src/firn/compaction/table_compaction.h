@@ -110,8 +110,8 @@ class TableCompaction {
   // Another plan for the same table, when nothing waits for a commit: the report goes on.
   void Replan(TablePlan plan);
   // One output file out of the group's files, or several sorted ones, to be committed. A group that comes to nothing is
-  // success, and counted; so is one to be sorted of which a file is refused, since the others may have been due for that
-  // file alone. kCancelled: `step` said so.
+  // success, and counted; so is one to be sorted of which a file is refused, since the others may be due for that file
+  // alone. kCancelled: `step` said so.
   Status Merge(const PickedGroup& group);
   // Enough is merged for a commit.
   bool is_full() const {
@@ -127,9 +127,8 @@ class TableCompaction {
   // As if all of the plan had been done.
   void CountPlanned();
   const CompactionReport& report() const { return report_; }
-  // Files that cannot be merged, by path, with the reason, and NothingDeletedKey of those whose deletes delete nothing;
-  // another run would find the same.
-  const std::map<std::string, std::string>& refused() const { return refused_; }
+  // Files that cannot be merged: another run would find the same.
+  const RefusedFiles& refused() const { return refused_; }
 
  private:
   struct Merged {
@@ -190,7 +189,7 @@ class TableCompaction {
   int64_t merged_bytes_ = 0;    // of their inputs
   size_t merged_files_ = 0;
   double merged_cpu_s_ = 0;
-  std::map<std::string, std::string> refused_;
+  RefusedFiles refused_;
   CompactionReport report_;
 };
 
