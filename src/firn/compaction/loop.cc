@@ -24,6 +24,17 @@ uint64_t Fnv1a(std::string_view text, uint64_t hash) {
   return hash;
 }
 
+// What is gone from the table needs no place any more.
+void ForgetAllBut(const TableFiles& files, RefusedFiles& refused) {
+  RefusedFiles kept;
+  for (const LiveFile& file : files.data) {
+    if (auto found = refused.find(RefusedKey(file.entry.data_file.file_path)); found != refused.end()) {
+      kept.insert(*found);
+    }
+  }
+  refused = std::move(kept);
+}
+
 }  // namespace
 
 int64_t ShareOf(const std::string& table, int32_t spec_id, const std::string& partition_path, int64_t shares) {
@@ -179,6 +190,15 @@ void CompactionLoop::Look(Table& table) {
   }
   table.look_at_ms = parts_.clock.BootMs() + options_.interval_ms;
   metrics_.SetLeftAlone(name, plan->picked.left_alone);
+  if (table.refused.size() >= options_.refused_files_max) ForgetAllBut(plan->files, table.refused);
+  if (table.refused.size() >= options_.refused_files_max) {
+    // Others would be read again and again.
+    table.seen.reset();
+    return Failed(&table, Error(ErrorCode::kResourceExhausted,
+                                fmt::format("{} files of the table cannot be merged, more are not remembered; the log "
+                                            "and left_alone say why: rewrite them with another engine",
+                                            table.refused.size())));
+  }
   for (const PickedGroup& group : plan->picked.groups) {
     ++table.groups;
     table.files += static_cast<int64_t>(group.files.size());
@@ -259,6 +279,7 @@ Status CompactionLoop::CommitPatiently(TableCompaction& compaction, const std::s
   for (int tries = 1;; ++tries) {
     Status committed = compaction.Commit(stop);
     if (committed.has_value() || !MayPass(committed.error().code()) || tries >= kCommitTriesMax) return committed;
+    if (compaction.is_too_old()) return committed;
     LogInfo("merged files wait for their commit",
             {{"table", compaction.plan().loaded.identifier.ToString()}, {"error", committed.error()}});
     const int64_t wait_ms = std::min(kCommitWaitMsMax, int64_t{1000} << tries);
@@ -267,9 +288,9 @@ Status CompactionLoop::CommitPatiently(TableCompaction& compaction, const std::s
 }
 
 void CompactionLoop::Remember(Table& table, const TableCompaction& compaction) {
-  for (const auto& [path, reason] : compaction.refused()) {
-    if (table.refused.size() >= kRefusedFilesMax) table.refused.erase(table.refused.begin());
-    table.refused[path] = reason;
+  for (const auto& [key, reason] : compaction.refused()) {
+    if (table.refused.size() >= options_.refused_files_max) return;
+    table.refused[key] = reason;
   }
 }
 

@@ -26,8 +26,9 @@
 
 namespace firn::compaction {
 
-// Refused files that are remembered for each table, so that they are not read again at every look.
-inline constexpr size_t kRefusedFilesMax = 10'000;
+// Refused files that are remembered for each table, so that they are not read again at every look: a table with more of
+// them is left alone.
+inline constexpr size_t kRefusedFilesMax = 200'000;
 // Files that plans hold at the same time: the look at further tables waits; and of one plan, but for its first group.
 inline constexpr size_t kPlannedFilesMax = 20'000;
 inline constexpr size_t kPlanFilesMax = 5'000;
@@ -46,6 +47,7 @@ struct LoopOptions {
   CpuShareLimits cpu_share;
   int64_t memory_bytes = 64 << 20;  // PlanOptions::memory_bytes
   int64_t output_age_ms_max = 6 * 3'600'000;
+  size_t refused_files_max = kRefusedFilesMax;  // of each table
 };
 
 // What the loop is to look after; asked anew at each look. Shares are parts of the work: each partition of each table
@@ -127,7 +129,7 @@ class CompactionLoop {
     int64_t groups = 0;
     int64_t files = 0;
     int64_t bytes = 0;
-    std::map<std::string, std::string> refused;
+    RefusedFiles refused;
   };
 
   void LookAtScope();

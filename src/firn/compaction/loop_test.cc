@@ -163,6 +163,55 @@ TEST_F(LoopTest, WhatIsMergedOutlivesLostCommits) {
   EXPECT_EQ(SortedIds(), UpTo(next));
 }
 
+TEST_F(LoopTest, WhatIsTooOldIsNotTriedAgain) {
+  for (int64_t i = 0; i < 4; ++i) Append("eu", i * 10, 10);
+  auto options = Options();
+  options.output_age_ms_max = 1000;
+  store_.Inject({.call = env::StoreCall::kRead, .location_contains = "/eu-0", .delay_ms = 2000, .fails = false});
+  const int64_t begin_ms = clock_.WallMs();
+  const LoopStatus status = RunFor(5 * kInterval, {{kTable}}, &options);
+  EXPECT_EQ(status.errors, 1);
+  EXPECT_NE(status.last_error.find("too old"), std::string::npos) << status.last_error;
+  EXPECT_EQ(status.last_error_ms - begin_ms, 2000);
+  EXPECT_EQ(status.commits, 1);
+}
+
+TEST_F(LoopTest, MoreRefusedFilesThanAreRememberedEndTheWorkOnTheirTable) {
+  for (int64_t i = 0; i < 8; ++i) {
+    const std::string path = Append("eu", i * 10, 10);
+    ASSERT_TRUE(store_.Delete(path).has_value() && store_.Put(path, "PAR1 not at all PAR1").has_value());
+  }
+  auto options = Options();
+  options.refused_files_max = 2;
+  store_.Inject({.call = env::StoreCall::kRead, .persistent = true, .location_contains = "/eu-", .fails = false});
+  int64_t reads = 0;
+  const int64_t begin_ms = clock_.BootMs();
+  CompactionLoop* running = nullptr;
+  CompactionLoop loop(options, {catalog_, store_, clock_, random_, [] { return 0; }},
+                      [&]() -> Result<LoopScope> {
+                        ++looks_;
+                        if (looks_ < 20) Append("us", looks_ * 10, 10);  // there is always something new to look at
+                        if (looks_ == 20) {
+                          reads = store_.faults_hit();
+                          const auto errors = running->status().table_errors;
+                          EXPECT_TRUE(errors.contains("db.events") &&
+                                      errors.at("db.events").error.code() == ErrorCode::kResourceExhausted);
+                          // Files that are gone do not count.
+                          EXPECT_TRUE(catalog_.DropTable(kTable).has_value());
+                          CreateTable(EventsByRegion());
+                          for (int64_t i = 0; i < 4; ++i) Append("ap", i * 10, 10);
+                        }
+                        if (clock_.BootMs() >= begin_ms + 100 * kInterval) stop_.request_stop();
+                        return LoopScope{{kTable}};
+                      },
+                      registry_, {});
+  running = &loop;
+  loop.Run(stop_.get_token());
+  EXPECT_EQ(reads, 8);
+  EXPECT_EQ(loop.status().commits, 1);
+  EXPECT_TRUE(loop.status().table_errors.empty());
+}
+
 TEST_F(LoopTest, RefusedFilesAreReadOnce) {
   for (int64_t i = 0; i < 4; ++i) {
     const std::string path = Append("eu", i * 10, 10);

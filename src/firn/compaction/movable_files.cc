@@ -36,7 +36,7 @@ std::string ReasonToStay(const TableFiles& table, const DeleteIndex& deletes, si
   if (std::max(data.file_size_in_bytes, deletes.Bytes(index)) > options.file_bytes_max) return "exceeds_memory";
   if (!deletes.AreApplicable(index)) return "has_deletes";
   if (options.refused == nullptr) return "";
-  auto refused = options.refused->find(data.file_path);
+  auto refused = options.refused->find(RefusedKey(data.file_path));
   return refused == options.refused->end() ? "" : refused->second;
 }
 

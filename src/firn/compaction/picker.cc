@@ -59,7 +59,7 @@ class Packer {
     const double rows = deletes_.RowsDeleted(file);
     if (rows <= 0) return false;
     if (options_.refused != nullptr &&
-        options_.refused->contains(NothingDeletedKey(table_, file, deletes_.Of(file)))) {
+        options_.refused->contains(RefusedKey(NothingDeletedKey(table_, file, deletes_.Of(file))))) {
       return false;
     }
     const auto of_file = static_cast<double>(table_.data[file].entry.data_file.record_count);

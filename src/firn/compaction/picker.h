@@ -13,6 +13,7 @@
 #include <map>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "firn/iceberg/manifest/manifest.h"
@@ -46,6 +47,11 @@ struct PickPace {
   int64_t cold_before_ms = 0;
 };
 
+// Files that could not be merged when it was tried, with the reason, by RefusedKey of their paths; and of
+// NothingDeletedKey (delete_index.h) of those whose deletes delete nothing. There may be very many: a key is a hash.
+using RefusedFiles = std::map<uint64_t, std::string>;
+inline uint64_t RefusedKey(std::string_view path) { return std::hash<std::string_view>{}(path); }
+
 struct PickOptions {
   int64_t target_bytes = 512 << 20;
   // A file of at least so much of the target stays as it is.
@@ -63,9 +69,7 @@ struct PickOptions {
   int64_t file_bytes_max = std::numeric_limits<int64_t>::max();
   // Whose partition it is to look after; others are not seen at all. Null: all are.
   std::function<bool(int32_t spec_id, const std::string& partition_path)> owns;
-  // Paths of files that could not be merged when it was tried, with the reason; and NothingDeletedKey
-  // (delete_index.h) of those whose deletes delete nothing. Null: none.
-  const std::map<std::string, std::string>* refused = nullptr;
+  const RefusedFiles* refused = nullptr;  // null: none
 };
 
 struct PickedGroup {

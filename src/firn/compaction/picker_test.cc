@@ -175,7 +175,7 @@ TEST(Picker, ManyDeletesAreReasonEnough) {
 TEST(Picker, DeletesThatDeleteNothingAreNotTriedAgain) {
   PickOptions options;
   const std::string files = "a 10 1 - rows 10\nx 1 3 - names a\n";
-  const std::map<std::string, std::string> refused = {{NothingDeletedKey(Parse(files), 0, {0}), "nothing_deleted"}};
+  const RefusedFiles refused = {{RefusedKey(NothingDeletedKey(Parse(files), 0, {0})), "nothing_deleted"}};
   options.refused = &refused;
   EXPECT_EQ(Picks(files, options), " | alone 1");
   EXPECT_EQ(Picks(files + "y 1 4 - names a\n", options), "a-x-y");
@@ -264,7 +264,7 @@ TEST(Picker, WhatDoesNotFitIntoMemoryWhatIsOthersAndWhatWasRefusedStays) {
   EXPECT_EQ(Picks("a 10 1 -\nb 31 2 -\nc 30 3 -\n", options), "a+c | exceeds_memory 1");
   options.owns = [](int32_t, const std::string& path) { return path == "d=2"; };
   EXPECT_EQ(Picks("a 10 1 d=1\nb 10 2 d=1\nc 10 3 d=2\nd 10 4 d=2\n", options), "c+d");
-  const std::map<std::string, std::string> refused = {{"c", "damaged"}, {"x", "codec"}};
+  const RefusedFiles refused = {{RefusedKey("c"), "damaged"}, {RefusedKey("x"), "codec"}};
   options.refused = &refused;
   EXPECT_EQ(Picks("c 10 3 d=2\nd 10 4 d=2\ne 10 5 d=2\n", options), "d+e | damaged 1");
 }

@@ -204,7 +204,7 @@ TEST_F(RowDeletesTest, EqualityDeletesByColumnsThatCannotBeComparedKeepTheirFile
 TEST_F(RowDeletesTest, AFileWhoseDeletesDeleteNothingIsRememberedUntilThereAreOthers) {
   const std::string a = Append("eu", 0, 10);
   DeletePositions("eu", {{"file:///elsewhere", 1}, {"file:///lake/events/data/zz", 1}});
-  std::map<std::string, std::string> refused;
+  RefusedFiles refused;
   auto run = [&] {
     TablePlan plan = PlanTable(catalog_.LoadTable(kTable).value(), store_, {.refused = &refused}).value();
     const CompactionParts parts{catalog_, store_, clock_, random_};

@@ -18,6 +18,9 @@ using schema::TransformKind;
 using schema::TypeKind;
 using schema::Value;
 
+// Of longer bounds it is not looked whether they were carried.
+constexpr int32_t kCarryLengthMax = 1024;
+
 // A place in the order of the first sort field.
 struct Place {
   int nulls = 0;  // -1: the nulls before all values, 1: those after them
@@ -53,9 +56,11 @@ class Ranges {
   std::optional<Range> Of(size_t file) const {
     const iceberg::DataFile& data = table_.data[file].entry.data_file;
     const int64_t nulls = CountOf(data.null_value_counts).value_or(0);
-    const int64_t nans = CountOf(data.nan_value_counts).value_or(0);
-    std::optional<Value> lower = BoundOf(data.lower_bounds);
-    std::optional<Value> upper = BoundOf(data.upper_bounds);
+    // A foreign manifest may count them in any column; compared they are only with numbers of their type.
+    const int64_t nans = IsFloat() ? CountOf(data.nan_value_counts).value_or(0) : 0;
+    std::optional<Value> lower = BoundOf(data.lower_bounds, false);
+    std::optional<Value> upper = BoundOf(data.upper_bounds, true);
+    if (lower.has_value() && upper.has_value() && schema::CompareValues(*upper, *lower) < 0) upper = lower;
     const std::optional<int64_t> values = CountOf(data.value_counts);
     const bool only_others = values.has_value() && *values == nulls + nans;
     if (only_others) lower.reset();
@@ -92,14 +97,21 @@ class Ranges {
 
   // An upper bound that was cut is larger than any value, but only in its last code point: without that, neither bound
   // says more than the rows do.
-  std::optional<Value> BoundOf(const std::map<int32_t, std::string>& bounds) const {
+  std::optional<Value> BoundOf(const std::map<int32_t, std::string>& bounds, bool is_upper) const {
     auto found = bounds.find(sort_.first.source_id.value());
     if (found == bounds.end()) return std::nullopt;
     std::string_view bytes = found->second;
+    std::string stepped_back;
     const schema::Type& type = *sort_.source_type;
     if (sort_.bound_length.has_value()) {
       const int32_t sure = std::max(*sort_.bound_length - 1, 0);
       if (type.kind() == TypeKind::kString) bytes = schema::CodePointPrefix(bytes, sure);
+      if (type.kind() == TypeKind::kBinary && is_upper && MayBeCarried(bytes)) {
+        stepped_back = bytes;
+        --stepped_back.back();
+        stepped_back.resize(static_cast<size_t>(sure), '\xff');
+        bytes = stepped_back;
+      }
       if (type.kind() == TypeKind::kBinary) bytes = bytes.substr(0, static_cast<size_t>(sure));
     }
     auto value = schema::DeserializeSingleValue(type, bytes);
@@ -108,6 +120,19 @@ class Ranges {
     if (auto* narrow = std::get_if<float>(&*value); narrow != nullptr && *narrow == 0) *narrow = 0;
     if (auto* wide = std::get_if<double>(&*value); wide != nullptr && *wide == 0) *wide = 0;
     return sort_.first.transform.Apply(type, *value);
+  }
+
+  // Could it be what "…\xff" became when it was cut? Then it is larger in the byte before. By a transform (truncate)
+  // that would be too much for a bound that is the value itself, as most short ones are.
+  bool MayBeCarried(std::string_view upper) const {
+    const int32_t length = *sort_.bound_length;
+    return sort_.first.transform.kind == TransformKind::kIdentity && length <= kCarryLengthMax && !upper.empty() &&
+           upper.size() < static_cast<size_t>(std::max(length, 0)) && upper.back() != '\0';
+  }
+
+  bool IsFloat() const {
+    const TypeKind kind = sort_.source_type->kind();
+    return kind == TypeKind::kFloat || kind == TypeKind::kDouble;
   }
 
   Value NaN() const {
@@ -165,7 +190,7 @@ class SortPacker {
     if (!IsSorted(file)) return true;
     if (deletes_.RowsDeleted(file) <= 0) return false;
     return options_.refused == nullptr ||
-           !options_.refused->contains(NothingDeletedKey(table_, file, deletes_.Of(file)));
+           !options_.refused->contains(RefusedKey(NothingDeletedKey(table_, file, deletes_.Of(file))));
   }
 
   Item ItemOf(std::vector<size_t> files, bool is_due) const {

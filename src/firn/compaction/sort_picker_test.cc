@@ -19,7 +19,7 @@ constexpr int32_t kOrder = 3;
 constexpr int32_t kField = 7;
 
 Value ValueOf(const Type& type, const std::string& text) {
-  if (type.kind() == TypeKind::kString) return text;
+  if (type.kind() == TypeKind::kString || type.kind() == TypeKind::kBinary) return text;
   if (type.kind() == TypeKind::kDouble) return std::stod(text);
   return static_cast<int32_t>(std::stoi(text));
 }
@@ -156,6 +156,13 @@ TEST(SortPicker, NaNComesAfterAllNumbers) {
   EXPECT_EQ(Picks("a 100 1 2 nan\nb 100 5 9\nc 100 - - only-nan", {.type = TypeKind::kDouble}), "a+b");
 }
 
+// Whatever a manifest of somebody else says.
+TEST(SortPicker, CountsOfNaNDoNotMatterWhereThereIsNone) {
+  EXPECT_EQ(Picks("a 100 1 2 nan\nb 100 5 9"), "");
+  EXPECT_EQ(Picks("a 100 1 6 nan\nb 100 5 9"), "a+b");
+  EXPECT_EQ(Picks("a 100 a b only-nan\nb 100 c d", {.type = TypeKind::kString}), "");
+}
+
 TEST(SortPicker, BoundsOfZeroAreBothZeros) {
   EXPECT_EQ(Picks("a 100 -1 0.0\nb 100 -0.0 9", {.type = TypeKind::kDouble}), "");
 }
@@ -165,6 +172,20 @@ TEST(SortPicker, BoundsThatWereCutOverlapOnlyWhenTheValuesDo) {
   EXPECT_EQ(Picks("a 100 aaaa abce\nb 100 abcd abzz", {.type = TypeKind::kString, .bound_length = 4}), "");
   EXPECT_EQ(Picks("a 100 aaaa abce\nb 100 abcd abzz", {.type = TypeKind::kString}), "a+b");
   EXPECT_EQ(Picks("a 100 aaaa acce\nb 100 abcd abzz", {.type = TypeKind::kString, .bound_length = 4}), "a+b");
+}
+
+TEST(SortPicker, BoundsThatWereCutAndCarriedOverlapOnlyWhenTheValuesDo) {
+  const How bytes{.type = TypeKind::kBinary, .bound_length = 4};
+  // "abc\xff…" as an upper bound of four bytes is "abd".
+  EXPECT_EQ(Picks("a 100 aaaa abd\nb 100 abc\xff abzz", bytes), "");
+  EXPECT_EQ(Picks("a 100 aaaa b\nb 100 a\xff\xff\xff bzzz", bytes), "");
+  EXPECT_EQ(Picks("a 100 aaaa abd\nb 100 abc\xfe abzz", bytes), "");  // told by the first three alone
+  EXPECT_EQ(Picks("a 100 aaaa abd\nb 100 abb abzz", bytes), "a+b");
+  // It may as well be the value itself.
+  EXPECT_EQ(Picks("a 100 a c\nb 100 b d", bytes), "a+b");
+  EXPECT_EQ(Picks("a 100 a abd\nb 100 abd abd\nc 100 abd x", bytes), "");
+  EXPECT_EQ(Picks("b 100 abd abd\nc 100 aa abf", bytes), "b+c");
+  EXPECT_EQ(Picks("a 100 a c\nb 100 b d", {.type = TypeKind::kBinary, .bound_length = 2'000'000'000}), "a+b");
 }
 
 TEST(SortPicker, TransformsThatKeepTheOrderTellRanges) {

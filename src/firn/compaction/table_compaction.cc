@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 #include <memory>
 #include <set>
 
@@ -38,15 +39,19 @@ bool IsOfTheGroup(ErrorCode code) {
 
 TableCompaction::TableCompaction(const CompactionParts& parts, TablePlan plan, Limits limits, StepFn step)
     : parts_(parts),
-      plan_(std::move(plan)),
       limits_(limits),
       step_(std::move(step)),
-      table_(plan_.loaded.identifier.ToString()),
+      table_(plan.loaded.identifier.ToString()),
       stem_(fmt::format("firn-compacted-{}", FormatUuid(MakeUuidV4(parts.random.Next64(), parts.random.Next64())))) {
-  request_.starting_sequence_number = plan_.loaded.metadata.last_sequence_number;
   request_.summary["firn.operation"] = "compaction";
-  report_.files_seen = plan_.picked.files_seen;
-  report_.groups_planned = static_cast<int64_t>(plan_.picked.groups.size());
+  report_.files_seen = plan.picked.files_seen;
+  Replan(std::move(plan));
+}
+
+void TableCompaction::Replan(TablePlan plan) {
+  plan_ = std::move(plan);
+  request_.starting_sequence_number = plan_.loaded.metadata.last_sequence_number;
+  report_.groups_planned += static_cast<int64_t>(plan_.picked.groups.size());
   report_.left_alone = plan_.picked.left_alone;
 }
 
@@ -68,7 +73,7 @@ void TableCompaction::CountPlanned() {
 
 void TableCompaction::LeaveAlone(size_t file, std::string_view reason, const std::string& detail) {
   ++report_.left_alone[std::string(reason)];
-  refused_[plan_.FileAt(file).file_path] = reason;
+  refused_[RefusedKey(plan_.FileAt(file).file_path)] = reason;
   LogInfo("a file is left as it is",
           {{"table", table_}, {"file", plan_.FileAt(file).file_path}, {"reason", reason}, {"detail", detail}});
 }
@@ -97,7 +102,11 @@ bool TableCompaction::IsEnough(const PickedGroup& group, const std::vector<size_
 // Files that cannot be merged drop out, and it is begun again without them where their bytes were found damaged only on
 // the way.
 Status TableCompaction::Merge(const PickedGroup& group) {
-  if (request_.groups.empty()) request_.latest_boot_ms = parts_.clock.BootMs() + limits_.output_age_ms_max;
+  if (request_.groups.empty()) {
+    request_.latest_boot_ms = std::numeric_limits<int64_t>::max();
+    // Sorting may take hours before there is an output: its own writer says when that is.
+    if (!plan_.sort.has_value()) NoteOutput();
+  }
   DeleteReader deletes(plan_, parts_.store);
   std::vector<size_t> files = group.files;
   while (IsEnough(group, files)) {
@@ -112,9 +121,15 @@ Status TableCompaction::Merge(const PickedGroup& group) {
     const bool damaged = done.error().code() != ErrorCode::kUnsupported;
     LeaveAlone(*bad, damaged ? "damaged" : "unsupported", done.error().message());
     std::erase(files, *bad);
+    if (plan_.sort.has_value()) return RefusedInput();
   }
   TooFewFiles();
   return {};
+}
+
+// The age of what is committed together is that of its first output.
+void TableCompaction::NoteOutput() {
+  request_.latest_boot_ms = std::min(request_.latest_boot_ms, parts_.clock.BootMs() + limits_.output_age_ms_max);
 }
 
 std::string TableCompaction::NewLocation(const PickedGroup& group) {
@@ -177,7 +192,7 @@ bool TableCompaction::IsWorthIt(const PickedGroup& group, const Inputs& inputs) 
     TooFewFiles();
     return false;
   }
-  refused_[NothingDeletedKey(plan_.files, input.file, touching)] = "nothing_deleted";
+  refused_[RefusedKey(NothingDeletedKey(plan_.files, input.file, touching))] = "nothing_deleted";
   ++report_.groups_dropped["nothing_deleted"];
   return false;
 }
@@ -322,7 +337,7 @@ Status TableCompaction::Finish(const PickedGroup& group, const DeleteReader& del
   }
   if (done.group.rows != rows_of_files) {
     ++report_.groups_dropped["row_count_differs"];
-    for (const std::string& path : rewrite.inputs) refused_[path] = "row_count_differs";
+    for (const std::string& path : rewrite.inputs) refused_[RefusedKey(path)] = "row_count_differs";
     LogWarning("manifest entries and files disagree on the number of rows, the files stay as they are",
                {{"table", table_}, {"entries", done.group.rows}, {"files", rows_of_files}});
     return {};
@@ -348,6 +363,12 @@ Status TableCompaction::Commit(std::stop_token stop) {
   auto outcome = iceberg::CommitRewrite(parts_.catalog, plan_.loaded.identifier, request_, parts_.store, parts_.clock,
                                         parts_.random, stop);
   report_.cpu_s += parts_.cpu_seconds() - cpu_before;
+  if (!outcome.has_value() && is_too_old()) {
+    return std::unexpected<Error>(std::move(outcome.error())
+                                      .WithContext(fmt::format("{} s after the first new file was begun is later than "
+                                                               "its maximum age allows (commit.max_age)",
+                                                               limits_.output_age_ms_max / 1000)));
+  }
   if (!outcome.has_value()) return std::unexpected<Error>(std::move(outcome.error()));
   report_.conflicts += outcome->conflicts;
   report_.delete_files_removed += outcome->delete_files_removed;
@@ -384,6 +405,44 @@ void LogCommitted(const iceberg::TableIdentifier& table, const CompactionReport&
                                                               {"cpu_s", fmt::format("{:.2f}", report.cpu_s)}});
 }
 
+// All groups of the plan. False: the next ones would meet the same error, or a stop is requested. `first`: the first
+// group's error.
+Result<bool> DoPlanned(TableCompaction& compaction, const std::function<void(const CompactionReport&)>& progress,
+                       const std::stop_token& stop, std::set<std::string>& failed, Status& first) {
+  const TablePlan& plan = compaction.plan();
+  bool go_on = true;
+  for (const PickedGroup& group : plan.picked.groups) {
+    // What failed for an earlier plan would fail again.
+    if (std::ranges::any_of(group.files, [&](size_t file) { return failed.contains(plan.FileAt(file).file_path); })) {
+      continue;
+    }
+    // What is sorted does not grow old while a large group is.
+    if (plan.sort.has_value() && group.bytes >= kBytesPerCommitMax) FIRN_TRY(compaction.Commit(stop));
+    Status merged = compaction.Merge(group);
+    if (!merged.has_value() && merged.error().code() == ErrorCode::kCancelled && stop.stop_requested()) {
+      go_on = false;
+      break;
+    }
+    // Rows of another group may find room.
+    const bool no_room = !merged.has_value() && merged.error().code() == ErrorCode::kResourceExhausted;
+    go_on = merged.has_value() || IsOfTheGroup(merged.error().code()) || (no_room && plan.sort.has_value());
+    if (!merged.has_value()) {
+      LogWarning("a group of files was not merged",
+                 {{"table", plan.loaded.identifier.ToString()}, {"error", merged.error()}});
+      for (const size_t file : group.files) failed.insert(plan.FileAt(file).file_path);
+      if (first.has_value()) first = std::move(merged);
+    }
+    if (!go_on) break;
+    if (progress) progress(compaction.report());
+    if (!compaction.is_full()) continue;
+    FIRN_TRY(compaction.Commit(stop));
+    LogCommitted(plan.loaded.identifier, compaction.report());
+  }
+  // One group's failure does not cost those that are merged.
+  FIRN_TRY(compaction.Commit(stop));
+  return go_on && !stop.stop_requested();
+}
+
 Result<CompactionReport> CompactOnce(const CompactionParts& parts, const iceberg::TableIdentifier& table,
                                      const CompactionOptions& options,
                                      const std::function<void(const CompactionReport&)>& progress,
@@ -399,23 +458,18 @@ Result<CompactionReport> CompactOnce(const CompactionParts& parts, const iceberg
     compaction.CountPlanned();
     return compaction.report();
   }
+  plan_options.refused = &compaction.refused();
+  std::set<std::string> failed;
   Status first;
-  for (const PickedGroup& group : compaction.plan().picked.groups) {
-    Status merged = compaction.Merge(group);
-    if (!merged.has_value() && merged.error().code() == ErrorCode::kCancelled && stop.stop_requested()) break;
-    const bool go_on = merged.has_value() || IsOfTheGroup(merged.error().code());
-    if (!merged.has_value()) {
-      LogWarning("a group of files was not merged", {{"table", table.ToString()}, {"error", merged.error()}});
-      if (first.has_value()) first = std::move(merged);
-    }
-    if (!go_on) break;
-    if (progress) progress(compaction.report());
-    if (!compaction.is_full()) continue;
-    FIRN_TRY(compaction.Commit(stop));
-    LogCommitted(table, compaction.report());
+  for (;;) {
+    const size_t refused = compaction.refused().size();
+    FIRN_ASSIGN(const bool go_on, DoPlanned(compaction, progress, stop, failed, first));
+    // What is left of groups with refused files is picked without those.
+    if (!go_on || !options.sort.has_value() || compaction.refused().size() == refused) break;
+    FIRN_ASSIGN(loaded, parts.catalog.LoadTable(table));
+    FIRN_ASSIGN(plan, PlanTable(std::move(loaded), parts.store, plan_options));
+    compaction.Replan(std::move(plan));
   }
-  // One group's failure does not cost those that are merged.
-  FIRN_TRY(compaction.Commit(stop));
   FIRN_TRY(first);
   if (progress) progress(compaction.report());
   return compaction.report();

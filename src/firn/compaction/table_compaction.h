@@ -63,7 +63,7 @@ struct CompactionReport {
   int64_t files_seen = 0;
   int64_t groups_planned = 0;
   int64_t groups_done = 0;
-  std::map<std::string, int64_t> groups_dropped;  // by reason: "input_gone", "deletes_changed", "too_few_files", ...
+  std::map<std::string, int64_t> groups_dropped;  // by reason: "input_gone", "input_refused", "too_few_files", ...
   std::map<std::string, int64_t> left_alone;      // files, by reason
   int64_t files_before = 0;                       // of the groups that were done; of a dry run: that were planned
   int64_t files_after = 0;
@@ -107,8 +107,11 @@ class TableCompaction {
   TableCompaction(const CompactionParts& parts, TablePlan plan, Limits limits, StepFn step);
 
   const TablePlan& plan() const { return plan_; }
+  // Another plan for the same table, when nothing waits for a commit: the report goes on.
+  void Replan(TablePlan plan);
   // One output file out of the group's files, or several sorted ones, to be committed. A group that comes to nothing is
-  // success, and counted. kCancelled: `step` said so.
+  // success, and counted; so is one to be sorted of which a file is refused, since the others may be due for that file
+  // alone. kCancelled: `step` said so.
   Status Merge(const PickedGroup& group);
   // Enough is merged for a commit.
   bool is_full() const {
@@ -116,15 +119,16 @@ class TableCompaction {
            merged_bytes_ >= kBytesPerCommitMax;
   }
   bool has_merged() const { return !request_.groups.empty(); }
+  // What is merged will not be committed any more.
+  bool is_too_old() const { return parts_.clock.BootMs() > request_.latest_boot_ms; }
   // What is merged becomes one snapshot. After an error it is still to be committed, and Commit may be called again.
   Status Commit(std::stop_token stop);
 
   // As if all of the plan had been done.
   void CountPlanned();
   const CompactionReport& report() const { return report_; }
-  // Files that cannot be merged, by path, with the reason, and NothingDeletedKey of those whose deletes delete nothing;
-  // another run would find the same.
-  const std::map<std::string, std::string>& refused() const { return refused_; }
+  // Files that cannot be merged: another run would find the same.
+  const RefusedFiles& refused() const { return refused_; }
 
  private:
   struct Merged {
@@ -142,6 +146,10 @@ class TableCompaction {
   void Count(const Merged& merged);
   void LeaveAlone(size_t file, std::string_view reason, const std::string& detail);
   void TooFewFiles() { ++report_.groups_dropped["too_few_files"]; }
+  Status RefusedInput() {
+    ++report_.groups_dropped["input_refused"];
+    return {};
+  }
   std::vector<size_t> DeletesOf(const PickedGroup& group, size_t file) const;
   bool IsEnough(const PickedGroup& group, const std::vector<size_t>& files) const;
   bool IsSorted(size_t file) const;
@@ -166,10 +174,11 @@ class TableCompaction {
                  std::vector<size_t>& files, Inputs& inputs);
   Status AddRowsOf(const FileDeletes& deletes, std::shared_ptr<const std::string> bytes, columnar::ExternalSort& sort,
                    Inputs& inputs, MergeInput& input);
+  void NoteOutput();
   Result<std::vector<iceberg::DataFile>> WriteSorted(const PickedGroup& group, columnar::ExternalSort& sort);
 
   const CompactionParts& parts_;
-  const TablePlan plan_;
+  TablePlan plan_;
   const Limits limits_;
   const StepFn step_;
   const std::string table_;
@@ -180,7 +189,7 @@ class TableCompaction {
   int64_t merged_bytes_ = 0;    // of their inputs
   size_t merged_files_ = 0;
   double merged_cpu_s_ = 0;
-  std::map<std::string, std::string> refused_;
+  RefusedFiles refused_;
   CompactionReport report_;
 };
 

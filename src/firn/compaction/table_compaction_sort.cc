@@ -51,6 +51,7 @@ Status TableCompaction::TrySort(const PickedGroup& group, DeleteReader& deletes,
     bad = inputs.failed;
     return added;
   }
+  if (files.size() < group.files.size()) return RefusedInput();
   if (!IsWorthIt(group, inputs)) return {};
   const bool any_deleted = std::ranges::any_of(inputs.taken, [](const MergeInput& input) {
     return input.rows_deleted > 0;
@@ -84,6 +85,8 @@ Status TableCompaction::AddRows(const PickedGroup& group, DeleteReader& deletes,
       std::erase(files, file);
       return {};
     }
+    // Nothing comes of the group any more; what else is to be refused is still looked for.
+    if (files.size() < wanted.size()) return {};
     MergeInput input{.file = file};
     FIRN_TRY(AddRowsOf(*applicable, std::move(bytes), sort, inputs, input));
     inputs.taken.push_back(std::move(input));
@@ -124,6 +127,7 @@ Result<std::vector<iceberg::DataFile>> TableCompaction::WriteSorted(const Picked
   std::unique_ptr<env::ObjectWriter> object;
   auto sink = [&](std::string_view bytes) -> Status {
     if (object == nullptr) {
+      NoteOutput();
       location = NewLocation(group);
       FIRN_ASSIGN(object, parts_.store.OpenWrite(location));
     }

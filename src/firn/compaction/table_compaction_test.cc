@@ -142,7 +142,7 @@ TEST_F(CompactionTest, AFalseRecordCountOfAFileWithDeletesLeavesItAlone) {
   ASSERT_TRUE(compaction.Merge(compaction.plan().picked.groups[0]).has_value());
   ASSERT_TRUE(compaction.Commit({}).has_value());
   EXPECT_EQ(compaction.report().files_before, 2);
-  EXPECT_EQ(compaction.refused(), (std::map<std::string, std::string>{{false_count, "row_count_differs"}}));
+  EXPECT_EQ(compaction.refused(), (RefusedFiles{{RefusedKey(false_count), "row_count_differs"}}));
   // So that it is not tried again and again.
   const auto again = PlanTable(catalog_.LoadTable(kTable).value(), store_, {.refused = &compaction.refused()}).value();
   EXPECT_TRUE(again.picked.groups.empty());

@@ -28,7 +28,7 @@ struct PlanOptions {
   std::vector<std::string> where;  // "name=value", as in partition paths
   std::optional<PickPace> pace;
   std::function<bool(int32_t spec_id, const std::string& partition_path)> owns;
-  const std::map<std::string, std::string>* refused = nullptr;
+  const RefusedFiles* refused = nullptr;
   // The inputs of a row group are held whole: row groups and inputs are at most so large, whatever the table asks for.
   int64_t memory_bytes = std::numeric_limits<int64_t>::max();
   std::optional<SortRequest> sort;

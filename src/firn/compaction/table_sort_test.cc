@@ -48,6 +48,19 @@ class TableSortTest : public CompactionFixture {
     ASSERT_TRUE(catalog_.CommitAsSomebodyElse(kTable, {iceberg::SetProperties{{{name, value}}}}));
   }
 
+  // Of eu, in more than four files that do not become fewer.
+  void SortManyRows() {
+    SetProperty("write.target-file-size-bytes", "8000");
+    memory_bytes_ = 64 << 10;
+    std::mt19937_64 random(1);
+    for (int64_t i = 0; i < 20; ++i) {
+      std::vector<int64_t> ids(1000);
+      for (int64_t& id : ids) id = static_cast<int64_t>(random() >> 8);
+      AppendIds(fmt::format("f{}", i), "eu", ids);
+    }
+    ASSERT_TRUE(Sort().has_value());
+  }
+
   std::vector<iceberg::DataFile> Files() {
     std::vector<iceberg::DataFile> files;
     const auto live = iceberg::ReadLiveEntries(Metadata(), store_).value();
@@ -63,6 +76,11 @@ class TableSortTest : public CompactionFixture {
     return rows;
   }
 
+  void SetSize(const std::string& path, int64_t bytes) {
+    RewriteEntry(path, [&](iceberg::DataFile& file) { file.file_size_in_bytes = bytes; });
+  }
+
+  static constexpr int64_t kLong = 7 * 3'600'000;  // longer than merged files may wait
   int64_t memory_bytes_ = 256 << 20;
   env::MemorySpill spill_;
 };
@@ -178,15 +196,7 @@ TEST_F(TableSortTest, DamagedAndMissingFilesStayAlone) {
 }
 
 TEST_F(TableSortTest, WhatComesInLaterIsSortedWithWhatItOverlaps) {
-  SetProperty("write.target-file-size-bytes", "8000");
-  memory_bytes_ = 64 << 10;
-  std::mt19937_64 random(1);
-  for (int64_t i = 0; i < 20; ++i) {
-    std::vector<int64_t> ids(1000);
-    for (int64_t& id : ids) id = static_cast<int64_t>(random() >> 8);
-    AppendIds(fmt::format("f{}", i), "eu", ids);
-  }
-  ASSERT_TRUE(Sort().has_value());
+  SortManyRows();
   std::set<std::string> before;
   for (const iceberg::DataFile& file : Files()) before.insert(file.file_path);
   ASSERT_GT(before.size(), 4u);
@@ -199,6 +209,35 @@ TEST_F(TableSortTest, WhatComesInLaterIsSortedWithWhatItOverlaps) {
   for (const iceberg::DataFile& file : Files()) kept += before.count(file.file_path);
   EXPECT_GE(kept, before.size() - 3);
   EXPECT_EQ(Sort()->groups_planned, 0);
+}
+
+TEST_F(TableSortTest, ForARefusedFileNothingElseIsSortedAnew) {
+  SortManyRows();
+  const std::string refused = AppendIds("foreign", "eu", {0, int64_t{1} << 55});
+  ASSERT_TRUE(store_.Delete(refused).has_value() && store_.Put(refused, "PAR1 no PAR1").has_value());
+  const std::string rotten = AppendIds("rotten", "eu", {1, (int64_t{1} << 55) + 1});
+  std::string bytes = store_.Read(rotten).value();
+  for (size_t i = 4; i < 40; ++i) bytes[i] = 'x';
+  ASSERT_TRUE(store_.Delete(rotten).has_value() && store_.Put(rotten, bytes).has_value());
+  Append("us", 0, 10);
+  const size_t files = LiveFiles();
+  auto report = Sort();
+  ASSERT_TRUE(report.has_value()) << report.error().ToString();
+  EXPECT_EQ(report->left_alone.at("damaged"), 2);
+  EXPECT_EQ(report->groups_dropped, (std::map<std::string, int64_t>{{"input_refused", 2}}));
+  EXPECT_EQ(report->files_before, 1);  // that of us
+  EXPECT_EQ(LiveFiles(), files);
+  // What else is due is sorted, in the same run.
+  AppendIds("late", "eu", {int64_t{1} << 54, (int64_t{1} << 54) + 1000});
+  report = Sort();
+  ASSERT_TRUE(report.has_value()) << report.error().ToString();
+  EXPECT_GE(report->files_before, 2);
+  EXPECT_LE(report->files_before, 3);
+  const int64_t sequence = Metadata().last_sequence_number;
+  report = Sort();
+  ASSERT_TRUE(report.has_value()) << report.error().ToString();
+  EXPECT_EQ(report->groups_done, 0);
+  EXPECT_EQ(Metadata().last_sequence_number, sequence);
 }
 
 TEST_F(TableSortTest, EachFaultOfTheStoreLeavesAllRows) {
@@ -234,6 +273,47 @@ TEST_F(TableSortTest, RowsThatFindNoRoomLeaveTheTableAsItIs) {
   std::vector<int64_t> expected = UpTo(9000);
   std::ranges::reverse(expected);
   EXPECT_EQ(Ids(), expected);
+}
+
+TEST_F(TableSortTest, AGroupThatFindsNoRoomDoesNotHoldUpOthers) {
+  memory_bytes_ = 64 << 10;
+  spill_.set_bytes_max(1000);
+  for (int64_t i = 0; i < 3; ++i) Append("eu", i * 3000, 3000);
+  SetSize(Append("us", 0, 10), int64_t{1} << 30);  // so that its turn comes later
+  auto report = Sort();
+  ASSERT_FALSE(report.has_value());
+  EXPECT_EQ(report.error().code(), ErrorCode::kResourceExhausted);
+  EXPECT_EQ(LiveFiles(), 4u);
+  for (const iceberg::DataFile& file : Files()) {
+    EXPECT_EQ(file.sort_order_id.has_value(), file.partition == schema::PartitionTuple{schema::Value("us")});
+  }
+}
+
+TEST_F(TableSortTest, FilesAreAsOldAsTheirFirstOutput) {
+  const std::string first = Append("eu", 0, 10);
+  Append("eu", 10, 10);
+  store_.Inject({.call = env::StoreCall::kRead, .location_contains = first, .delay_ms = kLong, .fails = false});
+  auto report = Sort();
+  ASSERT_TRUE(report.has_value()) << report.error().ToString();
+  EXPECT_EQ(LiveFiles(), 1u);
+  Append("eu", 5, 10);
+  store_.Inject({.call = env::StoreCall::kClose, .location_contains = "compacted", .delay_ms = kLong, .fails = false});
+  report = Sort();
+  ASSERT_FALSE(report.has_value());
+  EXPECT_EQ(report.error().code(), ErrorCode::kTimeout);
+  EXPECT_NE(report.error().message().find("commit.max_age"), std::string::npos) << report.error().message();
+  EXPECT_EQ(LiveFiles(), 2u);
+}
+
+TEST_F(TableSortTest, WhatIsSortedDoesNotGrowOldBesideALargeGroup) {
+  Append("us", 0, 10);
+  const std::string large = Append("eu", 0, 10);
+  SetSize(large, int64_t{3} << 30);
+  store_.Inject({.call = env::StoreCall::kRead, .location_contains = large, .delay_ms = kLong, .fails = false});
+  auto report = Sort();
+  ASSERT_TRUE(report.has_value()) << report.error().ToString();
+  EXPECT_EQ(report->groups_done, 2);
+  EXPECT_EQ(report->commits, 2);
 }
 
 TEST_F(CompactionFixture, ATableWithoutAnOrderHasToBeToldOne) {
