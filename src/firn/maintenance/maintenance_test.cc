@@ -538,6 +538,53 @@ TEST_F(MaintenanceTest, ManifestsAreClusteredByPartition) {
   EXPECT_EQ(Metadata().snapshots.size(), 7u);
 }
 
+// Sizes, counts and bounds of many columns, as a real file's entry has them.
+iceberg::DataFile WithMetrics(iceberg::DataFile file) {
+  for (int32_t id = 1; id <= 100; ++id) {
+    file.column_sizes[id] = 4000 + id;
+    file.value_counts[id] = file.record_count;
+    file.null_value_counts[id] = id % 3;
+    file.lower_bounds[id] = std::string(8, 'a');
+    file.upper_bounds[id] = std::string(8, 'z');
+  }
+  file.nan_value_counts[2] = 1;
+  return file;
+}
+
+TEST_F(MaintenanceTest, ClusteringHoldsEntriesPackedAndOnlyWhereItIsWorthIt) {
+  constexpr int64_t kFiles = 20;
+  constexpr int64_t kKeysBytes = kFiles * 200;
+  const iceberg::DataFile whole = WithMetrics(File("whole", Today()));
+  SetProperty("commit.manifest-merge.enabled", "false");
+  std::vector<iceberg::DataFile> files;
+  for (int i = 1; i < kFiles; ++i) files.push_back(WithMetrics(File(fmt::format("f{}", i), Today())));
+  Commit(files);
+  auto one = ClusterManifests(Parts(), kTable, {.apply = true, .memory_bytes = kKeysBytes}, {});
+  ASSERT_TRUE(one.has_value()) << one.error().ToString();
+  EXPECT_FALSE(one->worth_it);
+  Commit({whole});
+  auto planned = ClusterManifests(Parts(), kTable, {.memory_bytes = kKeysBytes}, {});
+  ASSERT_TRUE(planned.has_value()) << planned.error().ToString();
+  EXPECT_TRUE(planned->worth_it);
+  EXPECT_EQ(ClusterManifests(Parts(), kTable, {.apply = true, .memory_bytes = kKeysBytes}, {}).error().code(),
+            ErrorCode::kResourceExhausted);
+  EXPECT_EQ(Metadata().snapshots.size(), 2u);
+  // In maps each of these is 40 KB.
+  auto done = ClusterManifests(Parts(), kTable, {.apply = true, .memory_bytes = kFiles * 5000}, {});
+  ASSERT_TRUE(done.has_value()) << done.error().ToString();
+  EXPECT_EQ(Metadata().snapshots.size(), 3u);
+  const auto live = iceberg::ReadLiveEntries(Metadata(), store_).value();
+  ASSERT_EQ(std::ssize(live), kFiles);
+  for (const iceberg::ManifestEntry& entry : live) {
+    EXPECT_EQ(entry.data_file.column_sizes, whole.column_sizes);
+    EXPECT_EQ(entry.data_file.value_counts, whole.value_counts);
+    EXPECT_EQ(entry.data_file.null_value_counts, whole.null_value_counts);
+    EXPECT_EQ(entry.data_file.nan_value_counts, whole.nan_value_counts);
+    EXPECT_EQ(entry.data_file.lower_bounds, whole.lower_bounds);
+    EXPECT_EQ(entry.data_file.upper_bounds, whole.upper_bounds);
+  }
+}
+
 TEST_F(MaintenanceTest, AFewManifestsOfAPartitionEachAreEnough) {
   SetProperty("commit.manifest-merge.enabled", "false");
   for (int i = 0; i < 10; ++i) {

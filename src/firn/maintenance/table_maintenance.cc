@@ -58,9 +58,10 @@ Result<TaskOutcome> Retain(const MaintenanceParts& parts, const MaintenanceOptio
   return outcome;
 }
 
-Result<TaskOutcome> Cluster(const MaintenanceParts& parts, const iceberg::TableIdentifier& table,
-                            std::stop_token stop) {
-  FIRN_ASSIGN(const ClusteringReport report, ClusterManifests(parts, table, {.apply = true}, std::move(stop)));
+Result<TaskOutcome> Cluster(const MaintenanceParts& parts, const MaintenanceOptions& options,
+                            const iceberg::TableIdentifier& table, std::stop_token stop) {
+  const ClusteringOptions clustering{.apply = true, .memory_bytes = options.memory_bytes};
+  FIRN_ASSIGN(const ClusteringReport report, ClusterManifests(parts, table, clustering, std::move(stop)));
   TaskOutcome outcome;
   if (report.snapshot_id.has_value()) {
     outcome.freed.manifests = std::max<int64_t>(report.manifests_before - report.manifests_after, 0);
@@ -113,7 +114,7 @@ TaskOutcome RunTask(const MaintenanceParts& parts, const MaintenanceOptions& opt
     switch (task) {
       case Task::kRetain: return Retain(with_pauses, options, table, stop);
       case Task::kExpire: return Expire(with_pauses, table, loaded->metadata, stop);
-      case Task::kManifests: return Cluster(with_pauses, table, stop);
+      case Task::kManifests: return Cluster(with_pauses, options, table, stop);
       case Task::kOrphans: return Orphans(with_pauses, options, table, stop);
     }
     return TaskOutcome{};
