@@ -3,6 +3,7 @@
 
 #include "firn/maintenance/locations.h"
 #include "firn/maintenance/maintenance_fixture_for_test.h"
+#include "firn/maintenance/references.h"
 
 namespace firn::maintenance {
 namespace {
@@ -154,6 +155,22 @@ TEST_F(MaintenanceTest, AForeignTableIsFoundBelowManyMetadataFilesOfOurOwn) {
   auto done = Orphans(true);
   ASSERT_TRUE(done.has_value()) << done.error().ToString();
   EXPECT_EQ(done->by_kind.at("metadata"), 30);
+}
+
+TEST_F(MaintenanceTest, WhatIsReferencedIsReadOnce) {
+  Commit({File("a", Today())});
+  Commit({File("b", Today())});
+  References references(store_);
+  ASSERT_TRUE(references.Add(*catalog_.LoadTable(kTable)).has_value());
+  const int64_t reads = store_.calls(env::StoreCall::kRead);
+  Commit({File("c", Today())});
+  const int64_t after_commit = store_.calls(env::StoreCall::kRead);
+  ASSERT_TRUE(references.Add(*catalog_.LoadTable(kTable)).has_value());
+  EXPECT_EQ(store_.calls(env::StoreCall::kRead) - after_commit, 2);  // one more list, one more manifest
+  EXPECT_GE(reads, 4);
+  for (const char* name : {"a", "b", "c"}) {
+    EXPECT_EQ(references.Find(fmt::format("file:///lake/events/data/{}.parquet", name)), References::Found::kYes);
+  }
 }
 
 TEST_F(MaintenanceTest, StatisticsAreNoOrphans) {
