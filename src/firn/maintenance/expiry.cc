@@ -244,6 +244,10 @@ class Expiry {
     auto prepare = [&](const iceberg::LoadedTable& loaded) -> Result<std::optional<PlannedCommit>> {
       FIRN_TRY(iceberg::CheckWritable(loaded.metadata));
       FIRN_ASSIGN(const ExpiryPlan plan, PlanExpiry(loaded.metadata, options_, parts_.clock.WallMs()));
+      // All snapshots of the old one would seem to be gone, and may live on under another name.
+      if (!base_.table_uuid.empty() && base_.table_uuid != loaded.metadata.table_uuid) {
+        return Fail(ErrorCode::kConflict, "the table was replaced by another meanwhile");
+      }
       if (base_.snapshots.empty()) report_.snapshots_before = std::ssize(loaded.metadata.snapshots);
       Remember(loaded.metadata, plan);
       if (plan.snapshots.empty() && plan.refs.empty()) return std::optional<PlannedCommit>();

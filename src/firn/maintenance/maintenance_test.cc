@@ -397,6 +397,30 @@ TEST_F(MaintenanceTest, FilesOfAnAttemptWhoseAnswerWasLostAreDeletedToo) {
   ExpectWhole();
 }
 
+// The answer to the first attempt was lost; then somebody renames the table and makes another in the same folder.
+TEST_F(MaintenanceTest, ATableThatTookTheNameMeanwhileCostsTheOldOneNoFile) {
+  Commit({File("a", Today())});
+  Commit({File("b", Today())});
+  clock_.Advance(6 * kDayMs);
+  const iceberg::TableIdentifier renamed{{"db"}, "renamed"};
+  int commits = 0, loads = 0;
+  catalog_.SetFaults([&](iceberg::CatalogCall call, const iceberg::TableIdentifier&) {
+    if (call == iceberg::CatalogCall::kCommit && ++commits == 1) return iceberg::CatalogFault::kLostAnswer;
+    if (call == iceberg::CatalogCall::kLoad && commits == 1 && ++loads == 1) {
+      catalog_.Register(renamed, Metadata());
+      EXPECT_TRUE(catalog_.DropTable(kTable).has_value());
+      EXPECT_TRUE(catalog_.CreateTable(kTable, Request("file:///lake/events")).has_value());
+    }
+    return iceberg::CatalogFault::kNone;
+  });
+  auto done = Expire({.snapshot_age_ms = 0, .apply = true});
+  catalog_.SetFaults({});
+  EXPECT_TRUE(DataExists("a") && DataExists("b"));
+  EXPECT_TRUE(iceberg::ReadLiveEntries(catalog_.LoadTable(renamed)->metadata, memory_).has_value());
+  ASSERT_FALSE(done.has_value());
+  EXPECT_EQ(done.error().code(), ErrorCode::kConflict);
+}
+
 TEST_F(MaintenanceTest, AnExpiryWhoseFilesCannotBeLookedForReportsWhatItDid) {
   Commit({File("a", Today())});
   Commit({File("b", Today())});
