@@ -2,8 +2,8 @@
 // and delete files that are live in any of its snapshots.
 //
 // One thread. Each manifest is read once, however many snapshots name it, and its entries pass by: no more of them is
-// kept than the hashes of the paths, of lists no more than each manifest once. Anything that cannot be read is an error: what is not known to be unreferenced is
-// not deleted.
+// kept than the hashes of the paths, and of manifest lists no more than each manifest once. Anything that cannot be
+// read is an error: what is not known to be unreferenced is not deleted.
 #pragma once
 
 #include <cstdint>
