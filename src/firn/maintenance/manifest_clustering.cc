@@ -258,7 +258,7 @@ Result<ClusteringReport> ClusterManifests(const MaintenanceParts& parts, const i
   Clustering clustering(parts, options, report);
   auto plan = [&](const iceberg::TableMetadata& base) { return clustering.Prepare(base); };
   FIRN_ASSIGN(const bool committed,
-              WithContext(PlanOrCommit(parts, table, options.apply, report, plan, stop), context));
+              WithContext(PlanOrCommit(parts, table, options.apply, report, plan, stop, options.retries_max), context));
   if (committed) {
     LogInfo("manifests are clustered",
             {{"table", table.ToString()}, {"before", report.manifests_before}, {"after", report.manifests_after}});

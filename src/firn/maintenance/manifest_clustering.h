@@ -22,6 +22,7 @@ inline constexpr double kSpreadGainMin = 1.1;
 
 struct ClusteringOptions {
   bool apply = false;
+  int32_t retries_max = kRetriesAsTheTableSays;  // each reads and writes all manifests again
   int64_t memory_bytes = std::numeric_limits<int64_t>::max();  // for the entries of the table's manifests
 };
 

@@ -38,9 +38,9 @@ int64_t RetryMs(int64_t interval_ms, int failures, bool may_pass) {
   return std::min(interval_ms, std::min(kTaskRetryMsMin << doublings, kTaskRetryMsMax));
 }
 
-bool MayPass(ErrorCode code) {
+bool MayPass(Task task, ErrorCode code) {
   switch (code) {
-    case ErrorCode::kConflict:
+    case ErrorCode::kConflict: return task != Task::kManifests;
     case ErrorCode::kCommitStateUnknown:
     case ErrorCode::kUnavailable:
     case ErrorCode::kTimeout:
@@ -98,7 +98,8 @@ void Schedule::Done(const Job& job, int64_t now_ms, std::optional<ErrorCode> err
   State& state = found->second;
   state.failures = error.has_value() ? state.failures + 1 : 0;
   const int64_t interval_ms = IntervalMs(job.task);
-  state.due_ms = now_ms + (error.has_value() ? RetryMs(interval_ms, state.failures, MayPass(*error)) : interval_ms);
+  const bool may_pass = error.has_value() && MayPass(job.task, *error);
+  state.due_ms = now_ms + (error.has_value() ? RetryMs(interval_ms, state.failures, may_pass) : interval_ms);
 }
 
 }  // namespace firn::maintenance

@@ -39,7 +39,8 @@ struct Job {
 // anything about it.
 int64_t RetryMs(int64_t interval_ms, int failures, bool may_pass);
 // A lost race, a server that is away. What somebody has to mend comes with the interval.
-bool MayPass(ErrorCode code);
+// Clustering that has lost its race comes with the interval too: another try does all of its work again.
+bool MayPass(Task task, ErrorCode code);
 
 class Schedule {
  public:

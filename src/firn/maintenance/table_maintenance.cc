@@ -18,6 +18,8 @@
 namespace firn::maintenance {
 namespace {
 
+// A table that others commit to all the time is left to a quieter hour: compaction waits meanwhile.
+constexpr int32_t kClusteringRetriesMax = 1;
 constexpr int32_t kNoSpec = -1;  // the share of a table as a whole has no partition
 constexpr const char* kMaxAgeProperty = "history.expire.max-snapshot-age-ms";
 constexpr const char* kMinKeepProperty = "history.expire.min-snapshots-to-keep";
@@ -60,7 +62,8 @@ Result<TaskOutcome> Retain(const MaintenanceParts& parts, const MaintenanceOptio
 
 Result<TaskOutcome> Cluster(const MaintenanceParts& parts, const MaintenanceOptions& options,
                             const iceberg::TableIdentifier& table, std::stop_token stop) {
-  const ClusteringOptions clustering{.apply = true, .memory_bytes = options.memory_bytes};
+  const ClusteringOptions clustering{
+      .apply = true, .retries_max = kClusteringRetriesMax, .memory_bytes = options.memory_bytes};
   FIRN_ASSIGN(const ClusteringReport report, ClusterManifests(parts, table, clustering, std::move(stop)));
   TaskOutcome outcome;
   if (report.snapshot_id.has_value()) {
