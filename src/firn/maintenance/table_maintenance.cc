@@ -46,6 +46,11 @@ Result<TaskOutcome> Expire(const MaintenanceParts& parts, const iceberg::TableId
                    .bytes = report.deleted.bytes,
                    .snapshots = static_cast<int64_t>(report.plan.snapshots.size())};
   outcome.error = report.search_error.has_value() ? report.search_error : report.deleted.first_error;
+  if (!outcome.error.has_value() && report.deleted.stopped) {
+    outcome.error = Error(ErrorCode::kCancelled,
+                          "stopped before all files of the expired snapshots were deleted; what is left are orphans "
+                          "(firn maintain --orphans)");
+  }
   return outcome;
 }
 
@@ -110,9 +115,10 @@ TaskOutcome RunTask(const MaintenanceParts& parts, const MaintenanceOptions& opt
   if (!loaded.has_value()) return {.error = loaded.error()};
   if (IsLeftAlone(task, loaded->metadata)) return {};
   PacedStore paced(parts.store, pause);
-  // These two read between the load and the commit of an attempt, where a pause would cost it: they pay afterwards.
-  const bool reads_in_commit = task == Task::kRetain || task == Task::kManifests;
-  const MaintenanceParts with_pauses{parts.catalog, reads_in_commit ? parts.store : paced, parts.clock, parts.random};
+  // The others read between the load and the commit of an attempt, where a pause would cost it, or between a commit and
+  // what must follow it: they pay afterwards.
+  env::ObjectStore& store = task == Task::kOrphans ? static_cast<env::ObjectStore&>(paced) : parts.store;
+  const MaintenanceParts with_pauses{parts.catalog, store, parts.clock, parts.random};
   auto run = [&]() -> Result<TaskOutcome> {
     switch (task) {
       case Task::kRetain: return Retain(with_pauses, options, table, stop);
@@ -176,7 +182,8 @@ void TableMaintenance::DoNext(const PauseFn& pause, std::stop_token stop) {
   if (!job.has_value()) return;
   const double cpu_before_s = cpu_seconds_();
   TaskOutcome outcome = run_(job->task, tables_.at(job->table), pause, stop);
-  if (stop.stop_requested() && outcome.error.has_value()) return;  // it was told to, which is no failure
+  // It was told to, which is no failure; but what it has begun and left is told.
+  if (stop.stop_requested() && outcome.error.has_value() && outcome.freed.ByName().empty()) return;
   std::optional<ErrorCode> code;
   if (outcome.error.has_value()) code = outcome.error->code();
   schedule_.Done(*job, parts_.clock.BootMs(), code);

@@ -214,6 +214,12 @@ TEST_F(FakeTasksTest, AStopIsNoFailure) {
   maintenance.DoNext([] { return false; }, stop.get_token());
   EXPECT_EQ(ran_.size(), 1u);
   EXPECT_FALSE(maintenance.status().at("db.t0").at(Task::kExpire).error.has_value());
+  // But what it has done is told, and what it has left.
+  next_.freed.snapshots = 3;
+  maintenance.DoNext([] { return false; }, stop.get_token());
+  const TaskStatus status = maintenance.status().at("db.t0").at(Task::kExpire);
+  EXPECT_EQ(status.freed.snapshots, 3);
+  EXPECT_TRUE(status.error.has_value());
 }
 
 // ---- the tasks themselves
@@ -345,6 +351,34 @@ TEST_F(RealTasksTest, ClusteringLeavesATableThatOthersCommitToAfterASecondTry) {
   ASSERT_TRUE(outcome.error.has_value());
   EXPECT_EQ(outcome.error->code(), ErrorCode::kConflict);
   EXPECT_EQ(commits, 2);
+}
+
+// Between the commit and the deletion a pause would only make it likelier that files are left.
+TEST_F(RealTasksTest, ExpiryMakesNoPauseAndAStopAfterItsCommitIsTold) {
+  SetProperty("history.expire.max-snapshot-age-ms", "1000");
+  SetProperty("history.expire.min-snapshots-to-keep", "1");
+  auto replace = [&](const std::string& a, const std::string& b) {
+    Commit({File(a, Today())});
+    Commit({File(b, Today())});
+    Replace({a, b}, File(a + b, Today(), 150));
+    clock_.Advance(2000);
+  };
+  replace("a", "b");
+  TaskOutcome outcome = RunTask(Parts(), {}, Task::kExpire, kTable, [] { return false; }, {});
+  EXPECT_FALSE(outcome.error.has_value()) << outcome.error->ToString();
+  EXPECT_FALSE(DataExists("a") || DataExists("b"));
+  replace("c", "d");
+  std::stop_source stop;
+  catalog_.SetFaults([&](iceberg::CatalogCall call, const iceberg::TableIdentifier&) {
+    if (call == iceberg::CatalogCall::kCommit) stop.request_stop();
+    return iceberg::CatalogFault::kNone;
+  });
+  outcome = RunTask(Parts(), {}, Task::kExpire, kTable, [] { return true; }, stop.get_token());
+  catalog_.SetFaults(nullptr);
+  EXPECT_GE(outcome.freed.snapshots, 3);
+  EXPECT_TRUE(DataExists("c"));
+  ASSERT_TRUE(outcome.error.has_value());
+  EXPECT_EQ(outcome.error->code(), ErrorCode::kCancelled);
 }
 
 TEST_F(RealTasksTest, AStopWhileItReadsEndsTheTask) {
