@@ -1,7 +1,9 @@
 #include "firn/maintenance/schedule.h"
 
 #include <algorithm>
+#include <iterator>
 #include <limits>
+#include <utility>
 
 namespace firn::maintenance {
 namespace {
@@ -56,8 +58,14 @@ int64_t Schedule::IntervalMs(Task task) const {
 }
 
 void Schedule::SetJobs(const std::set<Job>& jobs, int64_t now_ms) {
-  std::erase_if(states_, [&](const auto& entry) { return !jobs.contains(entry.first); });
+  for (auto entry = states_.begin(); entry != states_.end();) {
+    const auto next = std::next(entry);
+    if (!jobs.contains(entry->first)) gone_.insert(states_.extract(entry));
+    entry = next;
+  }
+  std::erase_if(gone_, [&](const auto& entry) { return entry.second.due_ms <= now_ms; });
   for (const Job& job : jobs) {
+    if (auto back = gone_.extract(job)) states_.insert(std::move(back));
     const int64_t interval_ms = IntervalMs(job.task);
     if (interval_ms <= 0 || states_.contains(job)) continue;
     const int64_t half_ms = std::min(interval_ms, kFirstDueMsMax) / 2;

@@ -74,6 +74,23 @@ TEST(ScheduleTest, ClusteringThatHasLostItsRaceWaitsForItsInterval) {
   EXPECT_LT(*schedule.NextMs(manifests), kHourMs);
 }
 
+TEST(ScheduleTest, ATableThatComesBackKeepsItsTimes) {
+  Schedule schedule({{Task::kOrphans, kDayMs}});
+  const Job job{"a.b", Task::kOrphans};
+  schedule.SetJobs({job}, 0);
+  schedule.Done(job, kHourMs, std::nullopt);
+  schedule.SetJobs({}, 2 * kHourMs);
+  EXPECT_FALSE(schedule.Due(2 * kDayMs).has_value());
+  EXPECT_EQ(schedule.NextMs(), std::numeric_limits<int64_t>::max());
+  schedule.SetJobs({job}, 3 * kHourMs);
+  EXPECT_EQ(schedule.NextMs(job), kDayMs + kHourMs);
+  // Where its time has passed it is as one that is new.
+  schedule.SetJobs({}, 4 * kHourMs);
+  schedule.SetJobs({job}, 3 * kDayMs);
+  EXPECT_GE(*schedule.NextMs(job), 3 * kDayMs + kFirstDueMsMax / 2);
+  EXPECT_LE(*schedule.NextMs(job), 3 * kDayMs + kFirstDueMsMax);
+}
+
 TEST(ScheduleTest, TablesThatComeAndGo) {
   Schedule schedule({{Task::kExpire, kMinuteMs}});
   const Job mine{"a.b", Task::kExpire}, other{"a.c", Task::kExpire};
