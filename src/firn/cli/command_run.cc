@@ -29,8 +29,6 @@ namespace {
 
 constexpr int64_t kStartWaitMsMin = 200;
 constexpr int64_t kStartWaitMsMax = 10'000;
-// Commits take expired snapshots off without their files; where maintenance does both, they wait for it so long.
-constexpr int64_t kExpiryGraceIntervals = 3;
 
 // A service that starts before its servers waits for them; a batch job gives up after a while.
 class StartPatience {
@@ -113,9 +111,6 @@ class RunCommand final : public Command {
   Result<ingest::RunResult> RunPipeline(config::Config& config, Invocation& invocation) {
     if (config.pipeline.worker.empty()) config.pipeline.worker = WorkerName();
     BoundClientQueue(config);
-    if (config.compaction.enabled && !until_caught_up_) {
-      config.pipeline.expiry_grace_ms = kExpiryGraceIntervals * config.maintenance.expire_interval_ms;
-    }
     metrics::Registry registry;
     metrics::AddProcessMetrics(registry);
     WorkerHealth health;

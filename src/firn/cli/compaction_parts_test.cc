@@ -117,11 +117,13 @@ TEST(TableLoopTest, MaintenanceIsAsTheConfigurationSays) {
   config.pipeline.tables = {rule};
   config.maintenance.orphans_older_than_ms = 1;
   config.pipeline.commit_max_age_ms = 2;
+  config.pipeline.memory_limit_bytes = 800;
   const maintenance::MaintenanceOptions options = MaintenanceOptionsOf(config);
   EXPECT_EQ(options.interval_ms.at(maintenance::Task::kOrphans), 0);
   EXPECT_EQ(options.interval_ms.at(maintenance::Task::kExpire), 3'600'000);
   EXPECT_EQ(options.orphans_older_than_ms, 1);
   EXPECT_EQ(options.commit_max_age_ms, 2);
+  EXPECT_EQ(options.memory_bytes, 100);
   EXPECT_EQ(options.retention("lake.events")->field, "event_day");
   EXPECT_EQ(options.retention("lake.events")->age_ms, 7'200'000);
   EXPECT_FALSE(options.retention("lake.other").has_value());

@@ -2,6 +2,7 @@
 
 #include <utility>
 
+#include "firn/cli/compaction_parts.h"
 #include "firn/ingest/rules.h"
 
 namespace firn::cli {
@@ -29,6 +30,7 @@ MaintenanceOptions MaintenanceOptionsOf(const config::Config& config) {
                          {Task::kOrphans, config.maintenance.orphans_interval_ms}};
   options.orphans_older_than_ms = config.maintenance.orphans_older_than_ms;
   options.commit_max_age_ms = config.pipeline.commit_max_age_ms;
+  options.memory_bytes = LoopOptionsOf(config).memory_bytes;  // the loop does one thing at a time
   options.retention = [pipeline =
                            config.pipeline](const std::string& table) -> std::optional<maintenance::RetentionOptions> {
     const std::optional<ingest::DataRetention> rule = ingest::RetentionOf(pipeline, table);

@@ -97,13 +97,16 @@ TEST(EntryMetrics, OlderFilesMayHaveNarrowerBounds) {
 
 TEST(PackedMetrics, GiveBackWhatTheyTook) {
   iceberg::DataFile file = Input(-5, 7);
+  file.column_sizes = {{1, 40}, {2, 300}};
   file.value_counts[2147483546] = int64_t{1} << 62;
   file.lower_bounds[7] = "";
   file.upper_bounds[200] = std::string(300, 'z');
   iceberg::DataFile packed_file = file;
   const std::string packed = PackMetrics(packed_file, 7);
   EXPECT_EQ(packed_file.lower_bounds, (std::map<int32_t, std::string>{{7, ""}}));
+  EXPECT_TRUE(packed_file.column_sizes.empty());
   UnpackMetrics(packed, packed_file);
+  EXPECT_EQ(packed_file.column_sizes, file.column_sizes);
   EXPECT_EQ(packed_file.value_counts, file.value_counts);
   EXPECT_EQ(packed_file.null_value_counts, file.null_value_counts);
   EXPECT_EQ(packed_file.nan_value_counts, file.nan_value_counts);

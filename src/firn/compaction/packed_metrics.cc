@@ -64,6 +64,7 @@ void TakeMap(std::string_view& packed, std::map<int32_t, Value>& map) {
 
 std::string PackMetrics(iceberg::DataFile& file, std::optional<int32_t> kept) {
   std::string packed;
+  PutMap(file.column_sizes, packed);
   PutMap(file.value_counts, packed);
   PutMap(file.null_value_counts, packed);
   PutMap(file.nan_value_counts, packed);
@@ -82,6 +83,7 @@ std::string PackMetrics(iceberg::DataFile& file, std::optional<int32_t> kept) {
 
 void UnpackMetrics(const std::string& packed, iceberg::DataFile& file) {
   std::string_view left = packed;
+  TakeMap(left, file.column_sizes);
   TakeMap(left, file.value_counts);
   TakeMap(left, file.null_value_counts);
   TakeMap(left, file.nan_value_counts);

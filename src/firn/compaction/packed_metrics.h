@@ -1,4 +1,5 @@
-// Metrics of a data file in a few hundred bytes: a plan holds those of all files of a table until they are merged.
+// Metrics of a data file in a few hundred bytes: a plan holds those of all files of a table until they are merged, and
+// maintenance until they are written into another manifest.
 //
 // Pure. In the form of the entry they take more than ten times as much: a node of a map for each
 // column and number.
@@ -12,8 +13,8 @@
 
 namespace firn::compaction {
 
-// Takes counts and bounds out of the file's entry; those of `kept`, by which files are put in order, stay
-// there too. Sizes of columns are dropped: a merged file's are its own.
+// Takes sizes, counts and bounds of columns out of the file's entry; counts and bounds of `kept`, by which files are
+// put in order, stay there too.
 std::string PackMetrics(iceberg::DataFile& file, std::optional<int32_t> kept);
 
 // Puts back what PackMetrics took.

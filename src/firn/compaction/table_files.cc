@@ -46,7 +46,9 @@ Result<TableFiles> ReadTableFiles(const iceberg::TableMetadata& metadata, env::O
           file.partition_path = schema::PartitionPath(*spec, schema, entry.data_file.partition);
           file.added_ms = added == snapshot_ms.end() ? oldest_ms : added->second;
           file.entry = std::move(entry);
-          if (is_data) file.metrics = PackMetrics(file.entry.data_file, sort_field_id);
+          if (!is_data) return {};
+          file.entry.data_file.column_sizes.clear();  // a merged file's are its own
+          file.metrics = PackMetrics(file.entry.data_file, sort_field_id);
           return {};
         }));
   }

@@ -66,6 +66,10 @@ struct CompactionConfig {
 };
 
 // Intervals of 0: never. Orphans are a person's decision: another writer's files may look like them.
+// Commits take expired snapshots off without their files; maintenance does both, here or in another process, so they
+// wait for it so long.
+inline constexpr int64_t kExpiryGraceIntervals = 3;
+
 struct MaintenanceConfig {
   int64_t expire_interval_ms = 3'600'000;
   int64_t manifests_interval_ms = 6 * 3'600'000;

@@ -254,6 +254,7 @@ TEST(Config, WhatDeletesIsOnOnlyWhereItIsAskedFor) {
       Parse(With("maintenance:\n  expire: {interval: 5m}\n  manifests: {interval: 0s}\n  retain: {interval: 2h}\n"
                  "  orphans: {interval: 1d, older_than: 7d}\n"));
   EXPECT_EQ(config.maintenance.expire_interval_ms, 300'000);
+  EXPECT_EQ(config.pipeline.expiry_grace_ms, 3 * 300'000);
   EXPECT_EQ(config.maintenance.manifests_interval_ms, 0);
   EXPECT_EQ(config.maintenance.retain_interval_ms, 7'200'000);
   EXPECT_EQ(config.maintenance.orphans_interval_ms, 86'400'000);

@@ -51,6 +51,7 @@ class ConfigReader {
     ReadCommit();
     ReadCompaction();
     ReadMaintenance();
+    pipeline().expiry_grace_ms = kExpiryGraceIntervals * config_.maintenance.expire_interval_ms;
     ReadService();
     return std::move(config_);
   }

@@ -7,7 +7,7 @@
 namespace firn::maintenance {
 
 Result<LoopOutcome> CommitUntilTaken(const MaintenanceParts& parts, const iceberg::TableIdentifier& table,
-                                     const PrepareFn& prepare, std::stop_token stop) {
+                                     const PrepareFn& prepare, std::stop_token stop, int32_t retries_max) {
   LoopOutcome outcome;
   const int64_t started_ms = parts.clock.BootMs();
   std::optional<PlannedCommit> last;
@@ -43,7 +43,8 @@ Result<LoopOutcome> CommitUntilTaken(const MaintenanceParts& parts, const iceber
     const int64_t wait_ms = limits.BackoffMs(attempt, parts.random);
     LogInfo("maintenance will commit in another attempt",
             {{"table", table.ToString()}, {"attempt", attempt + 1}, {"error", committed.error()}});
-    if (limits.IsOver(attempt, parts.clock.BootMs() - started_ms, wait_ms) || !parts.clock.SleepMs(wait_ms, stop)) {
+    const bool over = attempt >= retries_max || limits.IsOver(attempt, parts.clock.BootMs() - started_ms, wait_ms);
+    if (over || !parts.clock.SleepMs(wait_ms, stop)) {
       return std::unexpected<Error>(std::move(committed.error()));
     }
   }

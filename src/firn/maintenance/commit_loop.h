@@ -6,6 +6,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <limits>
 #include <optional>
 #include <stop_token>
 #include <vector>
@@ -40,17 +41,21 @@ struct LoopOutcome {
 // nullopt: there is nothing (more) to do. After a lost answer that means that the commit was applied.
 using PrepareFn = std::function<Result<std::optional<PlannedCommit>>(const iceberg::LoadedTable& base)>;
 
-// Errors: those of `prepare`, the catalog and the store; kConflict after commit.retry.num-retries losses, and
-// kCommitStateUnknown when the last answer was lost.
+inline constexpr int32_t kRetriesAsTheTableSays = std::numeric_limits<int32_t>::max();
+
+// Errors: those of `prepare`, the catalog and the store; kConflict after commit.retry.num-retries losses or
+// `retries_max`, and kCommitStateUnknown when the last answer was lost.
 Result<LoopOutcome> CommitUntilTaken(const MaintenanceParts& parts, const iceberg::TableIdentifier& table,
-                                     const PrepareFn& prepare, std::stop_token stop);
+                                     const PrepareFn& prepare, std::stop_token stop,
+                                     int32_t retries_max = kRetriesAsTheTableSays);
 
 // Plans on the table as it is, or with `apply` commits until it is taken. `plan` (of the base's metadata) fills
 // `report` anew at each attempt; what stays in it is the attempt that was taken, or else the last one. True: something
 // was committed. Errors as CommitUntilTaken.
 template <typename Report, typename PlanFn>
 Result<bool> PlanOrCommit(const MaintenanceParts& parts, const iceberg::TableIdentifier& table, bool apply,
-                          Report& report, const PlanFn& plan, std::stop_token stop) {
+                          Report& report, const PlanFn& plan, std::stop_token stop,
+                          int32_t retries_max = kRetriesAsTheTableSays) {
   if (!apply) {
     FIRN_ASSIGN(const iceberg::LoadedTable loaded, parts.catalog.LoadTable(table));
     FIRN_TRY(plan(loaded.metadata));
@@ -62,7 +67,7 @@ Result<bool> PlanOrCommit(const MaintenanceParts& parts, const iceberg::TableIde
     if (planned.has_value() && planned->has_value()) attempted = report;
     return planned;
   };
-  FIRN_ASSIGN(const LoopOutcome outcome, CommitUntilTaken(parts, table, prepare, stop));
+  FIRN_ASSIGN(const LoopOutcome outcome, CommitUntilTaken(parts, table, prepare, stop, retries_max));
   if (outcome.committed) report = attempted;
   report.snapshot_id = outcome.snapshot_id;
   report.conflicts = outcome.conflicts;

@@ -15,6 +15,7 @@
 #include "firn/ingest/history.h"
 #include "firn/ingest/map_commit.h"
 #include "firn/maintenance/locations.h"
+#include "firn/maintenance/paced_store.h"
 #include "firn/maintenance/references.h"
 
 namespace firn::maintenance {
@@ -244,6 +245,10 @@ class Expiry {
     auto prepare = [&](const iceberg::LoadedTable& loaded) -> Result<std::optional<PlannedCommit>> {
       FIRN_TRY(iceberg::CheckWritable(loaded.metadata));
       FIRN_ASSIGN(const ExpiryPlan plan, PlanExpiry(loaded.metadata, options_, parts_.clock.WallMs()));
+      // All snapshots of the old one would seem to be gone, and may live on under another name.
+      if (!base_.table_uuid.empty() && base_.table_uuid != loaded.metadata.table_uuid) {
+        return Fail(ErrorCode::kConflict, "the table was replaced by another meanwhile");
+      }
       if (base_.snapshots.empty()) report_.snapshots_before = std::ssize(loaded.metadata.snapshots);
       Remember(loaded.metadata, plan);
       if (plan.snapshots.empty() && plan.refs.empty()) return std::optional<PlannedCommit>();
@@ -260,7 +265,10 @@ class Expiry {
     SetDone(after, outcome->committed);
     if (!outcome->committed) return std::move(report_);
     Status deleted = DeleteUnreachable(after, stop);
-    if (!deleted.has_value()) report_.search_error = std::move(deleted.error());
+    if (!deleted.has_value()) {
+      report_.search_error = std::move(deleted.error())
+                                 .WithContext("the snapshots are gone and their files are left as orphans (--orphans)");
+    }
     LogInfo("snapshots are expired", {{"table", table_.ToString()},
                                       {"snapshots", report_.plan.snapshots.size()},
                                       {"files", report_.deleted.files},
@@ -314,7 +322,8 @@ class Expiry {
     std::vector<const Snapshot*> gone, rest;
     Divide(base_, there, rest, gone);
     // Read while everything is there; manifests are needed to find the files, so they go after them.
-    FIRN_ASSIGN(const Unreachable files, FileSearch(base_, parts_.store, report_).Find(gone, kept));
+    PacedStore until_stop(parts_.store, [&] { return !stop.stop_requested(); });
+    FIRN_ASSIGN(const Unreachable files, FileSearch(base_, until_stop, report_).Find(gone, kept));
     for (const std::vector<DoomedFile>* group : {&files.content, &files.manifests, &files.lists}) {
       report_.deleted.Add(DeleteFiles(parts_.store, *group, stop));
       if (report_.deleted.stopped) break;

@@ -48,8 +48,8 @@ struct ExpiryReport {
   std::optional<Error> search_error;
 };
 
-// The metadata go first; a crash after that leaves orphans. Without `apply` nothing is changed; with it, a table that
-// Firn does not write is kUnsupported.
+// The metadata go first; a stop or a crash after that leaves orphans. Without `apply` nothing is changed; with it, a
+// table that Firn does not write is kUnsupported.
 Result<ExpiryReport> ExpireSnapshots(const MaintenanceParts& parts, const iceberg::TableIdentifier& table,
                                      const ExpiryOptions& options, std::stop_token stop);
 

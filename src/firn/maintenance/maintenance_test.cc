@@ -3,6 +3,7 @@
 
 #include "firn/maintenance/locations.h"
 #include "firn/maintenance/maintenance_fixture_for_test.h"
+#include "firn/maintenance/references.h"
 
 namespace firn::maintenance {
 namespace {
@@ -154,6 +155,22 @@ TEST_F(MaintenanceTest, AForeignTableIsFoundBelowManyMetadataFilesOfOurOwn) {
   auto done = Orphans(true);
   ASSERT_TRUE(done.has_value()) << done.error().ToString();
   EXPECT_EQ(done->by_kind.at("metadata"), 30);
+}
+
+TEST_F(MaintenanceTest, WhatIsReferencedIsReadOnce) {
+  Commit({File("a", Today())});
+  Commit({File("b", Today())});
+  References references(store_);
+  ASSERT_TRUE(references.Add(*catalog_.LoadTable(kTable)).has_value());
+  const int64_t reads = store_.calls(env::StoreCall::kRead);
+  Commit({File("c", Today())});
+  const int64_t after_commit = store_.calls(env::StoreCall::kRead);
+  ASSERT_TRUE(references.Add(*catalog_.LoadTable(kTable)).has_value());
+  EXPECT_EQ(store_.calls(env::StoreCall::kRead) - after_commit, 2);  // one more list, one more manifest
+  EXPECT_GE(reads, 4);
+  for (const char* name : {"a", "b", "c"}) {
+    EXPECT_EQ(references.Find(fmt::format("file:///lake/events/data/{}.parquet", name)), References::Found::kYes);
+  }
 }
 
 TEST_F(MaintenanceTest, StatisticsAreNoOrphans) {
@@ -380,6 +397,30 @@ TEST_F(MaintenanceTest, FilesOfAnAttemptWhoseAnswerWasLostAreDeletedToo) {
   ExpectWhole();
 }
 
+// The answer to the first attempt was lost; then somebody renames the table and makes another in the same folder.
+TEST_F(MaintenanceTest, ATableThatTookTheNameMeanwhileCostsTheOldOneNoFile) {
+  Commit({File("a", Today())});
+  Commit({File("b", Today())});
+  clock_.Advance(6 * kDayMs);
+  const iceberg::TableIdentifier renamed{{"db"}, "renamed"};
+  int commits = 0, loads = 0;
+  catalog_.SetFaults([&](iceberg::CatalogCall call, const iceberg::TableIdentifier&) {
+    if (call == iceberg::CatalogCall::kCommit && ++commits == 1) return iceberg::CatalogFault::kLostAnswer;
+    if (call == iceberg::CatalogCall::kLoad && commits == 1 && ++loads == 1) {
+      catalog_.Register(renamed, Metadata());
+      EXPECT_TRUE(catalog_.DropTable(kTable).has_value());
+      EXPECT_TRUE(catalog_.CreateTable(kTable, Request("file:///lake/events")).has_value());
+    }
+    return iceberg::CatalogFault::kNone;
+  });
+  auto done = Expire({.snapshot_age_ms = 0, .apply = true});
+  catalog_.SetFaults({});
+  EXPECT_TRUE(DataExists("a") && DataExists("b"));
+  EXPECT_TRUE(iceberg::ReadLiveEntries(catalog_.LoadTable(renamed)->metadata, memory_).has_value());
+  ASSERT_FALSE(done.has_value());
+  EXPECT_EQ(done.error().code(), ErrorCode::kConflict);
+}
+
 TEST_F(MaintenanceTest, AnExpiryWhoseFilesCannotBeLookedForReportsWhatItDid) {
   Commit({File("a", Today())});
   Commit({File("b", Today())});
@@ -536,6 +577,53 @@ TEST_F(MaintenanceTest, ManifestsAreClusteredByPartition) {
   ASSERT_TRUE(again.has_value());
   EXPECT_FALSE(again->worth_it);
   EXPECT_EQ(Metadata().snapshots.size(), 7u);
+}
+
+// Sizes, counts and bounds of many columns, as a real file's entry has them.
+iceberg::DataFile WithMetrics(iceberg::DataFile file) {
+  for (int32_t id = 1; id <= 100; ++id) {
+    file.column_sizes[id] = 4000 + id;
+    file.value_counts[id] = file.record_count;
+    file.null_value_counts[id] = id % 3;
+    file.lower_bounds[id] = std::string(8, 'a');
+    file.upper_bounds[id] = std::string(8, 'z');
+  }
+  file.nan_value_counts[2] = 1;
+  return file;
+}
+
+TEST_F(MaintenanceTest, ClusteringHoldsEntriesPackedAndOnlyWhereItIsWorthIt) {
+  constexpr int64_t kFiles = 20;
+  constexpr int64_t kKeysBytes = kFiles * 200;
+  const iceberg::DataFile whole = WithMetrics(File("whole", Today()));
+  SetProperty("commit.manifest-merge.enabled", "false");
+  std::vector<iceberg::DataFile> files;
+  for (int i = 1; i < kFiles; ++i) files.push_back(WithMetrics(File(fmt::format("f{}", i), Today())));
+  Commit(files);
+  auto one = ClusterManifests(Parts(), kTable, {.apply = true, .memory_bytes = kKeysBytes}, {});
+  ASSERT_TRUE(one.has_value()) << one.error().ToString();
+  EXPECT_FALSE(one->worth_it);
+  Commit({whole});
+  auto planned = ClusterManifests(Parts(), kTable, {.memory_bytes = kKeysBytes}, {});
+  ASSERT_TRUE(planned.has_value()) << planned.error().ToString();
+  EXPECT_TRUE(planned->worth_it);
+  EXPECT_EQ(ClusterManifests(Parts(), kTable, {.apply = true, .memory_bytes = kKeysBytes}, {}).error().code(),
+            ErrorCode::kResourceExhausted);
+  EXPECT_EQ(Metadata().snapshots.size(), 2u);
+  // In maps each of these is 40 KB.
+  auto done = ClusterManifests(Parts(), kTable, {.apply = true, .memory_bytes = kFiles * 5000}, {});
+  ASSERT_TRUE(done.has_value()) << done.error().ToString();
+  EXPECT_EQ(Metadata().snapshots.size(), 3u);
+  const auto live = iceberg::ReadLiveEntries(Metadata(), store_).value();
+  ASSERT_EQ(std::ssize(live), kFiles);
+  for (const iceberg::ManifestEntry& entry : live) {
+    EXPECT_EQ(entry.data_file.column_sizes, whole.column_sizes);
+    EXPECT_EQ(entry.data_file.value_counts, whole.value_counts);
+    EXPECT_EQ(entry.data_file.null_value_counts, whole.null_value_counts);
+    EXPECT_EQ(entry.data_file.nan_value_counts, whole.nan_value_counts);
+    EXPECT_EQ(entry.data_file.lower_bounds, whole.lower_bounds);
+    EXPECT_EQ(entry.data_file.upper_bounds, whole.upper_bounds);
+  }
 }
 
 TEST_F(MaintenanceTest, AFewManifestsOfAPartitionEachAreEnough) {

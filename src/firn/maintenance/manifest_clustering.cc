@@ -7,6 +7,7 @@
 #include <set>
 
 #include "firn/base/log.h"
+#include "firn/compaction/packed_metrics.h"
 #include "firn/iceberg/commit/live_entries.h"
 #include "firn/iceberg/commit/manifest_merge.h"
 #include "firn/iceberg/commit/snapshot_summary.h"
@@ -15,6 +16,7 @@
 namespace firn::maintenance {
 namespace {
 
+using iceberg::EntryMetrics;
 using iceberg::ManifestEntry;
 using iceberg::ManifestFile;
 
@@ -52,29 +54,66 @@ class Spread {
   std::map<schema::PartitionTuple, int64_t, TupleLess> last_;
 };
 
+int64_t BytesOf(const schema::PartitionTuple& tuple) {
+  int64_t bytes = 0;
+  for (const schema::Value& value : tuple) {
+    const auto* text = std::get_if<std::string>(&value);
+    bytes += static_cast<int64_t>(sizeof(value) + (text == nullptr ? 0 : text->capacity()));
+  }
+  return bytes;
+}
+
+// By what a live entry is put in order.
+struct EntryKey {
+  schema::PartitionTuple partition;
+  std::optional<int64_t> sequence_number;
+  size_t number = 0;  // of the spec's live entries, as they are read
+};
+
+struct PackedEntry {
+  ManifestEntry entry;
+  std::string metrics;
+
+  explicit PackedEntry(ManifestEntry from) : entry(std::move(from)) {
+    metrics = compaction::PackMetrics(entry.data_file, std::nullopt);
+  }
+  ManifestEntry Unpack() const {
+    ManifestEntry whole = entry;
+    compaction::UnpackMetrics(metrics, whole.data_file);
+    return whole;
+  }
+  int64_t bytes() const {
+    const iceberg::DataFile& file = entry.data_file;
+    return static_cast<int64_t>(sizeof(*this) + metrics.capacity() + file.file_path.capacity() +
+                                file.split_offsets.capacity() * sizeof(int64_t)) +
+           BytesOf(file.partition);
+  }
+};
+
 // The data manifests of one spec.
 struct SpecManifests {
-  std::vector<ManifestEntry> entries;
+  std::vector<EntryKey> keys;
+  std::vector<PackedEntry> entries;
   int64_t count = 0;
   int64_t bytes = 0;
   Spread before;
   Spread after;
-  std::vector<size_t> ends;  // of each new manifest's entries
+  std::vector<size_t> ends;  // of each new manifest's keys
 
   void Arrange(int64_t target_bytes) {
-    std::stable_sort(entries.begin(), entries.end(), [](const ManifestEntry& a, const ManifestEntry& b) {
-      const int order = CompareTuples(a.data_file.partition, b.data_file.partition);
+    std::stable_sort(keys.begin(), keys.end(), [](const EntryKey& a, const EntryKey& b) {
+      const int order = CompareTuples(a.partition, b.partition);
       return order != 0 ? order < 0 : a.sequence_number < b.sequence_number;
     });
     // As many entries as the manifests so far had bytes for; a partition is kept together where it fits.
-    const int64_t entry_bytes = std::max<int64_t>(bytes / std::max<int64_t>(std::ssize(entries), 1), 1);
+    const int64_t entry_bytes = std::max<int64_t>(bytes / std::max<int64_t>(std::ssize(keys), 1), 1);
     const auto limit = static_cast<size_t>(std::max<int64_t>(target_bytes / entry_bytes, 1));
     size_t begin = 0;
-    while (begin < entries.size()) {
-      size_t end = std::min(begin + limit, entries.size());
-      if (end < entries.size()) end = CutBetweenPartitions(begin, end, limit);
+    while (begin < keys.size()) {
+      size_t end = std::min(begin + limit, keys.size());
+      if (end < keys.size()) end = CutBetweenPartitions(begin, end, limit);
       after.BeginManifest();
-      for (size_t i = begin; i < end; ++i) after.Add(entries[i].data_file.partition);
+      for (size_t i = begin; i < end; ++i) after.Add(keys[i].partition);
       ends.push_back(end);
       begin = end;
     }
@@ -84,7 +123,7 @@ struct SpecManifests {
   // The last change of partition in the manifest's second half, else the full length.
   size_t CutBetweenPartitions(size_t begin, size_t end, size_t limit) const {
     for (size_t cut = end; cut > begin + limit / 2; --cut) {
-      if (CompareTuples(entries[cut - 1].data_file.partition, entries[cut].data_file.partition) != 0) return cut;
+      if (CompareTuples(keys[cut - 1].partition, keys[cut].partition) != 0) return cut;
     }
     return end;
   }
@@ -97,9 +136,10 @@ class Clustering {
 
   Result<std::optional<PlannedCommit>> Prepare(const iceberg::TableMetadata& base) {
     report_ = {};
+    held_bytes_ = 0;
     FIRN_ASSIGN(SnapshotWriter writer, SnapshotWriter::Create(parts_, base));
     std::map<int32_t, SpecManifests> specs;
-    FIRN_TRY(Read(writer, specs));
+    FIRN_TRY(ReadKeys(writer, specs));
     const iceberg::MergeOptions merge = iceberg::MergeOptions::For(base);
     int64_t touched_before = 0, touched_after = 0, partitions = 0;
     for (auto& [spec_id, spec] : specs) {
@@ -115,33 +155,62 @@ class Clustering {
     report_.worth_it = report_.manifests_after < report_.manifests_before ||
                        report_.manifests_a_partition_before > kSpreadGainMin * report_.manifests_a_partition_after;
     if (!report_.worth_it || !options_.apply) return std::optional<PlannedCommit>();
+    FIRN_TRY(ReadEntries(writer, specs));
     FIRN_ASSIGN(PlannedCommit commit, Write(writer, specs));
     return std::optional<PlannedCommit>(std::move(commit));
   }
 
  private:
-  Status Read(const SnapshotWriter& writer, std::map<int32_t, SpecManifests>& specs) {
+  // What is told by partitions alone.
+  Status ReadKeys(const SnapshotWriter& writer, std::map<int32_t, SpecManifests>& specs) {
     for (const ManifestFile& manifest : writer.base_manifests()) {
-      if (manifest.content != iceberg::ManifestContent::kData || !iceberg::HasLiveFiles(manifest)) continue;
+      if (!IsRead(manifest)) continue;
       if (manifest.key_metadata.has_value()) {
         return Fail(ErrorCode::kUnsupported, fmt::format("an encrypted manifest: '{}'", manifest.manifest_path));
       }
-      FIRN_ASSIGN(iceberg::ManifestFileContents contents, iceberg::ReadManifestFile(manifest, parts_.store));
       SpecManifests& spec = specs[manifest.partition_spec_id];
       ++spec.count;
       spec.bytes += manifest.manifest_length;
       ++report_.manifests_before;
       report_.bytes_before += manifest.manifest_length;
       spec.before.BeginManifest();
-      for (ManifestEntry& entry : contents.entries) {
-        if (!entry.is_live()) continue;
-        entry.status = iceberg::EntryStatus::kExisting;
+      FIRN_TRY(iceberg::ForEachEntry(manifest, parts_.store, EntryMetrics::kNone, [&](ManifestEntry entry) -> Status {
+        if (!entry.is_live()) return {};
         spec.before.Add(entry.data_file.partition);
-        spec.entries.push_back(std::move(entry));
+        spec.keys.push_back({std::move(entry.data_file.partition), entry.sequence_number, spec.keys.size()});
         ++report_.entries;
-      }
+        return Hold(static_cast<int64_t>(sizeof(EntryKey)) + BytesOf(spec.keys.back().partition));
+      }));
     }
     return {};
+  }
+
+  // The same manifests once more, so that entries come in the order of their keys' numbers.
+  Status ReadEntries(const SnapshotWriter& writer, std::map<int32_t, SpecManifests>& specs) {
+    for (const ManifestFile& manifest : writer.base_manifests()) {
+      if (!IsRead(manifest)) continue;
+      std::vector<PackedEntry>& entries = specs[manifest.partition_spec_id].entries;
+      FIRN_TRY(iceberg::ForEachEntry(manifest, parts_.store, EntryMetrics::kAll, [&](ManifestEntry entry) -> Status {
+        if (!entry.is_live()) return {};
+        entry.status = iceberg::EntryStatus::kExisting;
+        entries.emplace_back(std::move(entry));
+        return Hold(entries.back().bytes());
+      }));
+    }
+    return {};
+  }
+
+  static bool IsRead(const ManifestFile& manifest) {
+    return manifest.content == iceberg::ManifestContent::kData && iceberg::HasLiveFiles(manifest);
+  }
+
+  Status Hold(int64_t bytes) {
+    held_bytes_ += bytes;
+    if (held_bytes_ <= options_.memory_bytes) return {};
+    return Fail(ErrorCode::kResourceExhausted,
+                fmt::format("the entries of the table's manifests take more memory than the loop may have for them; "
+                            "raise memory.limit, or call firn maintain --manifests: {} bytes",
+                            options_.memory_bytes));
   }
 
   Result<PlannedCommit> Write(SnapshotWriter& writer, std::map<int32_t, SpecManifests>& specs) {
@@ -149,9 +218,9 @@ class Clustering {
     for (auto& [spec_id, spec] : specs) {
       size_t begin = 0;
       for (const size_t end : spec.ends) {
-        const std::vector<ManifestEntry> entries(spec.entries.begin() + static_cast<ptrdiff_t>(begin),
-                                                 spec.entries.begin() + static_cast<ptrdiff_t>(end));
-        FIRN_ASSIGN(ManifestFile manifest, writer.WriteManifest(spec_id, iceberg::ManifestContent::kData, entries));
+        FIRN_ASSIGN(iceberg::ManifestWriter open, writer.OpenManifest(spec_id, iceberg::ManifestContent::kData));
+        for (size_t i = begin; i < end; ++i) FIRN_TRY(open.Add(spec.entries.at(spec.keys[i].number).Unpack()));
+        FIRN_ASSIGN(ManifestFile manifest, writer.PutManifest(std::move(open)));
         report_.bytes_after += manifest.manifest_length;
         manifests.push_back(std::move(manifest));
         begin = end;
@@ -177,6 +246,7 @@ class Clustering {
   const MaintenanceParts& parts_;
   const ClusteringOptions& options_;
   ClusteringReport& report_;
+  int64_t held_bytes_ = 0;
 };
 
 }  // namespace
@@ -188,7 +258,7 @@ Result<ClusteringReport> ClusterManifests(const MaintenanceParts& parts, const i
   Clustering clustering(parts, options, report);
   auto plan = [&](const iceberg::TableMetadata& base) { return clustering.Prepare(base); };
   FIRN_ASSIGN(const bool committed,
-              WithContext(PlanOrCommit(parts, table, options.apply, report, plan, stop), context));
+              WithContext(PlanOrCommit(parts, table, options.apply, report, plan, stop, options.retries_max), context));
   if (committed) {
     LogInfo("manifests are clustered",
             {{"table", table.ToString()}, {"before", report.manifests_before}, {"after", report.manifests_after}});

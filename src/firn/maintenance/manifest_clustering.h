@@ -2,9 +2,11 @@
 // query by partition opens few of them. Merge-append keeps their number down, but packs them by age.
 //
 // A `replace` snapshot: no file changes, entries keep their snapshot ids and sequence numbers. Delete manifests stay.
+// Whether it is worth it is told by partitions alone; then all entries are held, their metrics packed.
 #pragma once
 
 #include <cstdint>
+#include <limits>
 #include <optional>
 #include <stop_token>
 #include <string>
@@ -20,6 +22,8 @@ inline constexpr double kSpreadGainMin = 1.1;
 
 struct ClusteringOptions {
   bool apply = false;
+  int32_t retries_max = kRetriesAsTheTableSays;  // each reads and writes all manifests again
+  int64_t memory_bytes = std::numeric_limits<int64_t>::max();  // for the entries of the table's manifests
 };
 
 struct ClusteringReport {
@@ -36,7 +40,8 @@ struct ClusteringReport {
   int32_t conflicts = 0;
 };
 
-// kUnsupported: a table that Firn does not write.
+// kUnsupported: a table that Firn does not write. kResourceExhausted: the entries take more than `memory_bytes`; all of
+// them with `apply` where it is worth it, else their partitions.
 Result<ClusteringReport> ClusterManifests(const MaintenanceParts& parts, const iceberg::TableIdentifier& table,
                                           const ClusteringOptions& options, std::stop_token stop);
 

@@ -24,13 +24,12 @@ Result<SnapshotFiles> ReferenceReader::FilesOf(const std::vector<const iceberg::
       }
       continue;
     }
-    files.manifest_lists.insert(snapshot->manifest_list);
-    auto known = lists_.find(snapshot->manifest_list);
-    if (known == lists_.end()) {
-      FIRN_ASSIGN(std::vector<ManifestFile> manifests, iceberg::ReadSnapshotManifests(*snapshot, store_));
-      known = lists_.emplace(snapshot->manifest_list, std::move(manifests)).first;
+    if (!files.manifest_lists.insert(snapshot->manifest_list).second) continue;
+    FIRN_ASSIGN(std::vector<ManifestFile> manifests, iceberg::ReadSnapshotManifests(*snapshot, store_));
+    for (ManifestFile& manifest : manifests) {
+      manifest.partitions.reset();
+      files.manifests.try_emplace(manifest.manifest_path, std::move(manifest));
     }
-    for (const ManifestFile& manifest : known->second) files.manifests.emplace(manifest.manifest_path, manifest);
   }
   return files;
 }
@@ -41,11 +40,13 @@ Status ReferenceReader::ForEachEntry(const ManifestFile& manifest, const EntryFn
                                                      "refers to: '{}'",
                                                      manifest.manifest_path));
   }
-  FIRN_ASSIGN(iceberg::ManifestFileContents contents, iceberg::ReadManifestFile(manifest, store_));
-  for (iceberg::ManifestEntry& entry : contents.entries) {
-    iceberg::DataFile& file = entry.data_file;
-    each({std::move(file.file_path), file.file_size_in_bytes, file.content, entry.is_live()});
-  }
+  FIRN_TRY(iceberg::ForEachEntry(manifest, store_, iceberg::EntryMetrics::kNone,
+                                 [&](iceberg::ManifestEntry entry) -> Status {
+                                   iceberg::DataFile& file = entry.data_file;
+                                   each({std::move(file.file_path), file.file_size_in_bytes, file.content,
+                                         entry.is_live()});
+                                   return {};
+                                 }));
   return {};
 }
 
@@ -75,8 +76,10 @@ Status References::Add(const iceberg::LoadedTable& table) {
   referenced_.Add(iceberg::MetadataFolder(metadata) + "/version-hint.text");
   FIRN_TRY(AddStatistics(metadata));
   std::vector<const iceberg::Snapshot*> snapshots;
-  for (const iceberg::Snapshot& snapshot : metadata.snapshots) snapshots.push_back(&snapshot);
-  FIRN_ASSIGN(const SnapshotFiles files, reader_.FilesOf(snapshots));
+  for (const iceberg::Snapshot& snapshot : metadata.snapshots) {
+    if (!lists_added_.contains(snapshot.manifest_list)) snapshots.push_back(&snapshot);
+  }
+  FIRN_ASSIGN(SnapshotFiles files, reader_.FilesOf(snapshots));
   for (const std::string& list : files.manifest_lists) referenced_.Add(list);
   for (const auto& [path, manifest] : files.manifests) {
     if (!manifests_added_.insert(path).second) continue;
@@ -85,6 +88,7 @@ Status References::Add(const iceberg::LoadedTable& table) {
       if (file.live) referenced_.Add(file.location);
     }));
   }
+  lists_added_.merge(files.manifest_lists);
   return {};
 }
 

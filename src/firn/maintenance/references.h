@@ -2,8 +2,8 @@
 // and delete files that are live in any of its snapshots.
 //
 // One thread. Each manifest is read once, however many snapshots name it, and its entries pass by: no more of them is
-// kept than the hashes of the paths. Anything that cannot be read is an error: what is not known to be unreferenced is
-// not deleted.
+// kept than the hashes of the paths, and of manifest lists no more than each manifest once. Anything that cannot be
+// read is an error: what is not known to be unreferenced is not deleted.
 #pragma once
 
 #include <cstdint>
@@ -24,7 +24,8 @@ namespace firn::maintenance {
 // Of one or several snapshots, by location as it is spelled there.
 struct SnapshotFiles {
   std::set<std::string> manifest_lists;
-  std::map<std::string, iceberg::ManifestFile> manifests;  // of lists; length 0 where a v1 snapshot names them inline
+  // Without summaries of partitions; length 0 where a v1 snapshot names them inline.
+  std::map<std::string, iceberg::ManifestFile> manifests;
 };
 
 class ReferenceReader {
@@ -41,12 +42,11 @@ class ReferenceReader {
     bool live = false;
   };
   using EntryFn = std::function<void(ContentFile file)>;
-  // Calls `each` with every entry of the manifest.
+  // Calls `each` with every entry of the manifest; an error may come after some of them.
   Status ForEachEntry(const iceberg::ManifestFile& manifest, const EntryFn& each);
 
  private:
   env::ObjectStore& store_;
-  std::map<std::string, std::vector<iceberg::ManifestFile>> lists_;
 };
 
 // The set of all referenced files, for looking listed ones up.
@@ -71,6 +71,7 @@ class References {
   Status AddStatistics(const iceberg::TableMetadata& metadata);
 
   ReferenceReader reader_;
+  std::set<std::string> lists_added_;
   std::set<std::string> manifests_added_;
   LocationSet referenced_;
 };

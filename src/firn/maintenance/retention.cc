@@ -21,6 +21,7 @@
 namespace firn::maintenance {
 namespace {
 
+using iceberg::EntryMetrics;
 using iceberg::FileContent;
 using iceberg::ManifestEntry;
 using iceberg::ManifestFile;
@@ -166,29 +167,34 @@ class Retention {
     return manifests;
   }
 
-  // nullopt: it stays as it is.
+  // nullopt: it stays as it is. Metrics are read only of a manifest that changes, one entry after the other.
   Result<std::optional<ManifestFile>> FilterOne(const iceberg::TableMetadata& base, const ManifestFile& manifest,
                                                 const SpecRule& rule, SnapshotWriter& writer) {
-    FIRN_ASSIGN(iceberg::ManifestFileContents contents, iceberg::ReadManifestFile(manifest, parts_.store));
     const schema::PartitionSpec& spec = *base.FindSpec(manifest.partition_spec_id);
-    std::vector<ManifestEntry> entries;
+    const schema::Schema& schema = iceberg::SchemaForSpec(base, spec);
+    std::vector<bool> leaves;  // each entry of the manifest
     bool changed = false;
-    for (ManifestEntry& entry : contents.entries) {
-      if (!entry.is_live()) continue;
-      const bool too_old = IsTooOld(rule, entry.data_file.partition);
-      entry.status = too_old ? iceberg::EntryStatus::kDeleted : iceberg::EntryStatus::kExisting;
-      if (too_old) {
-        entry.snapshot_id = writer.snapshot_id();
-        Count(entry.data_file);
-        partitions_.insert(schema::PartitionPath(spec, iceberg::SchemaForSpec(base, spec), entry.data_file.partition));
-        removed_.push_back({manifest.partition_spec_id, entry.data_file});
-        changed = true;
-      }
-      entries.push_back(std::move(entry));
-    }
+    FIRN_TRY(iceberg::ForEachEntry(manifest, parts_.store, EntryMetrics::kNone, [&](ManifestEntry entry) -> Status {
+      leaves.push_back(entry.is_live() && IsTooOld(rule, entry.data_file.partition));
+      if (!leaves.back()) return {};
+      changed = true;
+      Count(entry.data_file);
+      partitions_.insert(schema::PartitionPath(spec, schema, entry.data_file.partition));
+      removed_.push_back({manifest.partition_spec_id, std::move(entry.data_file)});
+      return {};
+    }));
     if (!changed || !options_.apply) return std::optional<ManifestFile>();
-    FIRN_ASSIGN(ManifestFile filtered, writer.WriteManifest(manifest.partition_spec_id, manifest.content, entries));
-    return std::optional<ManifestFile>(std::move(filtered));
+    FIRN_ASSIGN(iceberg::ManifestWriter filtered, writer.OpenManifest(manifest.partition_spec_id, manifest.content));
+    size_t number = 0;
+    FIRN_TRY(iceberg::ForEachEntry(manifest, parts_.store, EntryMetrics::kAll, [&](ManifestEntry entry) -> Status {
+      const bool left = leaves.at(number++);
+      if (!entry.is_live()) return {};
+      entry.status = left ? iceberg::EntryStatus::kDeleted : iceberg::EntryStatus::kExisting;
+      if (left) entry.snapshot_id = writer.snapshot_id();
+      return filtered.Add(entry);
+    }));
+    FIRN_ASSIGN(ManifestFile file, writer.PutManifest(std::move(filtered)));
+    return std::optional<ManifestFile>(std::move(file));
   }
 
   void Count(const iceberg::DataFile& file) {
@@ -271,7 +277,7 @@ class Retention {
   const RetentionOptions& options_;
   RetentionReport& report_;
   std::map<int32_t, SpecRule> rules_;
-  std::vector<iceberg::NewDataFile> removed_;
+  std::vector<iceberg::NewDataFile> removed_;  // without metrics
   std::set<std::string> partitions_;
 };
 

@@ -34,6 +34,28 @@ TEST_F(MaintenanceTest, OldPartitionsLeaveTheTableWhole) {
   EXPECT_EQ(Metadata().snapshots.size(), 3u);
 }
 
+// Of the files that leave a manifest and of those that stay in it.
+TEST_F(MaintenanceTest, RetentionKeepsWhatManifestsSayOfColumns) {
+  std::vector<iceberg::DataFile> files = {File("old", Today() - 10), File("new", Today())};
+  for (iceberg::DataFile& file : files) {
+    file.column_sizes = {{1, 40}};
+    file.value_counts = {{1, 10}};
+    file.upper_bounds = {{1, std::string(8, 'z')}};
+  }
+  Commit(files);
+  ASSERT_TRUE(Retain(7, true).has_value());
+  const auto manifests = iceberg::ReadSnapshotManifests(*Metadata().CurrentSnapshot(), store_).value();
+  ASSERT_EQ(manifests.size(), 1u);
+  const auto contents = iceberg::ReadManifestFile(manifests[0], store_).value();
+  ASSERT_EQ(contents.entries.size(), 2u);
+  for (const iceberg::ManifestEntry& entry : contents.entries) {
+    EXPECT_EQ(entry.is_live(), entry.data_file.file_path == files[1].file_path);
+    EXPECT_EQ(entry.data_file.column_sizes, files[0].column_sizes);
+    EXPECT_EQ(entry.data_file.value_counts, files[0].value_counts);
+    EXPECT_EQ(entry.data_file.upper_bounds, files[0].upper_bounds);
+  }
+}
+
 TEST_F(MaintenanceTest, ATagIsALegalHold) {
   Commit({File("old", Today() - 10)});
   Tag("legal-hold", *Metadata().current_snapshot_id);

@@ -1,7 +1,9 @@
 #include "firn/maintenance/schedule.h"
 
 #include <algorithm>
+#include <iterator>
 #include <limits>
+#include <utility>
 
 namespace firn::maintenance {
 namespace {
@@ -38,9 +40,9 @@ int64_t RetryMs(int64_t interval_ms, int failures, bool may_pass) {
   return std::min(interval_ms, std::min(kTaskRetryMsMin << doublings, kTaskRetryMsMax));
 }
 
-bool MayPass(ErrorCode code) {
+bool MayPass(Task task, ErrorCode code) {
   switch (code) {
-    case ErrorCode::kConflict:
+    case ErrorCode::kConflict: return task != Task::kManifests;
     case ErrorCode::kCommitStateUnknown:
     case ErrorCode::kUnavailable:
     case ErrorCode::kTimeout:
@@ -56,8 +58,14 @@ int64_t Schedule::IntervalMs(Task task) const {
 }
 
 void Schedule::SetJobs(const std::set<Job>& jobs, int64_t now_ms) {
-  std::erase_if(states_, [&](const auto& entry) { return !jobs.contains(entry.first); });
+  for (auto entry = states_.begin(); entry != states_.end();) {
+    const auto next = std::next(entry);
+    if (!jobs.contains(entry->first)) gone_.insert(states_.extract(entry));
+    entry = next;
+  }
+  std::erase_if(gone_, [&](const auto& entry) { return entry.second.due_ms <= now_ms; });
   for (const Job& job : jobs) {
+    if (auto back = gone_.extract(job)) states_.insert(std::move(back));
     const int64_t interval_ms = IntervalMs(job.task);
     if (interval_ms <= 0 || states_.contains(job)) continue;
     const int64_t half_ms = std::min(interval_ms, kFirstDueMsMax) / 2;
@@ -98,7 +106,8 @@ void Schedule::Done(const Job& job, int64_t now_ms, std::optional<ErrorCode> err
   State& state = found->second;
   state.failures = error.has_value() ? state.failures + 1 : 0;
   const int64_t interval_ms = IntervalMs(job.task);
-  state.due_ms = now_ms + (error.has_value() ? RetryMs(interval_ms, state.failures, MayPass(*error)) : interval_ms);
+  const bool may_pass = error.has_value() && MayPass(job.task, *error);
+  state.due_ms = now_ms + (error.has_value() ? RetryMs(interval_ms, state.failures, may_pass) : interval_ms);
 }
 
 }  // namespace firn::maintenance

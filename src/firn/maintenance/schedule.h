@@ -2,7 +2,7 @@
 //
 // Pure: times come in as values (Clock::BootMs). Nothing of it outlives the process: after a start, and when a table
 // comes over from another worker, its tasks are due after a while that differs from table to table, so that a restart
-// of many workers does not have all of them list all tables at once.
+// of many workers does not have all of them list all tables at once. A table that comes back keeps its times.
 #pragma once
 
 #include <array>
@@ -39,7 +39,8 @@ struct Job {
 // anything about it.
 int64_t RetryMs(int64_t interval_ms, int failures, bool may_pass);
 // A lost race, a server that is away. What somebody has to mend comes with the interval.
-bool MayPass(ErrorCode code);
+// Clustering that has lost its race comes with the interval too: another try does all of its work again.
+bool MayPass(Task task, ErrorCode code);
 
 class Schedule {
  public:
@@ -47,7 +48,8 @@ class Schedule {
 
   explicit Schedule(Intervals intervals) : intervals_(std::move(intervals)) {}
 
-  // Which jobs there are: those that are new get their first time, those that are gone are forgotten.
+  // Which jobs there are: those that are new get their first time, those that are gone are forgotten once they would
+  // have been due, until when they may come back.
   void SetJobs(const std::set<Job>& jobs, int64_t now_ms);
   // Of the table that has waited longest, the first task that is due; nullopt: nothing is.
   std::optional<Job> Due(int64_t now_ms) const;
@@ -66,6 +68,7 @@ class Schedule {
 
   Intervals intervals_;
   std::map<Job, State> states_;
+  std::map<Job, State> gone_;
 };
 
 }  // namespace firn::maintenance

@@ -24,20 +24,20 @@ Result<SnapshotWriter> SnapshotWriter::Create(const MaintenanceParts& parts, con
   return writer;
 }
 
-Result<iceberg::ManifestFile> SnapshotWriter::WriteManifest(int32_t spec_id, iceberg::ManifestContent content,
-                                                            const std::vector<iceberg::ManifestEntry>& entries) {
+Result<iceberg::ManifestWriter> SnapshotWriter::OpenManifest(int32_t spec_id, iceberg::ManifestContent content) const {
   const schema::PartitionSpec* spec = base_->FindSpec(spec_id);
   if (spec == nullptr) {
     return Fail(ErrorCode::kCorruption, fmt::format("a manifest of a spec that the table has not: {}", spec_id));
   }
-  const iceberg::ManifestHeader header{iceberg::SchemaForSpec(*base_, *spec), *spec, content};
-  FIRN_ASSIGN(const std::string bytes, iceberg::WriteManifest(header, entries));
+  return iceberg::ManifestWriter::Create({iceberg::SchemaForSpec(*base_, *spec), *spec, content}, sequence_number_,
+                                         snapshot_id_);
+}
+
+Result<iceberg::ManifestFile> SnapshotWriter::PutManifest(iceberg::ManifestWriter manifest) {
   const std::string location = locations_.MetadataLocation(fmt::format("{}-m{}.avro", uuid_, manifest_number_++));
-  FIRN_ASSIGN(iceberg::ManifestFile manifest,
-              iceberg::SummarizeManifest(header, entries, location, static_cast<int64_t>(bytes.size()),
-                                         sequence_number_, snapshot_id_));
-  FIRN_TRY(parts_.store.Put(location, bytes));
-  return manifest;
+  FIRN_ASSIGN(iceberg::WrittenManifest written, manifest.Finish(location));
+  FIRN_TRY(parts_.store.Put(location, written.bytes));
+  return std::move(written.file);
 }
 
 Result<PlannedCommit> SnapshotWriter::Finish(const iceberg::ManifestList& manifests,

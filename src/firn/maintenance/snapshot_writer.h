@@ -6,7 +6,6 @@
 #include <map>
 #include <memory>
 #include <string>
-#include <vector>
 
 #include "firn/base/error.h"
 #include "firn/iceberg/commit/append.h"
@@ -25,9 +24,9 @@ class SnapshotWriter {
   const iceberg::ManifestList& base_manifests() const { return *base_manifests_; }  // with all counts
   SnapshotId snapshot_id() const { return snapshot_id_; }
 
-  // Entries with status and numbers as they are to stand there.
-  Result<iceberg::ManifestFile> WriteManifest(int32_t spec_id, iceberg::ManifestContent content,
-                                              const std::vector<iceberg::ManifestEntry>& entries);
+  // For entries with status and numbers as they are to stand there.
+  Result<iceberg::ManifestWriter> OpenManifest(int32_t spec_id, iceberg::ManifestContent content) const;
+  Result<iceberg::ManifestFile> PutManifest(iceberg::ManifestWriter manifest);
   Result<PlannedCommit> Finish(const iceberg::ManifestList& manifests, std::map<std::string, std::string> summary);
 
  private:

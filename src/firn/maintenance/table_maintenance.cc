@@ -18,6 +18,8 @@
 namespace firn::maintenance {
 namespace {
 
+// A table that others commit to all the time is left to a quieter hour: compaction waits meanwhile.
+constexpr int32_t kClusteringRetriesMax = 1;
 constexpr int32_t kNoSpec = -1;  // the share of a table as a whole has no partition
 constexpr const char* kMaxAgeProperty = "history.expire.max-snapshot-age-ms";
 constexpr const char* kMinKeepProperty = "history.expire.min-snapshots-to-keep";
@@ -44,6 +46,11 @@ Result<TaskOutcome> Expire(const MaintenanceParts& parts, const iceberg::TableId
                    .bytes = report.deleted.bytes,
                    .snapshots = static_cast<int64_t>(report.plan.snapshots.size())};
   outcome.error = report.search_error.has_value() ? report.search_error : report.deleted.first_error;
+  if (!outcome.error.has_value() && report.deleted.stopped) {
+    outcome.error = Error(ErrorCode::kCancelled,
+                          "stopped before all files of the expired snapshots were deleted; what is left are orphans "
+                          "(firn maintain --orphans)");
+  }
   return outcome;
 }
 
@@ -58,9 +65,11 @@ Result<TaskOutcome> Retain(const MaintenanceParts& parts, const MaintenanceOptio
   return outcome;
 }
 
-Result<TaskOutcome> Cluster(const MaintenanceParts& parts, const iceberg::TableIdentifier& table,
-                            std::stop_token stop) {
-  FIRN_ASSIGN(const ClusteringReport report, ClusterManifests(parts, table, {.apply = true}, std::move(stop)));
+Result<TaskOutcome> Cluster(const MaintenanceParts& parts, const MaintenanceOptions& options,
+                            const iceberg::TableIdentifier& table, std::stop_token stop) {
+  const ClusteringOptions clustering{
+      .apply = true, .retries_max = kClusteringRetriesMax, .memory_bytes = options.memory_bytes};
+  FIRN_ASSIGN(const ClusteringReport report, ClusterManifests(parts, table, clustering, std::move(stop)));
   TaskOutcome outcome;
   if (report.snapshot_id.has_value()) {
     outcome.freed.manifests = std::max<int64_t>(report.manifests_before - report.manifests_after, 0);
@@ -106,14 +115,15 @@ TaskOutcome RunTask(const MaintenanceParts& parts, const MaintenanceOptions& opt
   if (!loaded.has_value()) return {.error = loaded.error()};
   if (IsLeftAlone(task, loaded->metadata)) return {};
   PacedStore paced(parts.store, pause);
-  // These two read between the load and the commit of an attempt, where a pause would cost it: they pay afterwards.
-  const bool reads_in_commit = task == Task::kRetain || task == Task::kManifests;
-  const MaintenanceParts with_pauses{parts.catalog, reads_in_commit ? parts.store : paced, parts.clock, parts.random};
+  // The others read between the load and the commit of an attempt, where a pause would cost it, or between a commit and
+  // what must follow it: they pay afterwards.
+  env::ObjectStore& store = task == Task::kOrphans ? static_cast<env::ObjectStore&>(paced) : parts.store;
+  const MaintenanceParts with_pauses{parts.catalog, store, parts.clock, parts.random};
   auto run = [&]() -> Result<TaskOutcome> {
     switch (task) {
       case Task::kRetain: return Retain(with_pauses, options, table, stop);
       case Task::kExpire: return Expire(with_pauses, table, loaded->metadata, stop);
-      case Task::kManifests: return Cluster(with_pauses, table, stop);
+      case Task::kManifests: return Cluster(with_pauses, options, table, stop);
       case Task::kOrphans: return Orphans(with_pauses, options, table, stop);
     }
     return TaskOutcome{};
@@ -172,7 +182,8 @@ void TableMaintenance::DoNext(const PauseFn& pause, std::stop_token stop) {
   if (!job.has_value()) return;
   const double cpu_before_s = cpu_seconds_();
   TaskOutcome outcome = run_(job->task, tables_.at(job->table), pause, stop);
-  if (stop.stop_requested() && outcome.error.has_value()) return;  // it was told to, which is no failure
+  // It was told to, which is no failure; but what it has begun and left is told.
+  if (stop.stop_requested() && outcome.error.has_value() && outcome.freed.ByName().empty()) return;
   std::optional<ErrorCode> code;
   if (outcome.error.has_value()) code = outcome.error->code();
   schedule_.Done(*job, parts_.clock.BootMs(), code);

@@ -8,6 +8,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <limits>
 #include <map>
 #include <mutex>
 #include <optional>
@@ -30,6 +31,7 @@ struct MaintenanceOptions {
   Schedule::Intervals interval_ms;
   int64_t orphans_older_than_ms = 3 * 24 * 3'600'000LL;
   int64_t commit_max_age_ms = 6 * 3'600'000LL;
+  int64_t memory_bytes = std::numeric_limits<int64_t>::max();  // for the entries of the table that is clustered
   // Field and age of a table whose old partitions are to leave it; without it none does.
   std::function<std::optional<RetentionOptions>(const std::string& table)> retention;
   // Tables beside those that the loop compacts: a pipeline's home.

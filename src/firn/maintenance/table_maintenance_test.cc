@@ -57,8 +57,38 @@ TEST(ScheduleTest, WhatMayPassIsTriedAgainSoonAndTheRestAtTheInterval) {
   EXPECT_EQ(RetryMs(24 * kHourMs, 1000, true), kTaskRetryMsMax);
   EXPECT_EQ(RetryMs(2000, 1000, true), 2000);
   EXPECT_EQ(RetryMs(24 * kHourMs, 1, false), 24 * kHourMs);
-  EXPECT_TRUE(MayPass(ErrorCode::kConflict));
-  EXPECT_FALSE(MayPass(ErrorCode::kUnsupported));
+  EXPECT_TRUE(MayPass(Task::kExpire, ErrorCode::kConflict));
+  EXPECT_FALSE(MayPass(Task::kExpire, ErrorCode::kUnsupported));
+}
+
+// Another try reads and writes all manifests again, and may lose again.
+TEST(ScheduleTest, ClusteringThatHasLostItsRaceWaitsForItsInterval) {
+  Schedule schedule({{Task::kManifests, 6 * kHourMs}, {Task::kExpire, 6 * kHourMs}});
+  const Job manifests{"a.b", Task::kManifests}, expire{"a.b", Task::kExpire};
+  schedule.SetJobs({manifests, expire}, 0);
+  schedule.Done(manifests, 0, ErrorCode::kConflict);
+  schedule.Done(expire, 0, ErrorCode::kConflict);
+  EXPECT_EQ(schedule.NextMs(manifests), 6 * kHourMs);
+  EXPECT_EQ(schedule.NextMs(expire), kTaskRetryMsMin);
+  schedule.Done(manifests, 0, ErrorCode::kUnavailable);
+  EXPECT_LT(*schedule.NextMs(manifests), kHourMs);
+}
+
+TEST(ScheduleTest, ATableThatComesBackKeepsItsTimes) {
+  Schedule schedule({{Task::kOrphans, kDayMs}});
+  const Job job{"a.b", Task::kOrphans};
+  schedule.SetJobs({job}, 0);
+  schedule.Done(job, kHourMs, std::nullopt);
+  schedule.SetJobs({}, 2 * kHourMs);
+  EXPECT_FALSE(schedule.Due(2 * kDayMs).has_value());
+  EXPECT_EQ(schedule.NextMs(), std::numeric_limits<int64_t>::max());
+  schedule.SetJobs({job}, 3 * kHourMs);
+  EXPECT_EQ(schedule.NextMs(job), kDayMs + kHourMs);
+  // Where its time has passed it is as one that is new.
+  schedule.SetJobs({}, 4 * kHourMs);
+  schedule.SetJobs({job}, 3 * kDayMs);
+  EXPECT_GE(*schedule.NextMs(job), 3 * kDayMs + kFirstDueMsMax / 2);
+  EXPECT_LE(*schedule.NextMs(job), 3 * kDayMs + kFirstDueMsMax);
 }
 
 TEST(ScheduleTest, TablesThatComeAndGo) {
@@ -201,6 +231,12 @@ TEST_F(FakeTasksTest, AStopIsNoFailure) {
   maintenance.DoNext([] { return false; }, stop.get_token());
   EXPECT_EQ(ran_.size(), 1u);
   EXPECT_FALSE(maintenance.status().at("db.t0").at(Task::kExpire).error.has_value());
+  // But what it has done is told, and what it has left.
+  next_.freed.snapshots = 3;
+  maintenance.DoNext([] { return false; }, stop.get_token());
+  const TaskStatus status = maintenance.status().at("db.t0").at(Task::kExpire);
+  EXPECT_EQ(status.freed.snapshots, 3);
+  EXPECT_TRUE(status.error.has_value());
 }
 
 // ---- the tasks themselves
@@ -240,9 +276,9 @@ TEST_F(RealTasksTest, EachFreesWhatItIsFor) {
   EXPECT_GE(expired.freed.snapshots, 5);
   EXPECT_FALSE(DataExists("a") || DataExists("b") || DataExists("old"));
   EXPECT_GE(expired.freed.bytes, 300);
-  EXPECT_GT(pauses_, 0);
   const TaskOutcome orphans = Run(Task::kOrphans);
   EXPECT_FALSE(orphans.error.has_value());
+  EXPECT_GT(pauses_, 0);
   EXPECT_EQ(orphans.freed.ByName(), (std::map<std::string, int64_t>{{"files", 1}, {"bytes", 100}}));
   EXPECT_EQ(LiveNames(), (std::set<std::string>{"ab", "c"}));
   ExpectWhole();
@@ -315,6 +351,51 @@ TEST_F(RealTasksTest, TwoThatCollideDoNoHarm) {
     ExpectWhole();
   }
   EXPECT_FALSE(DataExists("a") || DataExists("crashed"));
+}
+
+TEST_F(RealTasksTest, ClusteringLeavesATableThatOthersCommitToAfterASecondTry) {
+  SetProperty("commit.manifest-merge.enabled", "false");
+  Commit({File("a", Today())});
+  Commit({File("b", Today())});
+  int commits = 0;
+  catalog_.SetFaults([&](iceberg::CatalogCall call, const iceberg::TableIdentifier&) {
+    if (call != iceberg::CatalogCall::kCommit) return iceberg::CatalogFault::kNone;
+    ++commits;
+    return iceberg::CatalogFault::kConflict;
+  });
+  const TaskOutcome outcome = Run(Task::kManifests);
+  catalog_.SetFaults(nullptr);
+  ASSERT_TRUE(outcome.error.has_value());
+  EXPECT_EQ(outcome.error->code(), ErrorCode::kConflict);
+  EXPECT_EQ(commits, 2);
+}
+
+// Between the commit and the deletion a pause would only make it likelier that files are left.
+TEST_F(RealTasksTest, ExpiryMakesNoPauseAndAStopAfterItsCommitIsTold) {
+  SetProperty("history.expire.max-snapshot-age-ms", "1000");
+  SetProperty("history.expire.min-snapshots-to-keep", "1");
+  auto replace = [&](const std::string& a, const std::string& b) {
+    Commit({File(a, Today())});
+    Commit({File(b, Today())});
+    Replace({a, b}, File(a + b, Today(), 150));
+    clock_.Advance(2000);
+  };
+  replace("a", "b");
+  TaskOutcome outcome = RunTask(Parts(), {}, Task::kExpire, kTable, [] { return false; }, {});
+  EXPECT_FALSE(outcome.error.has_value()) << outcome.error->ToString();
+  EXPECT_FALSE(DataExists("a") || DataExists("b"));
+  replace("c", "d");
+  std::stop_source stop;
+  catalog_.SetFaults([&](iceberg::CatalogCall call, const iceberg::TableIdentifier&) {
+    if (call == iceberg::CatalogCall::kCommit) stop.request_stop();
+    return iceberg::CatalogFault::kNone;
+  });
+  outcome = RunTask(Parts(), {}, Task::kExpire, kTable, [] { return true; }, stop.get_token());
+  catalog_.SetFaults(nullptr);
+  EXPECT_GE(outcome.freed.snapshots, 3);
+  EXPECT_TRUE(DataExists("c"));
+  ASSERT_TRUE(outcome.error.has_value());
+  EXPECT_EQ(outcome.error->code(), ErrorCode::kCancelled);
 }
 
 TEST_F(RealTasksTest, AStopWhileItReadsEndsTheTask) {
