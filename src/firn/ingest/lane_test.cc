@@ -1,5 +1,5 @@
-// One lane by itself, where the test is main: a table's, and that of the rejects table at tables of a template that main
-// has not met. What becomes of those is main's to find out: none of their records may be a reject and a row.
+// One lane by itself, where the test is main: a table's, and the rejects table's at tables of a template that main has
+// not met. What becomes of those is main's to find out: none of their records may be a reject and a row.
 #include "firn/ingest/lane.h"
 #include "firn/ingest/rules.h"
 #include "firn/ingest/worker_fixture_for_test.h"
