@@ -189,7 +189,9 @@ class Clustering {
   Status ReadEntries(const SnapshotWriter& writer, std::map<int32_t, SpecManifests>& specs) {
     for (const ManifestFile& manifest : writer.base_manifests()) {
       if (!IsRead(manifest)) continue;
-      std::vector<PackedEntry>& entries = specs[manifest.partition_spec_id].entries;
+      SpecManifests& spec = specs[manifest.partition_spec_id];
+      std::vector<PackedEntry>& entries = spec.entries;
+      entries.reserve(spec.keys.size());
       FIRN_TRY(iceberg::ForEachEntry(manifest, parts_.store, EntryMetrics::kAll, [&](ManifestEntry entry) -> Status {
         if (!entry.is_live()) return {};
         entry.status = iceberg::EntryStatus::kExisting;

@@ -187,7 +187,8 @@ class Retention {
     FIRN_ASSIGN(iceberg::ManifestWriter filtered, writer.OpenManifest(manifest.partition_spec_id, manifest.content));
     size_t number = 0;
     FIRN_TRY(iceberg::ForEachEntry(manifest, parts_.store, EntryMetrics::kAll, [&](ManifestEntry entry) -> Status {
-      const bool left = leaves.at(number++);
+      const bool left = number < leaves.size() && leaves[number];
+      ++number;
       if (!entry.is_live()) return {};
       entry.status = left ? iceberg::EntryStatus::kDeleted : iceberg::EntryStatus::kExisting;
       if (left) entry.snapshot_id = writer.snapshot_id();
