@@ -427,6 +427,7 @@ Status BatchCommitter::Detach(TableBatch& table, Batch& batch, const std::string
   if (name == options_.rejects_table && batch.rejects_cannot_wait) {
     result.kind = BatchResult::Kind::kForget;
     result.reason = "the rejects table is detached, and its lane would not find all of these rejects";
+    result.rejects_away = true;
   }
   // From here on the rejects that this batch has of it are known by their mark.
   auto rejects = std::ranges::find_if(batch.tables, &TableBatch::is_rejects);

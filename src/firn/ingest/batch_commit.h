@@ -81,6 +81,7 @@ struct BatchResult {
   } kind = Kind::kDone;
   std::string reason;
   bool rows_lost = false;  // kForget: because the spill file did not give them back
+  bool rejects_away = false;  // kForget: because the rejects table is detached, and these rejects cannot wait
   std::optional<Error> error;
   bool home_moved = false;
   int64_t rows = 0;

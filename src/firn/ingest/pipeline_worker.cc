@@ -556,7 +556,7 @@ Status PipelineWorker::AfterCommit(BatchResult result) {
     reset_reason_ = result.reason;
     if (result.rows_lost) metrics_.CountLostBatch();
     if (stopping_) return Fail(ErrorCode::kCancelled, result.reason);
-    if (result.rows_lost) return {};
+    if (result.rows_lost || result.rejects_away) return {};
     metrics_.CountMismatch();
     const int64_t now_ms = deps_.clock.BootMs();
     mismatch_times_ms_.push_back(now_ms);

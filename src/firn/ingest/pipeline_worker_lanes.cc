@@ -213,11 +213,18 @@ void PipelineWorker::SeeDetached() {
     for (size_t i = 0; i < sink->at.size(); ++i) {
       if (!sink->at[i].detached) continue;
       const DetachedEntry* entry = home_map.home->FindDetached(sink->state.name(), partitions_[i].key);
+      const bool taken_in = sink->taken_in(static_cast<stream::PartitionIndex>(i));
+      if (entry == nullptr && !taken_in) {
+        // Somebody has taken it off by hand: main has skipped its records, and must not go on to.
+        reset_wanted_ = true;
+        reset_reason_ = fmt::format("table '{}' is detached no more", sink->state.name());
+        continue;
+      }
       if (entry == nullptr) {
         LogInfo("table has caught up", {{"table", sink->state.name()},
                                         {"topic", partitions_[i].name.topic},
                                         {"partition", partitions_[i].name.partition}});
-      } else if (entry->hold && sink->taken_in(static_cast<stream::PartitionIndex>(i))) {
+      } else if (entry->hold && taken_in) {
         reset_wanted_ = true;
         reset_reason_ = fmt::format("table '{}' was put on hold", sink->state.name());
       }
