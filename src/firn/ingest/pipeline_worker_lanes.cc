@@ -214,7 +214,7 @@ void PipelineWorker::SeeDetached() {
       if (!sink->at[i].detached) continue;
       const DetachedEntry* entry = home_map.home->FindDetached(sink->state.name(), partitions_[i].key);
       const bool taken_in = sink->taken_in(static_cast<stream::PartitionIndex>(i));
-      if (entry == nullptr && !taken_in) {
+      if (entry == nullptr && !taken_in && partitions_[i].owned) {
         // Somebody has taken it off by hand: main has skipped its records, and must not go on to.
         reset_wanted_ = true;
         reset_reason_ = fmt::format("table '{}' is detached no more", sink->state.name());
