@@ -62,7 +62,8 @@ class Ranges {
     std::optional<Value> upper = BoundOf(data.upper_bounds, true);
     if (lower.has_value() && upper.has_value() && schema::CompareValues(*upper, *lower) < 0) upper = lower;
     const std::optional<int64_t> values = CountOf(data.value_counts);
-    const bool only_others = values.has_value() && *values == nulls + nans;
+    const uint64_t others = static_cast<uint64_t>(nulls) + static_cast<uint64_t>(nans);  // whatever a manifest states
+    const bool only_others = values.has_value() && static_cast<uint64_t>(*values) == others;
     if (only_others) lower.reset();
     if (nans > 0) {
       upper = NaN();
