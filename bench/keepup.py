@@ -55,7 +55,7 @@ def shape(lake) -> dict:
     snapshot = table.current_snapshot()
     return {"files": int(snapshot.summary["total-data-files"]), "snapshots": len(table.metadata.snapshots),
             "manifests": len(snapshot.manifests(table.io)),
-            "metadata_bytes": pathlib.Path(table.metadata_location.removeprefix("file://")).stat().st_size}
+            "metadata_bytes": pathlib.Path("/" + table.metadata_location.removeprefix("file:").lstrip("/")).stat().st_size}
 
 
 def from_outside(lake) -> dict:
@@ -142,6 +142,8 @@ def run(options, work: pathlib.Path) -> dict:
             behind_s = time.monotonic() - ended
         finally:
             reader.done.set()
+            if producer.is_alive():
+                producer.terminate()
             if this.firn is not None:
                 this.firn.terminate()
                 this.firn.wait(120)
@@ -179,9 +181,34 @@ def main():
     shutil.rmtree(work, ignore_errors=True)
     if options.json:
         options.json.write_text(json.dumps(result, indent=1) + "\n")
-    told, outside = result["status"]["tables"][0], result["outside"]
-    print(json.dumps({key: value for key, value in result.items() if key not in ("samples", "status")}, indent=1))
-    print("firn status says:", json.dumps(told, indent=1)[:3000])
+    report(result)
+
+
+def report(result: dict):
+    print(f"\n{result['records']:,} records at {result['rate']:,.0f}/s, each in the table once; the last visible "
+          f"{result['behind_at_the_end_s']:.1f} s after the end\n"
+          f"CPU s a million: {result['cpu_s_per_million']:.2f}, of them compaction's "
+          f"{result['compaction_cpu_s_per_million']:.2f}; peak {result['peak_mib']:.0f} MiB\n"
+          f"table: {result['shape']}")
+    samples = [one for one in result["samples"] if one["arrival"] > 0 and one["capacity"] > 0]
+    if samples:
+        print(f"lag at most {max(one['lag_bytes'] for one in samples) / 1e6:.1f} MB in "
+              f"{max(one['lag_files'] for one in samples):.0f} files; capacity / arrival "
+              f"{min(one['capacity'] / one['arrival'] for one in samples):,.0f} at least; share at most "
+              f"{max(one['share'] for one in samples):.2f}")
+    told, outside = result["status"]["tables"][0]["compaction"], result["outside"]
+    window = told["window_seconds"]
+    pairs = {"small files": (sum(told["left_alone_files"].values()) + told["uncompacted_files"], outside["small_files"]),
+             "bytes of small files": (told["left_alone_bytes"] + told["uncompacted_bytes"], outside["small_bytes"]),
+             "arrival, bytes": (told["arrival_bytes_per_second"] * window, outside["arrived"]),
+             "write amplification": (told["write_amplification"], outside["amplification"])}
+    wrong = 0
+    for name, (says, is_so) in pairs.items():
+        same = abs(says - is_so) <= 1e-6 * max(1, abs(is_so))
+        wrong += not same
+        print(f"{name}: firn status says {says:,.3f}, computed from outside {is_so:,.3f}{'' if same else ': NOT THE SAME'}")
+    if wrong:
+        raise SystemExit(1)
 
 
 if __name__ == "__main__":
