@@ -149,6 +149,9 @@ void World::SeeStart(const ingest::PositionsMap& before, const ingest::Partition
                           mark.position.offset, most));
   }
   expectation_.first_offsets[key] = mark.position.offset;
+  // Whoever begins at the log's end counts on what is before it, as if it had been given out.
+  PartitionHistory& begun = history_.partition(key);
+  begun.delivered_end = std::max(begun.delivered_end, mark.position.offset);
 }
 
 void World::SeeTable(const CatalogServer::Change& change, const ingest::PositionsMap& before,
