@@ -265,7 +265,6 @@ Status PipelineWorker::OnLost(const stream::PartitionsLost& event) {
   poller_.Release(event.partitions);
   ForgetBuffered();
   dropped_.clear();
-  rejects_pending_.clear();
   reset_wanted_ = true;
   reset_reason_ = "the group's session was lost";
   return {};

@@ -190,6 +190,7 @@ class PipelineWorker : public Worker {
   std::vector<std::pair<Sink*, stream::PartitionIndex>> in_flight_rejected_;  // marks in the rejects table that move
   void ForgetBuffered() {
     sinks_.DiscardAll();
+    rejects_pending_.clear();
     rejects_cannot_wait_ = false;
   }
   // Tables that were detached while rejects of theirs waited for the next batch: it marks how far they reach.

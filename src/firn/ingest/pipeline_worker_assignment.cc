@@ -357,7 +357,6 @@ Status PipelineWorker::Reset(const std::string& reason) {
   LogWarning("uncommitted rows are forgotten and read again", {{"reason", reason}, {"rows", sinks_.buffered_rows()}});
   ForgetBuffered();
   dropped_.clear();
-  rejects_pending_.clear();
   in_flight_rejected_.clear();
   lanes_settled_ = false;
   lanes_changed_ = true;

@@ -174,6 +174,7 @@ void PipelineWorker::LookAtHeld() {
 // The home lists the sink as detached for what we own, and it is closed.
 void PipelineWorker::OnDetached(Sink& sink) {
   const PositionsMap home_map = home_.map();
+  if (sink.is_rejects()) rejects_pending_.clear();  // what waited for the next batch is gone with it
   if (sink.is_rejects() && std::exchange(rejects_cannot_wait_, false)) {
     reset_wanted_ = !stopping_;
     reset_reason_ = "the rejects table was detached while it had rejects to take that its lane would not find";
