@@ -190,25 +190,15 @@ class Case:
             os.unlink(path)
 
     def firn(self) -> dict:
-        from measure import Watch
+        from measure import run_firn
         self._forget("firn")
         self._restore()
         command = [str(self.binary), "compact", "-c", str(self.folder / "firn.json"), "--table", self.table, "--json"]
-        began = time.monotonic()
-        with open(self.folder / "report.json", "wb") as out, open(self.folder / "firn.log", "wb") as log:
-            process = subprocess.Popen(command, stdout=out, stderr=log)
-            with Watch(process.pid) as watch:
-                _, code, used = os.wait4(process.pid, 0)
-        wall = time.monotonic() - began
-        process.returncode = os.waitstatus_to_exitcode(code)
-        if process.returncode != 0:
-            raise SystemExit(f"firn ended with {process.returncode}: {(self.folder / 'firn.log').read_text()[-2000:]}")
-        report = json.loads((self.folder / "report.json").read_text())
+        report, cost = run_firn(command, self.folder / "report.json", self.folder / "firn.log")
         if report["files"]["left_alone"] or report["groups"]["dropped"]:
             raise SystemExit(f"firn left files alone: {report}")
         self.outputs["firn"] = flat(live_files(self.lake))
-        return {"cpu_s": used.ru_utime + used.ru_stime, "wall_s": wall, "peak_mib": watch.peak_mib,
-                "pages": report["pages"], "chunks_decoded": report["chunks_decoded"]}
+        return {**cost, "pages": report["pages"], "chunks_decoded": report["chunks_decoded"]}
 
     def peer(self, name: str) -> dict:
         self._forget(name)

@@ -14,11 +14,8 @@ import json
 import multiprocessing
 import os
 import pathlib
-import shutil
 import statistics
-import subprocess
 import sys
-import tempfile
 import threading
 import time
 import urllib.error
@@ -34,7 +31,7 @@ from pyiceberg.manifest import ManifestEntryStatus  # noqa: E402
 import events  # noqa: E402
 from firn import Lake  # noqa: E402
 from ingest import flow_columns, say  # noqa: E402
-from measure import Watch, cpu_seconds  # noqa: E402
+from measure import Watch, cpu_seconds, in_new_folder  # noqa: E402
 from processes import Process, free_port, wait_until  # noqa: E402
 from readers import load  # noqa: E402
 from servers import KafkaBroker, RestFixture, get  # noqa: E402
@@ -208,15 +205,7 @@ def main():
     parser.add_argument("--partitions", type=int, default=6, help="of the topic")
     parser.add_argument("--json", type=pathlib.Path, help="a file for the figures")
     options = parser.parse_args()
-    work = pathlib.Path(tempfile.mkdtemp(prefix="firn-fresh-"))
-    try:
-        result = measure(options, work)
-    except BaseException:
-        print(f"[bench] logs and data: {work}", file=sys.stderr)
-        raise
-    shutil.rmtree(work, ignore_errors=True)
-    if options.json:
-        options.json.write_text(json.dumps(result, indent=1) + "\n")
+    result = in_new_folder("firn-fresh-", lambda work: measure(options, work), options.json)
     print(f"\n{result['records']:,} records at {result['rate']:,.0f}/s, commit.interval {options.interval}, "
           f"{result['commits']} commits\nvisible in the table - produced: p50 {result['p50_s']:.2f} s, p90 "
           f"{result['p90_s']:.2f} s, p99 {result['p99_s']:.2f} s, p99.9 {result['p999_s']:.2f} s, max "

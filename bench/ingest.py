@@ -24,7 +24,7 @@ sys.path[:0] = [str(ROOT / "tests" / "real"), str(HERE)]
 import connect_sink  # noqa: E402
 import events as odd_events  # noqa: E402
 from firn import Lake  # noqa: E402
-from measure import Watch, row_sums, table_facts  # noqa: E402
+from measure import row_sums, run_firn, table_facts  # noqa: E402
 from readers import catalog_of, load  # noqa: E402
 from servers import KafkaBroker, ObjectServer, RestFixture  # noqa: E402
 
@@ -105,18 +105,8 @@ class Case:
         path.write_text(f"{{{text}, tables: [{{name: {table}, partition: [day(time)], properties: "
                         f"{json.dumps(properties)}, columns: [{flow_columns()}]}}]}}\n", encoding="utf-8")
         command = [*options.prefix.split(), self.bench.binary, "run", "-c", path, "--until-caught-up", "--json"]
-        with open(log, "wb") as errors, open(log.with_suffix(".out"), "wb") as out:
-            started = time.monotonic()
-            process = subprocess.Popen([str(word) for word in command], stdout=out, stderr=errors)
-            with Watch(process.pid) as watch:
-                _, status, usage = os.wait4(process.pid, 0)
-            wall = time.monotonic() - started
-        process.returncode = os.waitstatus_to_exitcode(status)
-        if process.returncode != 0:
-            raise SystemExit(f"firn ended with {process.returncode}:\n{log.read_text()[-3000:]}")
-        report = json.loads(log.with_suffix(".out").read_text())
-        return {"engine": "firn", "cpu_s": usage.ru_utime + usage.ru_stime, "system_s": usage.ru_stime, "wall_s": wall,
-                "peak_mib": watch.peak_mib, "load": watch.load, "stages": report["cpu_seconds"],
+        report, cost = run_firn(command, log.with_suffix(".out"), log)
+        return {"engine": "firn", **cost, "stages": report["cpu_seconds"],
                 **table_facts(self.lake.uri, table)}
 
 

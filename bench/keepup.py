@@ -15,17 +15,14 @@ import multiprocessing
 import os
 import pathlib
 import re
-import shutil
 import subprocess
-import sys
-import tempfile
 import time
 
 from freshness import ROOT, TABLE, Reader, produce, servers_for, start_firn  # it sets the paths of the rest
 
 import pyiceberg.manifest  # noqa: E402
 from ingest import say  # noqa: E402
-from measure import Watch, cpu_seconds  # noqa: E402
+from measure import Watch, cpu_seconds, in_new_folder  # noqa: E402
 from processes import wait_until  # noqa: E402
 from readers import DuckReader, load  # noqa: E402
 from servers import get  # noqa: E402
@@ -39,13 +36,13 @@ GAUGES = {"lag_files": "firn_compaction_lag_files", "lag_bytes": "firn_compactio
 
 
 def metrics(port: int) -> dict:
-    """Our table's gauges, and those without a table; nan: not known yet."""
+    """Our table's gauges, and those without a table; nan: not known yet. CPU seconds of no compaction are none."""
     _, text = get(f"http://127.0.0.1:{port}/metrics")
     text = text if isinstance(text, str) else text.decode()
     found = {}
     for name, metric in GAUGES.items():
         values = re.findall(rf'^{metric}(?:{{[^}}]*}})? (\S+)$', text, re.MULTILINE)
-        found[name] = sum(map(float, values)) if values else float("nan")
+        found[name] = sum(map(float, values)) if values else 0.0 if name == "cpu_s" else float("nan")
     return found
 
 
@@ -172,15 +169,7 @@ def main():
     parser.add_argument("--without", action="store_true", help="without compaction: what ingest does alone")
     parser.add_argument("--json", type=pathlib.Path, help="a file for the figures")
     options = parser.parse_args()
-    work = pathlib.Path(tempfile.mkdtemp(prefix="firn-keepup-"))
-    try:
-        result = run(options, work)
-    except BaseException:
-        print(f"[bench] logs and data: {work}", file=sys.stderr)
-        raise
-    shutil.rmtree(work, ignore_errors=True)
-    if options.json:
-        options.json.write_text(json.dumps(result, indent=1) + "\n")
+    result = in_new_folder("firn-keepup-", lambda work: run(options, work), options.json)
     report(result)
 
 

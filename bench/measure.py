@@ -4,7 +4,10 @@ catalog says of a table, and sums over its rows by DuckDB."""
 import json
 import os
 import pathlib
+import shutil
+import subprocess
 import sys
+import tempfile
 import threading
 import time
 
@@ -59,6 +62,35 @@ class Watch:
     def __exit__(self, *_):
         self.stop.set()
         self.thread.join()
+
+
+def run_firn(command: list, out: pathlib.Path, log: pathlib.Path) -> tuple[dict, dict]:
+    """A command of firn that ends by itself: its JSON report, and what it cost."""
+    with open(out, "wb") as report, open(log, "wb") as errors:
+        began = time.monotonic()
+        process = subprocess.Popen([str(word) for word in command], stdout=report, stderr=errors)
+        with Watch(process.pid) as watch:
+            _, status, used = os.wait4(process.pid, 0)
+        wall = time.monotonic() - began
+    process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode != 0:
+        raise SystemExit(f"firn ended with {process.returncode}:\n{log.read_text()[-3000:]}")
+    return json.loads(out.read_text()), {"cpu_s": used.ru_utime + used.ru_stime, "system_s": used.ru_stime,
+                                         "wall_s": wall, "peak_mib": watch.peak_mib, "load": watch.load}
+
+
+def in_new_folder(prefix: str, measure, json_file: pathlib.Path | None) -> dict:
+    """What `measure(folder)` gives, in the file too if one is wanted. The folder stays only when it failed."""
+    work = pathlib.Path(tempfile.mkdtemp(prefix=prefix))
+    try:
+        result = measure(work)
+    except BaseException:
+        print(f"[bench] logs and data: {work}", file=sys.stderr)
+        raise
+    shutil.rmtree(work, ignore_errors=True)
+    if json_file:
+        json_file.write_text(json.dumps(result, indent=1) + "\n")
+    return result
 
 
 def table_facts(rest_uri: str, table: str) -> dict:

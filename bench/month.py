@@ -11,7 +11,6 @@ process's read calls (rchar of /proc/self/io) while it does that; CPU seconds ar
 
 import argparse
 import json
-import os
 import pathlib
 import random
 import shutil
@@ -252,20 +251,13 @@ def config_of(folder: pathlib.Path) -> pathlib.Path:
 
 def compact(folder: pathlib.Path) -> None:
     import firn
-    began, load_before = time.perf_counter(), os.getloadavg()[0]
-    command = [str(firn.binary()), "compact", "-c", str(config_of(folder)), "--table", TABLE, "--json"]
-    with open(folder / "report.json", "wb") as out, open(folder / "firn.log", "wb") as log:
-        process = subprocess.Popen(command, stdout=out, stderr=log)
-        _, code, used = os.wait4(process.pid, 0)
-    process.returncode = os.waitstatus_to_exitcode(code)
-    wall = time.perf_counter() - began
-    if process.returncode != 0:
-        sys.exit(f"firn ended with {process.returncode}: {(folder / 'firn.log').read_text()[-2000:]}")
-    report = json.loads((folder / "report.json").read_text())
+    from measure import run_firn
+    command = [firn.binary(), "compact", "-c", config_of(folder), "--table", TABLE, "--json"]
+    report, cost = run_firn(command, folder / "report.json", folder / "firn.log")
     print(f"firn compact: {report['files']['before']:,} files became {report['files']['after']:,}, "
           f"{report['bytes']['before'] / 1e6:,.1f} MB -> {report['bytes']['after'] / 1e6:,.1f} MB, {report['commits']} "
-          f"commits; {used.ru_utime + used.ru_stime:.1f} CPU s, {wall:.1f} s, peak {used.ru_maxrss / 1024:.0f} MiB; "
-          f"left alone {report['files']['left_alone']}; load {load_before:.1f} to {os.getloadavg()[0]:.1f}", flush=True)
+          f"commits; {cost['cpu_s']:.1f} CPU s, {cost['wall_s']:.1f} s, peak {cost['peak_mib']:.0f} MiB; "
+          f"left alone {report['files']['left_alone']}; load {cost['load']:.1f}", flush=True)
 
 
 def main() -> int:
@@ -293,6 +285,7 @@ def main() -> int:
     before = measure(folder, options.runs, steps)
     compact(folder)
     print("after", flush=True)
+    after = measure(folder, options.runs, steps)
     found = [(one["rows"], *(one[name]["value"] for name in steps if name in SCANS)) for one in (before, after)]
     same = found[0] == found[1]
     print("the same rows" if same else f"NOT THE SAME: {found[0]} and {found[1]}")
