@@ -12,17 +12,6 @@
 namespace firn::ingest {
 namespace {
 
-// lake.events takes each third record, lake.other the rest.
-PipelineOptions TwoTables() {
-  PipelineOptions options = MakeOptions();
-  options.tables[0].match = {RouteMatch{.field_path = {"kind"}, .field_equals = "k0"}};
-  TableRule other = options.tables[0];
-  other.name = "lake.other";
-  other.match.clear();
-  options.tables.push_back(other);
-  return options;
-}
-
 PipelineOptions Impatient(PipelineOptions options) {
   options.detach_after_ms = 50;
   return options;

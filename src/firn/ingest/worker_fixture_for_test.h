@@ -55,6 +55,17 @@ inline PipelineOptions MakeOptions() {
   return options;
 }
 
+// lake.events takes each third record, lake.other the rest.
+inline PipelineOptions TwoTables() {
+  PipelineOptions options = MakeOptions();
+  options.tables[0].match = {RouteMatch{.field_path = {"kind"}, .field_equals = "k0"}};
+  TableRule other = options.tables[0];
+  other.name = "lake.other";
+  other.match.clear();
+  options.tables.push_back(other);
+  return options;
+}
+
 // A worker in a thread of its own.
 class Running {
  public:

@@ -258,13 +258,8 @@ TEST_F(RecoveryTest, WorkersThatMayNotMakeATableGoOnAndItCatchesUpOnce) {
 class InDoubtTest : public RecoveryTest {
  protected:
   void SetUp() override {
-    PipelineOptions old_rules = MakeOptions();
-    TableRule other = old_rules.tables[0];
-    other.name = "lake.other";
-    old_rules.tables[0].match = {RouteMatch{.field_path = {"kind"}, .field_equals = "k0"}};
-    old_rules.tables.push_back(other);
     Produce(0, 90);
-    ExpectCaughtUp(RunOnce(old_rules));
+    ExpectCaughtUp(RunOnce(TwoTables()));
     Produce(90, 30);
     for (int32_t p = 0; p < 4; ++p) log_->Append(p, "broken");
     MapCommitter old_worker(catalog_, store_, env::SystemClock(), env::SystemRandom(), {"p", "old", "g"});

@@ -154,12 +154,7 @@ TEST_F(WorkerTest, RollbackHoldsTheTableAndLosesNothingElse) {
 }
 
 TEST_F(WorkerTest, DroppedTableIsDetachedAndTheRestGoesOn) {
-  PipelineOptions options = MakeOptions();
-  options.tables[0].match = {RouteMatch{.field_path = {"kind"}, .field_equals = "k0"}};
-  TableRule other = options.tables[0];
-  other.name = "lake.other";
-  other.match.clear();
-  options.tables.push_back(other);
+  PipelineOptions options = TwoTables();
   Produce(0, 90);
   ExpectCaughtUp(RunOnce(options));
   ASSERT_TRUE(catalog_.DropTable(TableIdentifier::Parse("lake.events").value()).has_value());
@@ -188,11 +183,7 @@ TEST_F(WorkerTest, LostHomeIsRefusedAndRebuilt) {
 }
 
 TEST_F(WorkerTest, RoutingRulesChangedAcrossACrashLoseNothing) {
-  PipelineOptions options = MakeOptions();
-  TableRule other = options.tables[0];
-  other.name = "lake.other";
-  options.tables[0].match = {RouteMatch{.field_path = {"kind"}, .field_equals = "k0"}};
-  options.tables.push_back(other);
+  PipelineOptions options = TwoTables();
   Produce(0, 90);
   // The tables commit, then the home and the rejects fail for good: the state after a crash between the two.
   std::atomic<bool> crash{false};
@@ -238,11 +229,7 @@ TEST_F(WorkerTest, RoutingRulesChangedAcrossACrashLoseNothing) {
 
 // A worker with the old rules commits to lake.events while the home is given the new ones, and dies before lake.other.
 TEST_F(WorkerTest, WhatOldRulesCommitWhileNewOnesComeIsInDoubt) {
-  PipelineOptions options = MakeOptions();
-  TableRule other = options.tables[0];
-  other.name = "lake.other";
-  options.tables[0].match = {RouteMatch{.field_path = {"kind"}, .field_equals = "k0"}};
-  options.tables.push_back(other);
+  PipelineOptions options = TwoTables();
   Produce(0, 90);
   ExpectCaughtUp(RunOnce(options));
   Produce(90, 30);
