@@ -65,11 +65,11 @@ struct CompactionConfig {
   int64_t cold_after_ms = 30 * 60'000;
 };
 
-// Intervals of 0: never. Orphans are a person's decision: another writer's files may look like them.
 // Commits take expired snapshots off without their files; maintenance does both, here or in another process, so they
 // wait for it so long.
 inline constexpr int64_t kExpiryGraceIntervals = 3;
 
+// Intervals of 0: never. Orphans are a person's decision: another writer's files may look like them.
 struct MaintenanceConfig {
   int64_t expire_interval_ms = 3'600'000;
   int64_t manifests_interval_ms = 6 * 3'600'000;

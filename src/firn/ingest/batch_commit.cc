@@ -376,9 +376,9 @@ void BatchCommitter::CommitTable(TableBatch& table, Batch& batch, BatchResult& r
       }
     }
     // A table that others commit to is not broken, however often they win.
-    if (failure.code() == ErrorCode::kConflict &&
-        std::exchange(lost_to, table.table->loaded()->metadata_location) != table.table->loaded()->metadata_location) {
-      patience.Reset();
+    if (failure.code() == ErrorCode::kConflict) {
+      const std::string stands = table.table->loaded()->metadata_location;
+      if (std::exchange(lost_to, stands) != stands) patience.Reset();
     }
     if (patience.elapsed_ms() >= options_.detach_after_ms && patience.failures() + 1 >= kDetachTriesMin) {
       // When the home cannot be committed either, it is not this table's fault: both are tried on.
@@ -497,7 +497,7 @@ void BatchCommitter::Checkpoint(const Batch& batch, BatchResult& result, std::st
           return moved || changed || cuts > 0;
         },
         summary, stop);
-    if (std::exchange(counted, false) && edited.has_value()) {
+    if (counted && edited.has_value()) {
       summary.clear();
       continue;
     }
